@@ -1,0 +1,316 @@
+"""Every bound of Remora: name, unit, default, source, error and metric.
+
+A limit is data: ``LIMITS.ingest_request_bytes`` is a number to compare with, and
+``LIMITS.describe()`` prints the table of the README. Defaults are Azure Data Explorer's where it
+documents one (``source``), else a declared choice. Each limit is tested at limit-1, limit and
+limit+1 by the module that enforces it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KIB = 1024
+MIB = 1024 * KIB
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitInfo:
+    """One row of the limits table."""
+
+    name: str
+    default: float
+    unit: str
+    source: str
+    error: str
+    metric: str
+
+
+def _limit(default: Number, unit: str, source: str, error: str, metric: str) -> Number:
+    described = {"unit": unit, "source": source, "error": error, "metric": metric}
+    return field(default=default, metadata=described)
+
+
+_CHOICE = "declared choice"
+_INGEST_PAGE = "ingest-data-streaming.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All bounds. Construct with keywords to change some; the rest keep their defaults."""
+
+    ingest_request_bytes: int = _limit(
+        4 * MIB,
+        "bytes after decompression",
+        _INGEST_PAGE,
+        "PayloadTooLargeError",
+        "ingest_too_large_total",
+    )
+    ingest_wire_bytes: int = _limit(
+        10 * MIB,
+        "bytes as sent",
+        "app-managed-streaming-ingest.md",
+        "PayloadTooLargeError",
+        "ingest_too_large_total",
+    )
+    ingest_requests_per_core: int = _limit(
+        6,
+        "concurrent unary requests a core",
+        _INGEST_PAGE,
+        "ThrottledError",
+        "ingest_throttled_total",
+    )
+    ingest_gzip_ratio: int = _limit(
+        200,
+        "decompressed bytes for each compressed byte, above 1 MiB",
+        _CHOICE,
+        "PayloadTooLargeError",
+        "ingest_too_large_total",
+    )
+    ingest_streams: int = _limit(
+        256,
+        "concurrent ingestion streams a node",
+        _CHOICE,
+        "ThrottledError",
+        "ingest_throttled_total",
+    )
+    ingest_stream_window: int = _limit(
+        64,
+        "unacknowledged payloads a stream (back-pressure)",
+        _CHOICE,
+        "none: the sender waits",
+        "ingest_stream_waits_total",
+    )
+    ingest_inflight_bytes: int = _limit(
+        64 * MIB,
+        "payload bytes being ingested a node",
+        _CHOICE,
+        "ThrottledError for unary calls; streams wait",
+        "ingest_throttled_total",
+    )
+    ingest_group_requests: int = _limit(
+        64,
+        "requests decoded together",
+        _CHOICE,
+        "none: the next group",
+        "ingest_groups_total",
+    )
+    ingest_group_bytes: int = _limit(
+        4 * MIB,
+        "bytes decoded together",
+        _CHOICE,
+        "none: the next group",
+        "ingest_groups_total",
+    )
+    json_depth: int = _limit(
+        128,
+        "nested arrays and objects",
+        _CHOICE,
+        "MalformedPayloadError",
+        "ingest_malformed_total",
+    )
+    string_value_bytes: int = _limit(
+        1 * MIB,
+        "bytes of one string or dynamic value",
+        "MaxValueSize of the encoding policy",
+        "PayloadTooLargeError",
+        "ingest_too_large_total",
+    )
+    source_id_bytes: int = _limit(
+        128,
+        "bytes",
+        _CHOICE,
+        "InvalidRequestError",
+        "ingest_invalid_total",
+    )
+    source_id_window: int = _limit(
+        100_000,
+        "remembered source ids a row store",
+        _CHOICE,
+        "none: older ones are forgotten",
+        "source_ids_remembered",
+    )
+    row_store_bytes: int = _limit(
+        2048 * MIB,
+        "unsealed bytes a row store",
+        _CHOICE,
+        "RowStoreFullError",
+        "row_store_full_total",
+    )
+    row_store_segment_bytes: int = _limit(
+        64 * MIB,
+        "bytes a segment",
+        _CHOICE,
+        "none: the next segment",
+        "row_store_segments",
+    )
+    row_store_record_bytes: int = _limit(
+        64 * MIB,
+        "bytes a record",
+        "single record limit of ingestion-supported-formats.md",
+        "PayloadTooLargeError",
+        "ingest_too_large_total",
+    )
+    row_store_tail_bytes: int = _limit(
+        32 * MIB,
+        "bytes of recent records kept in memory for followers",
+        _CHOICE,
+        "none: older ones are read from disk",
+        "row_store_tail_bytes",
+    )
+    replication_frame_bytes: int = _limit(
+        512 * KIB,
+        "bytes of records a message",
+        _CHOICE,
+        "none: the next message",
+        "replication_frames_total",
+    )
+    replication_window_bytes: int = _limit(
+        8 * MIB,
+        "unacknowledged bytes a follower (back-pressure)",
+        _CHOICE,
+        "none: the leader waits",
+        "replication_window_waits_total",
+    )
+    grpc_message_bytes: int = _limit(
+        16 * MIB,
+        "bytes of one gRPC message",
+        _CHOICE,
+        "RESOURCE_EXHAUSTED by gRPC itself",
+        "grpc_messages_total",
+    )
+    query_text_bytes: int = _limit(
+        256 * KIB,
+        "bytes of UTF-8",
+        _CHOICE,
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    query_translate_seconds: float = _limit(
+        5.0,
+        "seconds to translate a query",
+        _CHOICE,
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    query_sql_bytes: int = _limit(
+        4 * MIB,
+        "bytes of translated SQL",
+        _CHOICE,
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    query_seconds: float = _limit(
+        240.0,
+        "seconds a query",
+        "server timeout of request-properties.md",
+        "TimedOutError",
+        "query_timeouts_total",
+    )
+    query_rows: int = _limit(
+        500_000,
+        "rows of a result",
+        "truncationmaxrecords of request-properties.md",
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    query_result_bytes: int = _limit(
+        64 * MIB,
+        "bytes of a result",
+        "truncationmaxsize of request-properties.md",
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    query_memory_bytes: int = _limit(
+        2048 * MIB,
+        "bytes DuckDB may use a node",
+        _CHOICE,
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    queries_per_core: int = _limit(
+        10,
+        "concurrent queries a core",
+        "query limits page",
+        "ThrottledError",
+        "query_throttled_total",
+    )
+    command_text_bytes: int = _limit(
+        256 * KIB,
+        "bytes of UTF-8",
+        _CHOICE,
+        "LimitExceededError",
+        "command_refused_total",
+    )
+    databases: int = _limit(
+        10_000,
+        "databases a cluster",
+        "kusto-emulator-limitations.md",
+        "LimitExceededError",
+        "databases",
+    )
+    tables_per_database: int = _limit(
+        10_000,
+        "tables a database",
+        "kusto-emulator-limitations.md",
+        "LimitExceededError",
+        "tables",
+    )
+    columns_per_table: int = _limit(
+        10_000,
+        "columns a table",
+        "kusto-emulator-limitations.md",
+        "LimitExceededError",
+        "columns",
+    )
+    entity_name_characters: int = _limit(
+        1024,
+        "characters",
+        "entity-names.md",
+        "EntityNameError",
+        "command_refused_total",
+    )
+    clusters: int = _limit(
+        64,
+        "clusters a setup",
+        _CHOICE,
+        "LimitExceededError",
+        "clusters",
+    )
+    attachments: int = _limit(
+        1024,
+        "attachments a setup",
+        _CHOICE,
+        "LimitExceededError",
+        "attachments",
+    )
+    lease_seconds: float = _limit(
+        5.0,
+        "seconds a grant outlives its last heartbeat",
+        _CHOICE,
+        "none: the gate closes",
+        "gate_lease_expired_total",
+    )
+    heartbeat_seconds: float = _limit(
+        1.0,
+        "seconds between heartbeats",
+        _CHOICE,
+        "none",
+        "heartbeats_total",
+    )
+
+    @classmethod
+    def describe(cls) -> Iterator[LimitInfo]:
+        """Yields one row for each limit, in the order of declaration."""
+        for item in fields(cls):
+            yield LimitInfo(name=item.name, default=item.default, **item.metadata)  # type: ignore[arg-type]
+
+
+LIMITS = Limits()
+"""The defaults."""

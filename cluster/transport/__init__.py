@@ -1,0 +1,3 @@
+"""Messages between processes: gRPC on trio, and an in-memory twin for tests."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Remora: the follower side of replication. See follower/DESIGN.md."""
+
+from __future__ import annotations
