@@ -9,10 +9,12 @@ limit+1 by the module that enforces it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cluster.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -304,6 +306,23 @@ class Limits:
         "none",
         "heartbeats_total",
     )
+
+    @classmethod
+    def with_overrides(cls, overrides: Mapping[str, Any]) -> Limits:
+        """The defaults with some replaced, as read from a configuration.
+
+        Raises InvalidRequestError for a name that is no limit or a value that is not positive.
+        """
+        kinds = {info.name: type(info.default) for info in cls.describe()}
+        for name, value in overrides.items():
+            if name not in kinds:
+                raise InvalidRequestError(f"there is no limit named '{name}'")
+            allowed = (int, float) if kinds[name] is float else (int,)
+            if isinstance(value, bool) or not isinstance(value, allowed) or value <= 0:
+                raise InvalidRequestError(
+                    f"limit '{name}' must be a positive number, not {value!r}"
+                )
+        return cls(**overrides)
 
     @classmethod
     def describe(cls) -> Iterator[LimitInfo]:
