@@ -1,0 +1,291 @@
+"""A small client of one node: what the command line, the demo and the benchmarks use.
+
+Works over any transport. Every failure is a typed :class:`cluster.errors.RemoraError`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import trio
+
+from cluster.errors import ProtocolError, UnavailableError
+from cluster.rpc.convert import position_from_message, position_to_message
+from cluster.rpc.v1 import (
+    ingestion_pb2,
+    ingestion_pb2_grpc,
+    management_pb2,
+    management_pb2_grpc,
+    query_pb2,
+    query_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from cluster.replication.position import Position
+    from cluster.rpc.v1 import types_pb2
+    from cluster.transport.api import Channel
+
+FORMATS = {
+    "csv": ingestion_pb2.DATA_FORMAT_CSV,
+    "tsv": ingestion_pb2.DATA_FORMAT_TSV,
+    "json": ingestion_pb2.DATA_FORMAT_JSON,
+    "multijson": ingestion_pb2.DATA_FORMAT_MULTIJSON,
+}
+"""Format names, as in Kusto's ``streamFormat``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result table. ``columns`` are (name, Kusto type) in order.
+
+    ``position`` is None for commands. ``hidden_reason`` says why a follower hides streaming rows;
+    it is empty when it does not.
+    """
+
+    columns: tuple[tuple[str, str], ...]
+    table: pa.Table
+    position: Position | None = None
+    hidden_reason: str = ""
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The rows as Python values."""
+        return list(zip(*(column.to_pylist() for column in self.table.columns), strict=True))
+
+    def scalar(self) -> Any:
+        """The first value of the first row."""
+        return self.table.column(0)[0].as_py()
+
+
+def _columns(messages: Sequence[types_pb2.Column]) -> tuple[tuple[str, str], ...]:
+    return tuple((message.name, message.type) for message in messages)
+
+
+class Client:
+    """Queries, commands and single ingestions. The channel stays the caller's to close."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._queries = query_pb2_grpc.QueryServiceStub(channel)
+        self._commands = management_pb2_grpc.ManagementServiceStub(channel)
+        self._ingestion = ingestion_pb2_grpc.IngestionServiceStub(channel)
+
+    async def command(self, database: str, text: str, *, timeout_seconds: float = 60) -> Result:
+        """Runs a management command."""
+        response: management_pb2.ExecuteCommandResponse = await self._commands.ExecuteCommand(
+            management_pb2.ExecuteCommandRequest(database=database, command=text),
+            timeout=timeout_seconds,
+        )
+        table = pa.ipc.open_stream(response.arrow).read_all()
+        return Result(_columns(response.columns), table)
+
+    async def query(
+        self,
+        database: str,
+        kql: str,
+        *,
+        at_least: Position | None = None,
+        timeout_seconds: float = 240,
+    ) -> Result:
+        """Runs a query and collects its whole result."""
+        request = query_pb2.QueryRequest(database=database, kql=kql)
+        if at_least is not None:
+            request.at_least.CopyFrom(position_to_message(at_least))
+        header: query_pb2.QueryHeader | None = None
+        parts: list[bytes] = []
+        complete = False
+        async with self._queries.Query(request, timeout=timeout_seconds) as stream:
+            async for message in stream:
+                part = message.WhichOneof("part")
+                if part == "header":
+                    header = message.header
+                elif part == "arrow":
+                    parts.append(message.arrow)
+                else:
+                    complete = True
+        if header is None or not complete:
+            raise ProtocolError("the node ended the answer before it was complete")
+        return Result(
+            _columns(header.columns),
+            pa.ipc.open_stream(b"".join(parts)).read_all(),
+            position_from_message(header.position),
+            header.hidden_reason,
+        )
+
+    async def wait_for(self, database: str, at_least: Position, *, timeout_seconds: float) -> None:
+        """Returns when the node shows ``at_least``; raises TimedOutError if it does not."""
+        await self._queries.WaitFor(
+            query_pb2.WaitForRequest(database=database, at_least=position_to_message(at_least)),
+            timeout=timeout_seconds,
+        )
+
+    async def ingest(
+        self,
+        database: str,
+        table: str,
+        payload: bytes,
+        *,
+        data_format: str = "csv",
+        mapping: str = "",
+        source_id: str = "",
+        timeout_seconds: float = 60,
+    ) -> ingestion_pb2.IngestResponse:
+        """Ingests one payload; returns when its rows are durable and visible."""
+        response: ingestion_pb2.IngestResponse = await self._ingestion.Ingest(
+            ingestion_pb2.IngestRequest(
+                database=database,
+                table=table,
+                format=FORMATS.get(data_format.lower(), ingestion_pb2.DATA_FORMAT_UNSPECIFIED),
+                mapping=mapping,
+                source_id=source_id,
+                payload=payload,
+            ),
+            timeout=timeout_seconds,
+        )
+        return response
+
+
+@dataclass(slots=True)
+class WriterStatistics:
+    """What a :class:`StreamWriter` has done so far."""
+
+    payloads_sent: int = 0
+    payloads_acked: int = 0
+    reconnects: int = 0
+    refused: list[types_pb2.Failure] = field(default_factory=list)
+    position: Position | None = None
+
+
+@dataclass(slots=True)
+class _Pending:
+    request: ingestion_pb2.IngestRequest
+    sequence: int = 0
+
+
+class StreamWriter:
+    """Streams payloads into one table, many in flight, and outlives its node.
+
+    Each payload has a source id. When the stream breaks, what was not acknowledged is sent again
+    under the same source ids over a new stream, so every acknowledged payload is stored once.
+    ``on_acked`` is called with the number of payloads each time some are decided, in order.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        database: str,
+        table: str,
+        *,
+        source: str,
+        data_format: str = "csv",
+        mapping: str = "",
+        window: int = 16,
+        retry_seconds: float = 0.05,
+        on_acked: Callable[[int], None] | None = None,
+    ) -> None:
+        if window < 1:
+            raise ValueError(f"window must be at least 1, not {window}")
+        self._stub = ingestion_pb2_grpc.IngestionServiceStub(channel)
+        self._template = ingestion_pb2.IngestRequest(
+            database=database, table=table, format=FORMATS[data_format.lower()], mapping=mapping
+        )
+        self._source = source
+        self._window = window
+        self._retry_seconds = retry_seconds
+        self._on_acked = on_acked
+        self._pending: deque[_Pending] = deque()
+        self._unsent: deque[_Pending] = deque()
+        self._changed = trio.Event()
+        self._closing = False
+        self._statistics = WriterStatistics()
+
+    def statistics(self) -> WriterStatistics:
+        """Counters; live, not a copy."""
+        return self._statistics
+
+    async def __aenter__(self) -> Self:
+        self._manager = trio.open_nursery()
+        nursery = await self._manager.__aenter__()
+        nursery.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._closing = True
+        self._wake()
+        return await self._manager.__aexit__(exc_type, exc, traceback)
+
+    async def send(self, payload: bytes) -> None:
+        """Queues one payload; parks while ``window`` of them are undecided."""
+        while len(self._pending) >= self._window:
+            await self._changed.wait()
+        number = self._statistics.payloads_sent
+        self._statistics.payloads_sent += 1
+        request = ingestion_pb2.IngestRequest(source_id=f"{self._source};{number}", payload=payload)
+        request.MergeFrom(self._template)
+        pending = _Pending(request)
+        self._pending.append(pending)
+        self._unsent.append(pending)
+        self._wake()
+        await trio.lowlevel.checkpoint()
+
+    async def drain(self) -> None:
+        """Returns when everything sent is decided."""
+        while self._pending:
+            await self._changed.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _run(self) -> None:
+        while not (self._closing and not self._pending):
+            try:
+                await self._session()
+            except* (UnavailableError, trio.BrokenResourceError):
+                self._statistics.reconnects += 1
+                await trio.sleep(self._retry_seconds)
+
+    async def _session(self) -> None:
+        self._unsent = deque(self._pending)
+        async with self._stub.IngestStream() as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(self._receive, stream, nursery.cancel_scope)
+            sequence = 0
+            while True:
+                while self._unsent:
+                    pending = self._unsent.popleft()
+                    sequence += 1
+                    pending.sequence = sequence
+                    await stream.send(
+                        ingestion_pb2.IngestStreamRequest(
+                            sequence=sequence, request=pending.request
+                        )
+                    )
+                if self._closing and not self._pending:
+                    stream.close_send()
+                    return
+                await self._changed.wait()
+
+    async def _receive(self, stream: Any, scope: trio.CancelScope) -> None:
+        async for response in stream:
+            self._statistics.refused.extend(item.failure for item in response.failures)
+            self._statistics.position = position_from_message(response.position)
+            decided = 0
+            while self._pending and 0 < self._pending[0].sequence <= response.acked_through:
+                self._pending.popleft()
+                decided += 1
+            self._statistics.payloads_acked += decided
+            if decided and self._on_acked is not None:
+                self._on_acked(decided)
+            self._wake()
+        if self._pending or not self._closing:
+            raise UnavailableError("the node closed the stream")
+        scope.cancel()

@@ -1,0 +1,47 @@
+"""A node's configuration: one JSON object, read once at start."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from cluster.errors import InvalidRequestError
+from cluster.limits import LIMITS, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What a node must be told; the launcher writes it as one JSON line to its standard input.
+
+    ``grpc_port`` 0 means any free port. ``ready_fd`` is the file descriptor on which the node
+    writes one JSON line when it serves.
+    """
+
+    cluster: str
+    node: str
+    data: Path
+    coordinator: str
+    grpc_port: int = 0
+    streaming_ingestion: bool = False
+    strict: bool = False
+    ready_fd: int = 1
+    limits: Limits = field(default=LIMITS)
+
+    @classmethod
+    def from_json(cls, text: str) -> NodeConfig:
+        """Parses the line. Raises InvalidRequestError naming the key that is wrong."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise InvalidRequestError(f"the node's configuration is not JSON: {error}") from error
+        known = {item.name for item in fields(cls)}
+        if not isinstance(values, dict) or (unknown := values.keys() - known):
+            wrong = sorted(unknown) if isinstance(values, dict) else type(values).__name__
+            raise InvalidRequestError(f"the node's configuration has unknown keys: {wrong}")
+        missing = {"cluster", "node", "data", "coordinator"} - values.keys()
+        if missing:
+            raise InvalidRequestError(f"the node's configuration lacks {sorted(missing)}")
+        values["data"] = Path(values["data"])
+        values["limits"] = Limits.with_overrides(values.get("limits", {}))
+        return cls(**values)

@@ -1,0 +1,175 @@
+"""scripts/bench VERB: measures one thing and prints it, with --json as one line.
+
+stream  payloads a second, durable on the leader and visible on a follower
+lag     milliseconds from the acknowledgement to visibility on the follower, at a fixed rate
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import trio
+from cluster.transport.select import transport_from_environment
+
+from cluster.client import Client
+from cluster.errors import RemoraError
+from cluster.rpc.convert import position_from_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATABASE = "Bench"
+SCHEMA = "TimeStamp: datetime, Name: string, Metric: int, Source: string"
+TOPOLOGY = """
+[[cluster]]
+name = "leader"
+streaming_ingestion = true
+
+[[cluster]]
+name = "follower1"
+streaming_ingestion = true
+"""
+REMORA = Path(sys.executable).parent / "remora"
+LOAD = Path(__file__).parent / "bench_load.py"
+
+
+def remora(name: str, *arguments: str) -> str:
+    """Runs one command of the command line."""
+    done = subprocess.run(
+        [REMORA, *arguments, "--name", name], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"remora {arguments[0]} failed:\n{done.stderr}")
+    return done.stdout
+
+
+@contextmanager
+def running_setup() -> Iterator[dict[str, Any]]:
+    """A leader and one follower, with the table of the load generator attached."""
+    name = f"bench-{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder:
+        topology = Path(folder) / "topology.toml"
+        topology.write_text(TOPOLOGY)
+        setup = json.loads(
+            remora(name, "up", str(topology), "--data", str(Path(folder) / "data"), "--json")
+        )
+        try:
+            remora(name, "command", "leader", DATABASE, f".create database {DATABASE}")
+            remora(name, "command", "leader", DATABASE, f".create table T ({SCHEMA})")
+            remora(
+                name,
+                "command",
+                "leader",
+                DATABASE,
+                ".alter table T policy streamingingestion enable",
+            )
+            remora(name, "attach", f"leader/{DATABASE}", "follower1")
+            trio.run(wait_until_followed, setup)
+            yield setup
+        finally:
+            remora(name, "destroy", "--yes")
+
+
+def address_of(setup: dict[str, Any], cluster: str) -> str:
+    """gRPC address of a cluster's first node."""
+    for entry in setup["clusters"]:
+        if entry["name"] == cluster:
+            return str(entry["nodes"][0]["grpc"])
+    raise KeyError(cluster)
+
+
+async def wait_until_followed(setup: dict[str, Any]) -> None:
+    """Returns when a first row has arrived on the follower."""
+    transport = transport_from_environment()
+    async with (
+        transport.connect(address_of(setup, "leader")) as leader,
+        transport.connect(address_of(setup, "follower1")) as follower,
+    ):
+        response = await Client(leader).ingest(DATABASE, "T", b"2026-01-01,warm,0,up\n")
+        position = position_from_message(response.position)
+        with trio.fail_after(30):
+            await _retry_wait(Client(follower), position)
+
+
+async def _retry_wait(client: Client, position: Any) -> None:
+    while True:
+        try:
+            await client.wait_for(DATABASE, position, timeout_seconds=5)
+        except RemoraError:
+            await trio.sleep(0.05)
+        else:
+            return
+
+
+def cpu_seconds(setup: dict[str, Any]) -> dict[str, float]:
+    """CPU time used so far by each process of the setup."""
+    pids = {"coordinator": setup["coordinator"]["pid"]}
+    pids |= {entry["name"]: entry["nodes"][0]["pid"] for entry in setup["clusters"]}
+    used = {}
+    for name, pid in pids.items():
+        times = psutil.Process(pid).cpu_times()
+        used[name] = times.user + times.system
+    return used
+
+
+def run_load(setup: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Runs the load generator in its own process; adds the CPU it cost the nodes."""
+    options |= {
+        "leader": address_of(setup, "leader"),
+        "follower": address_of(setup, "follower1"),
+        "database": DATABASE,
+    }
+    before = cpu_seconds(setup)
+    done = subprocess.run(
+        [sys.executable, str(LOAD), json.dumps(options)], stdout=subprocess.PIPE, check=True
+    )
+    after = cpu_seconds(setup)
+    result: dict[str, Any] = json.loads(done.stdout)
+    payloads = max(result["payloads"], 1)
+    result["cpu_us_per_payload"] = {
+        name: round((after[name] - before[name]) / payloads * 1e6, 1) for name in after
+    }
+    return result
+
+
+def main() -> None:
+    """Parses the command line and runs one verb."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("verb", choices=["stream", "lag"])
+    parser.add_argument("--clients", type=int, default=16, help="streams (default 16)")
+    parser.add_argument("--rows", type=int, default=10, help="rows a payload (default 10)")
+    parser.add_argument("--seconds", type=float, default=10, help="length (default 10)")
+    parser.add_argument("--window", type=int, default=0, help="payloads in flight a client")
+    parser.add_argument("--rate", type=float, default=1000, help="payloads a second for lag")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON only")
+    arguments = parser.parse_args()
+    with running_setup() as setup:
+        common = {"clients": arguments.clients, "rows": arguments.rows}
+        common |= {"seconds": arguments.seconds}
+        if arguments.verb == "stream":
+            windows = [arguments.window] if arguments.window else [1, 8]
+            runs = [run_load(setup, **common, window=window, rate=0) for window in windows]
+        else:
+            runs = [run_load(setup, **common, window=arguments.window or 8, rate=arguments.rate)]
+    if arguments.json:
+        sys.stdout.write(json.dumps({"verb": arguments.verb, "runs": runs}) + "\n")
+        return
+    for run in runs:
+        for key, value in run.items():
+            sys.stdout.write(f"{key:>24}  {value}\n")
+        sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
