@@ -5,6 +5,7 @@ Run as a script (``scripts/gen-proto``) it does the same in a checkout.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +27,14 @@ def generate_stubs(root: Path) -> list[Path]:
     target.mkdir(parents=True, exist_ok=True)
     outputs = [f"--{kind}_out={root}" for kind in ("python", "mypy", "grpc_python")]
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{root / 'proto'}", *outputs]
+    # protoc looks its mypy plugin up on PATH, where an unactivated environment is not.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
-        [*command, *map(str, sources)], capture_output=True, text=True, check=False
+        [*command, *map(str, sources)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": path},
     )
     if done.returncode:
         raise RuntimeError(f"protoc failed:\n{done.stderr}")
