@@ -28,7 +28,8 @@
     │   ├── ReadOnlyError                Forbidden
     │   ├── StreamingDisabledError       NotFound_StreamingIngestionDisabledForCluster
     │   ├── StreamingPolicyError         BadRequest_StreamingIngestionPolicyNotEnabled
-    │   └── FollowRefusedError           Conflict
+    │   ├── FollowRefusedError           Conflict
+    │   └── FollowNotGrantedError        Forbidden
     ├── TransientError                   try again: not permanent
     │   ├── ThrottledError               General_ThrottledIngestion
     │   ├── RowStoreFullError            General_InternalServerError (E_RS_LOCAL_STORAGE_FULL)
@@ -43,7 +44,7 @@
     └── RpcError                         a call failed with a status no class above claims
 
 Each class knows its Kusto code and type, HTTP and gRPC status, permanence, and the
-machine-readable ``reason`` used in ``google.rpc.ErrorInfo``. Codes and statuses are those of
+machine-readable ``reason`` used in ``google.rpc.ErrorInfo``, which no two classes share. Codes and statuses are those of
 Microsoft's ``error-codes.md`` and ``api/netfx/kusto-data-client-errors.md``; where no code is
 documented the class docstring says so. A message says what was wrong; ``remedy`` says what to do.
 """
@@ -92,7 +93,7 @@ class RemoraError(Exception):
     kusto_type: ClassVar[str] = "Kusto.Common.Svc.Exceptions.InternalServiceErrorException"
     http_status: ClassVar[int] = 520
     status: ClassVar[Status] = Status.INTERNAL
-    reason: ClassVar[str] = "INTERNAL"
+    reason: ClassVar[str] = "ERROR"
     permanent: ClassVar[bool] = False
     default_remedy: ClassVar[str] = "Look at the node's log."
 
@@ -312,13 +313,15 @@ class StateError(RemoraError):
     kusto_type = "Kusto.Data.Exceptions.KustoConflictException"
     http_status = 409
     status = Status.FAILED_PRECONDITION
-    reason = "CONFLICT"
+    reason = "WRONG_STATE"
     permanent = True
     default_remedy = "Change the state named, then repeat the request."
 
 
 class ConflictError(StateError):
     """The operation contradicts the present configuration."""
+
+    reason = "CONFLICT"
 
 
 class ReadOnlyError(StateError):
@@ -362,8 +365,21 @@ class FollowRefusedError(StateError):
     default_remedy = "Turn streaming ingestion on for the follower: remora capability CLUSTER on."
 
 
+class FollowNotGrantedError(StateError):
+    """The coordinator grants this follower nothing of this database (or no longer)."""
+
+    code = "Forbidden"
+    kusto_type = "Kusto.Data.Exceptions.KustoRequestDeniedException"
+    http_status = 403
+    status = Status.PERMISSION_DENIED
+    reason = "FOLLOW_NOT_GRANTED"
+    default_remedy = "Attach the database: remora attach LEADER/DB FOLLOWER."
+
+
 class TransientError(RemoraError):
     """The same request may succeed later."""
+
+    reason = "TRANSIENT"
 
 
 class ThrottledError(TransientError):
@@ -419,6 +435,7 @@ class UnavailableError(TransientError):
 class InternalError(TransientError):
     """A defect of Remora itself."""
 
+    reason = "INTERNAL"
     default_remedy = "Report it with the node's log."
 
 
