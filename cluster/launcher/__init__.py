@@ -1,0 +1,1 @@
+"""Starts and stops the processes of a setup on this machine: topologies, readiness, signals."""
