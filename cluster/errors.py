@@ -44,9 +44,10 @@
     └── RpcError                         a call failed with a status no class above claims
 
 Each class knows its Kusto code and type, HTTP and gRPC status, permanence, and the
-machine-readable ``reason`` used in ``google.rpc.ErrorInfo``, which no two classes share. Codes and statuses are those of
-Microsoft's ``error-codes.md`` and ``api/netfx/kusto-data-client-errors.md``; where no code is
-documented the class docstring says so. A message says what was wrong; ``remedy`` says what to do.
+machine-readable ``reason`` used in ``google.rpc.ErrorInfo``, which no two classes share. Codes and
+statuses are those of Microsoft's ``error-codes.md`` and
+``api/netfx/kusto-data-client-errors.md``; where no code is documented the class docstring says so.
+A message says what was wrong; ``remedy`` says what to do.
 """
 
 from __future__ import annotations

@@ -180,11 +180,67 @@ class Limits:
         "none: the leader waits",
         "replication_window_waits_total",
     )
+    follow_retry_first_seconds: float = _limit(
+        0.05,
+        "seconds before a lost follow session is opened again",
+        _CHOICE,
+        "none: doubled each time",
+        "follow_retries_total",
+    )
+    follow_retry_longest_seconds: float = _limit(
+        1.0,
+        "seconds at most before a lost follow session is opened again",
+        _CHOICE,
+        "none",
+        "follow_retries_total",
+    )
     grpc_message_bytes: int = _limit(
         16 * MIB,
         "bytes of one gRPC message",
         _CHOICE,
+        "LimitExceededError at the sender, RESOURCE_EXHAUSTED at the receiver",
+        "grpc_messages_total",
+    )
+    grpc_metadata_bytes: int = _limit(
+        32 * KIB,
+        "bytes of the metadata of one direction of a call",
+        _CHOICE,
         "RESOURCE_EXHAUSTED by gRPC itself",
+        "grpc_calls_total",
+    )
+    grpc_calls_per_connection: int = _limit(
+        1024,
+        "concurrent calls a connection",
+        _CHOICE,
+        "none: the client waits",
+        "grpc_calls_live",
+    )
+    grpc_keepalive_seconds: float = _limit(
+        10.0,
+        "seconds between pings on a connection with calls",
+        _CHOICE,
+        "none",
+        "grpc_calls_total",
+    )
+    grpc_keepalive_timeout_seconds: float = _limit(
+        5.0,
+        "seconds a ping may stay unanswered",
+        _CHOICE,
+        "UnavailableError",
+        "grpc_calls_total",
+    )
+    stream_window_messages: int = _limit(
+        32,
+        "messages waiting in one direction of a stream at each end",
+        _CHOICE,
+        "none: the sender waits",
+        "grpc_messages_total",
+    )
+    stream_window_bytes: int = _limit(
+        4 * MIB,
+        "bytes waiting in one direction of a stream at each end",
+        _CHOICE,
+        "none: the sender waits",
         "grpc_messages_total",
     )
     query_text_bytes: int = _limit(
@@ -278,12 +334,33 @@ class Limits:
         "EntityNameError",
         "command_refused_total",
     )
+    catalog_snapshot_deltas: int = _limit(
+        128,
+        "metadata deltas between two snapshots of a database on disk",
+        _CHOICE,
+        "none: a snapshot is written",
+        "catalog_snapshots_total",
+    )
+    catalog_history_deltas: int = _limit(
+        1024,
+        "newest metadata deltas kept a database; a follower further behind gets a snapshot",
+        _CHOICE,
+        "none: older ones are forgotten",
+        "catalog_deltas_kept",
+    )
     clusters: int = _limit(
         64,
         "clusters a setup",
         _CHOICE,
         "LimitExceededError",
         "clusters",
+    )
+    nodes: int = _limit(
+        256,
+        "nodes a setup",
+        _CHOICE,
+        "LimitExceededError",
+        "nodes",
     )
     attachments: int = _limit(
         1024,
@@ -305,6 +382,20 @@ class Limits:
         _CHOICE,
         "none",
         "heartbeats_total",
+    )
+    clock_drift_ratio: float = _limit(
+        0.01,
+        "how much faster one machine's monotonic clock may run than another's",
+        _CHOICE,
+        "none: the coordinator counts leases longer by it",
+        "none",
+    )
+    coordinator_requests: int = _limit(
+        1024,
+        "requests the coordinator decides, or holds until they are certain",
+        _CHOICE,
+        "ThrottledError",
+        "coordinator_throttled_total",
     )
 
     @classmethod
