@@ -1,0 +1,159 @@
+"""What happens to the coordinator, and what it answers. Pure values.
+
+``request`` numbers are the driver's: a :class:`Reply` carries the number of the event it answers.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cluster.coordinator.reports import Report
+    from cluster.coordinator.state import State
+    from cluster.errors import RemoraError
+    from cluster.replication.authority import Grant, NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterNode:
+    """A node process introduces itself."""
+
+    request: int
+    cluster: str
+    node: str
+    instance: str
+    grpc_address: str
+    pid: int = 0
+    data: str = ""
+    initial_streaming_ingestion: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A node process is alive, has applied ``applied_revision`` and reports."""
+
+    request: int
+    cluster: str
+    node: str
+    instance: str
+    applied_revision: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class SetCapability:
+    """Somebody turns a cluster's streaming capability on or off."""
+
+    request: int
+    cluster: str
+    streaming_ingestion: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Somebody attaches a leader database to a follower cluster."""
+
+    request: int
+    leader_cluster: str
+    database: str
+    follower_cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Somebody detaches it."""
+
+    request: int
+    leader_cluster: str
+    database: str
+    follower_cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Whoever made this request has left. What it asked for goes on."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Request = RegisterNode | Heartbeat | SetCapability | Attach | Detach
+Event = Request | Abandon | Tick
+
+
+class Certainty(enum.Enum):
+    """How a change became certain; see ``coordinator.proto``."""
+
+    IMMEDIATE = "immediate"
+    CONFIRMED = "confirmed"
+    LEASE_EXPIRED = "lease expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Answer to :class:`RegisterNode`. Carries no lease."""
+
+    view: NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Answer to :class:`Heartbeat`: a lease counted from when the node sent it."""
+
+    view: NodeView
+    lease_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilitySet:
+    """Answer to :class:`SetCapability`. ``epoch`` is 0 if no grant was concerned."""
+
+    epoch: int
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """Answer to :class:`Attach`."""
+
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """Answer to :class:`Detach`."""
+
+    certainty: Certainty
+
+
+Answer = Registered | Renewed | CapabilitySet | Attached | Detached
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer or a refusal to one request."""
+
+    request: int
+    outcome: Answer | RemoraError
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The result of one event: the state after it and what to do, in this order.
+
+    1. If ``state.durable`` is another object than before, make it durable (:mod:`store`).
+    2. Send every watcher whose view differs from the last one sent its view of ``state``.
+    3. Send ``replies``.
+    4. Send a :class:`Tick` at ``timer`` (monotonic seconds; None: not needed).
+    """
+
+    state: State
+    replies: tuple[Reply, ...] = field(default=())
+    timer: float | None = None

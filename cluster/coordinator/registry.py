@@ -1,0 +1,169 @@
+"""Nodes: registration, heartbeats and leases. Pure transitions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cluster.coordinator.events import Registered, Renewed
+from cluster.coordinator.state import (
+    ChangeKind,
+    Cluster,
+    Node,
+    Session,
+    longest_lease,
+)
+from cluster.coordinator.views import leader_address, view
+from cluster.errors import (
+    ConflictError,
+    EntityNotFoundError,
+    InvalidRequestError,
+    LimitExceededError,
+)
+
+if TYPE_CHECKING:
+    from cluster.coordinator.events import Heartbeat, RegisterNode
+    from cluster.coordinator.state import Change, Durable
+    from cluster.coordinator.turn import Turn
+
+
+def register(turn: Turn, event: RegisterNode) -> None:
+    """Adds or updates a node. Gives no lease."""
+    _check_names(event, turn.limits.entity_name_characters)
+    known = turn.durable.nodes.get(event.node)
+    if known is not None and known.cluster != event.cluster:
+        raise ConflictError(
+            f"node '{event.node}' belongs to cluster '{known.cluster}', not '{event.cluster}'"
+        )
+    if event.cluster not in turn.durable.clusters:
+        _check_room("clusters", len(turn.durable.clusters), turn.limits.clusters)
+        turn.put_cluster(Cluster(event.cluster, event.initial_streaming_ingestion, event.strict))
+        turn.new_revision()
+    if known is None:
+        _check_room("nodes", len(turn.durable.nodes), turn.limits.nodes)
+        turn.put_session(event.node, Session())
+    elif known.instance != event.instance:
+        old = turn.session(event.node)
+        ghosts_until = max(old.ghosts_until, old.lease_until)
+        turn.put_session(event.node, Session(ghosts_until=ghosts_until))
+    called_at = leader_address(turn.durable, event.cluster)
+    node = Node(
+        node=event.node,
+        cluster=event.cluster,
+        instance=event.instance,
+        grpc_address=event.grpc_address,
+        pid=event.pid,
+        data=event.data,
+        streaming_tables=known.streaming_tables if known else (),
+    )
+    if node != known:
+        turn.put_node(node)
+    if leader_address(turn.durable, event.cluster) != called_at:
+        turn.regrant(
+            attachment
+            for attachment in turn.durable.attachments.values()
+            if attachment.leader_cluster == event.cluster
+        )
+    turn.reply(event.request, Registered(view(turn.durable, event.cluster)))
+
+
+def _check_names(event: RegisterNode, longest: int) -> None:
+    for what, name in (("cluster", event.cluster), ("node id", event.node)):
+        if not name or len(name) > longest or not name.isprintable():
+            raise InvalidRequestError(f"a {what} is 1 to {longest} printable characters")
+    if "/" in event.cluster:
+        raise InvalidRequestError(f"cluster name '{event.cluster}' contains a slash")
+    if not event.instance:
+        raise InvalidRequestError(f"node '{event.node}' names no instance")
+    host, _, port = event.grpc_address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InvalidRequestError(
+            f"node '{event.node}' names the address '{event.grpc_address}', not host:port"
+        )
+
+
+def _check_room(what: str, present: int, limit: int) -> None:
+    if present >= limit:
+        raise LimitExceededError(
+            f"a setup has at most {limit} {what}", metadata={"limit": what, "value": str(limit)}
+        )
+
+
+def identify(durable: Durable, cluster: str, node: str, instance: str) -> Node:
+    """The registered node a call comes from.
+
+    Raises EntityNotFoundError if it must register first, ConflictError if another instance of it
+    has registered since.
+    """
+    known = durable.nodes.get(node)
+    if known is None or known.cluster != cluster:
+        raise EntityNotFoundError(
+            f"node '{node}' of cluster '{cluster}' is not registered",
+            remedy="Register the node again.",
+        )
+    if known.instance != instance:
+        raise ConflictError(
+            f"another instance of node '{node}' has registered since; this one is superseded",
+            remedy="Stop this process: only one process may run a node.",
+            metadata={"node": node, "instance": instance, "registered": known.instance},
+        )
+    return known
+
+
+def heartbeat(turn: Turn, event: Heartbeat) -> None:
+    """Renews the lease, takes the report and counts it as a confirmation where it is one."""
+    node = identify(turn.durable, event.cluster, event.node, event.instance)
+    if event.applied_revision > turn.durable.revision:
+        raise ConflictError(
+            f"node '{event.node}' has seen revision {event.applied_revision} but the coordinator "
+            f"is at {turn.durable.revision}: its data folder was lost or replaced",
+            remedy="Restart the node, or restore the coordinator's data folder.",
+        )
+    session = turn.session(event.node)
+    turn.put_session(
+        event.node,
+        replace(
+            session,
+            lease_until=turn.now + longest_lease(turn.limits),
+            heard_at=turn.now,
+            applied_revision=max(session.applied_revision, event.applied_revision),
+            report=event.report,
+        ),
+    )
+    streaming = tuple(
+        sorted(
+            (database.name, tuple(sorted(database.streaming_tables)))
+            for database in event.report.databases
+            if database.streaming_tables
+        )
+    )
+    if streaming != node.streaming_tables:
+        turn.put_node(replace(node, streaming_tables=streaming))
+    for change, waiting in turn.waiting():
+        if change.cluster == event.cluster and confirms(turn.durable, change, event):
+            left = tuple(
+                holder
+                for holder in waiting.holders
+                if (holder.node, holder.instance) != (event.node, event.instance)
+            )
+            turn.put_waiting(change.key, replace(waiting, holders=left))
+    answer = Renewed(view(turn.durable, event.cluster), turn.limits.lease_seconds)
+    turn.reply(event.request, answer)
+
+
+def confirms(durable: Durable, change: Change, event: Heartbeat) -> bool:
+    """Whether this heartbeat says that its process can no longer act on the state before."""
+    if event.applied_revision < change.revision:
+        return False
+    applied = {
+        (following.leader_cluster, following.database.lower()): following.applied_epoch
+        for following in event.report.following
+    }
+    if change.kind is ChangeKind.DETACH:
+        return (change.leader_cluster, change.database.lower()) not in applied
+    attached = {
+        (attachment.leader_cluster, attachment.key.database)
+        for attachment in durable.followed_by(change.cluster)
+    }
+    # Everything attached must be named; everything named, attached or not, must be hidden.
+    return attached <= applied.keys() and all(epoch >= change.epoch for epoch in applied.values())

@@ -1,0 +1,63 @@
+"""What a node tells the coordinator with each heartbeat. Pure values; see ``coordinator.proto``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cluster.catalog.model import Version
+from cluster.replication.position import Position
+
+UNKNOWN_LAG = -1.0
+"""Lag of a follower that has heard nothing of its leader."""
+
+NOWHERE = Position(Version(0, 0))
+"""Position of a copy that has applied nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowingReport:
+    """One database the node follows.
+
+    ``applied_epoch`` is a promise: nothing of an older epoch is or ever will be visible at this
+    node. ``gate`` is ``open`` or ``closed``, ``refusal`` says why it is closed. ``lag_ms`` is never
+    too small; -1 when nothing has been heard of the leader.
+    """
+
+    leader_cluster: str
+    database: str
+    applied_epoch: int
+    gate: str = "closed"
+    refusal: str = ""
+    position: Position = field(default=NOWHERE)
+    lag_ms: float = UNKNOWN_LAG
+    rows_visible: int = 0
+    connected: bool = False
+    apply_lag_ms_p50: float = 0.0
+    apply_lag_ms_p99: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReport:
+    """One database the node owns. ``streaming_tables`` have an enabled effective policy."""
+
+    name: str
+    streaming_content: bool = False
+    streaming_tables: tuple[str, ...] = ()
+    position: Position = field(default=NOWHERE)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything one heartbeat tells.
+
+    ``following`` names every attachment of the node's view, connected or not, and every database
+    the node still shows although its view no longer names it: a database that is missing here is
+    one of which this node shows nothing.
+    """
+
+    following: tuple[FollowingReport, ...] = ()
+    databases: tuple[DatabaseReport, ...] = ()
+
+
+NO_REPORT = Report()
+"""A node that owns nothing and follows nothing."""

@@ -1,0 +1,211 @@
+"""What the coordinator knows. Immutable values, no I/O.
+
+:class:`Durable` is on disk before anybody hears of it; :class:`State` adds what is true only for
+this process: who was heard when, and who waits for which change.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cluster.coordinator.reports import Report
+    from cluster.limits import Limits
+
+NEVER = float("-inf")
+"""A moment before every other."""
+
+
+class AttachmentKey(NamedTuple):
+    """Identity of an attachment. ``database`` is lower-case: database names ignore case."""
+
+    leader_cluster: str
+    database: str
+    follower_cluster: str
+
+
+class ChangeKind(enum.Enum):
+    """A change that is done only when no node can act on the old state any more."""
+
+    OFF = "off"
+    DETACH = "detach"
+
+
+class ChangeKey(NamedTuple):
+    """Identity of a pending change. ``leader_cluster`` and ``database`` are empty for OFF."""
+
+    kind: ChangeKind
+    cluster: str
+    leader_cluster: str = ""
+    database: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One cluster. ``streaming_ingestion`` is false from the moment OFF is decided."""
+
+    name: str
+    streaming_ingestion: bool
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node. ``streaming_tables`` is the last it reported: (database, table names) pairs."""
+
+    node: str
+    cluster: str
+    instance: str
+    grpc_address: str
+    pid: int = 0
+    data: str = ""
+    streaming_tables: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One attachment; ``database`` is spelled as on the leader. ``epoch`` is its grant's."""
+
+    leader_cluster: str
+    database: str
+    follower_cluster: str
+    epoch: int
+
+    @property
+    def key(self) -> AttachmentKey:
+        """Identity."""
+        return AttachmentKey(self.leader_cluster, self.database.lower(), self.follower_cluster)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A pending change: decided and published, not yet certain at every node.
+
+    ``cluster`` is the cluster whose nodes must confirm. A node confirms with ``revision`` applied
+    and, for OFF, with ``epoch`` applied at the gate of every database it follows.
+    """
+
+    kind: ChangeKind
+    cluster: str
+    epoch: int
+    revision: int
+    leader_cluster: str = ""
+    database: str = ""
+
+    @property
+    def key(self) -> ChangeKey:
+        """Identity."""
+        return ChangeKey(self.kind, self.cluster, self.leader_cluster, self.database.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """What survives SIGKILL. ``epoch`` and ``revision`` are the newest ever given out."""
+
+    epoch: int = 0
+    revision: int = 0
+    clusters: Mapping[str, Cluster] = field(default_factory=dict)
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    attachments: Mapping[AttachmentKey, Attachment] = field(default_factory=dict)
+    changes: Mapping[ChangeKey, Change] = field(default_factory=dict)
+
+    def cluster_nodes(self, cluster: str) -> tuple[Node, ...]:
+        """Nodes of a cluster, by id."""
+        return tuple(node for _, node in sorted(self.nodes.items()) if node.cluster == cluster)
+
+    def touching(self, cluster: str) -> tuple[Attachment, ...]:
+        """Attachments in which the cluster leads or follows."""
+        return tuple(
+            attachment
+            for attachment in self.attachments.values()
+            if cluster in (attachment.leader_cluster, attachment.follower_cluster)
+        )
+
+    def followed_by(self, cluster: str) -> tuple[Attachment, ...]:
+        """Attachments in which the cluster follows."""
+        return tuple(
+            attachment
+            for attachment in self.attachments.values()
+            if attachment.follower_cluster == cluster
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What this coordinator process has heard of one node. Times are its own monotonic clock.
+
+    ``lease_until`` is when the last lease of the present instance has run out at the latest,
+    ``ghosts_until`` the same for every earlier instance of the node, which may still be running.
+    """
+
+    lease_until: float = NEVER
+    ghosts_until: float = NEVER
+    heard_at: float | None = None
+    applied_revision: int = 0
+    report: Report | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that may act on the state before a change until ``deadline``.
+
+    ``instance`` is empty for processes that cannot confirm any more: earlier instances.
+    """
+
+    node: str
+    instance: str
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Who must confirm a change, and which requests are answered then."""
+
+    holders: tuple[Holder, ...]
+    requests: tuple[int, ...] = ()
+    lapsed: bool = False
+    """Some holder never confirmed: its lease ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything. ``waiting`` has exactly the keys of ``durable.changes``."""
+
+    durable: Durable = field(default_factory=Durable)
+    sessions: Mapping[str, Session] = field(default_factory=dict)
+    waiting: Mapping[ChangeKey, Waiting] = field(default_factory=dict)
+
+
+def longest_lease(limits: Limits) -> float:
+    """Seconds after which a lease granted now has run out at the node, however its clock runs."""
+    return limits.lease_seconds * (1.0 + limits.clock_drift_ratio)
+
+
+def holders(state: State, cluster: str, now: float) -> tuple[Holder, ...]:
+    """Every process of a cluster that may hold a running lease."""
+    found = []
+    for node in state.durable.cluster_nodes(cluster):
+        session = state.sessions[node.node]
+        if session.lease_until > now:
+            found.append(Holder(node.node, node.instance, session.lease_until))
+        if session.ghosts_until > now:
+            found.append(Holder(node.node, "", session.ghosts_until))
+    return tuple(found)
+
+
+def restore(durable: Durable, now: float, limits: Limits) -> State:
+    """The state after a start. Every node may have been renewed just before the last stop.
+
+    So may an instance that was superseded shortly before: both leases are assumed to run in full.
+    """
+    until = now + longest_lease(limits)
+    sessions = {node: Session(lease_until=until, ghosts_until=until) for node in durable.nodes}
+    state = State(durable, sessions)
+    waiting = {
+        key: Waiting(holders(state, change.cluster, now)) for key, change in durable.changes.items()
+    }
+    return State(durable, sessions, waiting)
