@@ -59,6 +59,14 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowingSource:
+    """Where a follower database comes from. Its name here may differ from its name there."""
+
+    leader_cluster: str
+    leader_database: str
+
+
+@dataclass(frozen=True, slots=True)
 class StreamingIngestionPolicy:
     """``{"IsEnabled": bool, "HintAllocatedRate": GB/hour or null}`` of a table or database."""
 

@@ -1,0 +1,366 @@
+"""The catalog of a node: every database it owns or follows, and the door to change them.
+
+Guarantees:
+
+- *Durable before visible.* A change is in the file and synced before :meth:`Catalog.get` shows it.
+- *Atomic and ordered.* Transactions of the node run one after the other, each validated against
+  the newest tree; a refused one leaves no trace in memory, file or journal.
+- *Pinned reads.* A tree is immutable: who holds one keeps seeing that version.
+- *Read-only followers.* Local transactions on a follower database are refused; only
+  :meth:`Catalog.install_snapshot` and :meth:`Catalog.apply_delta` change it.
+- *Cancellation is harmless.* A transaction that has reached the disk is always published.
+
+Not guaranteed: after a failed write nobody knows what the disk holds, so the catalog takes no
+further transaction (UnavailableError) until the node is restarted; reads go on.
+
+All methods run on the trio thread; only the file is touched in a worker thread, one at a time.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+from cluster.catalog.changes import apply
+from cluster.catalog.journal import Delta, advance
+from cluster.catalog.model import (
+    DEFAULT_DATABASE,
+    Database,
+    FollowingSource,
+    RowStoreKey,
+    Table,
+    Version,
+)
+from cluster.catalog.naming import check_entity_name
+from cluster.catalog.registry import Entry, Registry
+from cluster.catalog.store import CatalogStore, StoredDatabase
+from cluster.errors import (
+    EntityExistsError,
+    UnavailableError,
+)
+from cluster.limits import LIMITS, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from cluster.catalog.changes import Change
+    from cluster.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogStatistics:
+    """A moment of a catalog.
+
+    ``databases`` counts all, ``following`` those among them that follow a leader; ``revision``
+    grows by one with every visible change; ``deltas_kept`` is the history held for followers;
+    ``committed`` and ``refused`` count transactions since opening; ``writable`` is False after a
+    failed write.
+    """
+
+    databases: int
+    following: int
+    tables: int
+    revision: int
+    deltas_kept: int
+    committed: int
+    refused: int
+    writable: bool
+
+
+class Catalog:
+    """See the module. Made by :meth:`open`; close with :meth:`aclose` or ``async with``."""
+
+    def __init__(
+        self,
+        store: CatalogStore,
+        stored: Sequence[StoredDatabase],
+        *,
+        clock: Clock,
+        mint: Callable[[], int],
+        limits: Limits,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._mint = mint
+        self._limits = limits
+        self._registry = Registry(limits)
+        for item in stored:
+            self._registry.put(item.database, item.source, item.history, item.deltas_since_snapshot)
+        self._lock = trio.Lock()
+        self._revision = 0
+        self._changed = trio.Event()
+        self._failure: str | None = None
+        self._committed = 0
+        self._refused = 0
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, clock: Clock, mint: Callable[[], int], limits: Limits = LIMITS
+    ) -> Self:
+        """Opens the catalog file ``path``, making it with ``NetDefaultDB`` if there is none.
+
+        ``mint`` gives uniformly random 64-bit numbers, of which row store keys and ids are made.
+        Raises CorruptionError, UnavailableError.
+        """
+
+        def load() -> tuple[CatalogStore, list[StoredDatabase]]:
+            store = CatalogStore.open(path)
+            try:
+                return store, store.load()
+            except BaseException:
+                store.close()
+                raise
+
+        store, stored = await trio.to_thread.run_sync(load)
+        catalog = cls(store, stored, clock=clock, mint=mint, limits=limits)
+        try:
+            await catalog.create_database(DEFAULT_DATABASE, if_not_exists=True)
+        except BaseException:
+            store.close()
+            raise
+        return catalog
+
+    async def aclose(self) -> None:
+        """Waits for the transaction under way, then closes the file."""
+        with trio.CancelScope(shield=True):
+            async with self._lock:
+                self._failure = "The catalog is closed."
+                await trio.to_thread.run_sync(self._store.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # Reading
+
+    def get(self, name: str) -> Database:
+        """The newest tree of a database, by case-insensitive name. DatabaseNotFoundError."""
+        return self._registry.entry(name).database
+
+    def databases(self) -> tuple[Database, ...]:
+        """Every database, owned or followed, by folded name."""
+        return tuple(entry.database for entry in self._registry)
+
+    def is_following(self, name: str) -> bool:
+        """True if the database follows a leader, hence is read-only. DatabaseNotFoundError."""
+        return self._registry.entry(name).source is not None
+
+    def following_source(self, name: str) -> FollowingSource | None:
+        """What the database follows; None for one of our own. DatabaseNotFoundError."""
+        return self._registry.entry(name).source
+
+    def deltas_since(self, name: str, version: Version) -> tuple[Delta, ...] | None:
+        """What leads from ``version`` to the newest tree, in order; empty if it is the newest.
+
+        None if the history does not have that version (any more, or never had): a copy at that
+        version needs a snapshot. Raises DatabaseNotFoundError.
+        """
+        return self._registry.entry(name).deltas_since(version)
+
+    def tables_by_key(self) -> Mapping[RowStoreKey, Table]:
+        """Every table of every database by row store key. A key that is missing is dropped.
+
+        Made once after each change; do not change it.
+        """
+        return self._registry.tables_by_key()
+
+    @property
+    def revision(self) -> int:
+        """Grows by one with every visible change of any database since opening."""
+        return self._revision
+
+    async def wait_change(self, seen_revision: int) -> int:
+        """Waits until the revision is beyond ``seen_revision``; returns the present one."""
+        await trio.lowlevel.checkpoint()
+        while self._revision <= seen_revision:
+            await self._changed.wait()
+        return self._revision
+
+    def statistics(self) -> CatalogStatistics:
+        """Counts of this moment."""
+        entries = tuple(self._registry)
+        return CatalogStatistics(
+            databases=len(entries),
+            following=sum(entry.source is not None for entry in entries),
+            tables=sum(len(entry.database.tables) for entry in entries),
+            revision=self._revision,
+            deltas_kept=sum(len(entry.history) for entry in entries),
+            committed=self._committed,
+            refused=self._refused,
+            writable=self._failure is None,
+        )
+
+    # Names of new things
+
+    def new_key(self) -> RowStoreKey:
+        """A row store key no table of this node has."""
+        while True:
+            key = RowStoreKey(self._mint() & (2**64 - 1))
+            if key and key not in self.tables_by_key():
+                return key
+
+    def new_id(self) -> str:
+        """A random guid, lower case."""
+        return str(uuid.UUID(int=(self._mint() << 64 | self._mint()) & (2**128 - 1), version=4))
+
+    # Changing what we own
+
+    async def commit(self, name: str, changes: Sequence[Change], *, text: str) -> Delta:
+        """Commits one transaction; it is durable and visible when this returns.
+
+        ``text`` is the command behind it, for the journal. Raises DatabaseNotFoundError,
+        ReadOnlyError (a follower database), UnavailableError (an earlier or this write failed)
+        and whatever :func:`cluster.catalog.changes.apply` raises.
+        """
+        async with self._lock:
+            return await self._commit(self._owned(name), changes, text)
+
+    async def transact(
+        self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str
+    ) -> tuple[Database, Delta | None]:
+        """Like :meth:`commit`, with the changes planned from the newest tree.
+
+        ``plan`` runs when no other transaction can come between; what it raises is raised here.
+        No changes: nothing is committed and the delta is None. Returns the tree that is in force.
+        """
+        async with self._lock:
+            entry = self._owned(name)
+            try:
+                changes = plan(entry.database)
+            except BaseException:
+                self._refused += 1
+                raise
+            delta = await self._commit(entry, changes, text) if changes else None
+            return entry.database, delta
+
+    async def create_database(
+        self, name: str, *, if_not_exists: bool = False
+    ) -> tuple[Database, bool]:
+        """Makes an empty database; returns it and whether it was made now.
+
+        Raises EntityExistsError (unless ``if_not_exists``), EntityNameError, LimitExceededError,
+        UnavailableError.
+        """
+        async with self._lock:
+            present = self._registry.find(name)
+            if present is not None and if_not_exists:
+                return present.database, False
+            check_entity_name("Database", name, self._limits)
+            if present is not None:
+                raise EntityExistsError(
+                    f"Entity ID '{name}' of kind 'Database' already exists.",
+                    metadata={"database": name},
+                )
+            database = Database(name=name, database_id=self.new_id())
+            await self._put(database, None)
+            return database, True
+
+    # Following
+
+    async def install_snapshot(
+        self, name: str, leader_cluster: str, leader_database: str, database: Database
+    ) -> Database:
+        """Makes or replaces follower database ``name`` with the leader's tree.
+
+        Raises ConflictError if ``name`` is taken by a database of our own or by one that follows
+        something else (``follower.md``: never followed twice), EntityNameError,
+        LimitExceededError, UnavailableError.
+        """
+        source = FollowingSource(leader_cluster, leader_database)
+        async with self._lock:
+            check_entity_name("Database", name, self._limits)
+            self._registry.check_may_follow(name, source)
+            renamed = replace(database, name=name)
+            await self._put(renamed, source)
+            return renamed
+
+    async def apply_delta(self, name: str, delta: Delta) -> Database:
+        """Applies one transaction of the leader; returns the tree after it.
+
+        ``event_time_ns`` is replaced by our own clock. Raises DatabaseNotFoundError,
+        ConflictError (not a follower database), ProtocolError (does not continue our version or
+        does not apply), UnavailableError.
+        """
+        async with self._lock:
+            entry = self._registry.following(name)
+            database = advance(entry.database, delta)
+            await self._append(entry, database, replace(delta, event_time_ns=self._clock.now_ns()))
+            return database
+
+    async def remove_following(self, name: str) -> None:
+        """Removes a follower database (detach). Raises DatabaseNotFoundError, ConflictError."""
+        async with self._lock:
+            database = self._registry.following(name).database
+            await self._write(lambda: self._store.delete_database(database.name))
+            self._registry.remove(name)
+            self._publish()
+
+    # Inside
+
+    def _owned(self, name: str) -> Entry:
+        try:
+            return self._registry.owned(name)
+        except BaseException:
+            self._refused += 1
+            raise
+
+    async def _commit(self, entry: Entry, changes: Sequence[Change], text: str) -> Delta:
+        before = entry.database
+        try:
+            database = apply(before, changes, self._limits)
+        except BaseException:
+            self._refused += 1
+            raise
+        delta = Delta(before.version, database.version, tuple(changes), self._clock.now_ns(), text)
+        await self._append(entry, database, delta)
+        return delta
+
+    async def _append(self, entry: Entry, database: Database, delta: Delta) -> None:
+        count = entry.deltas_since_snapshot + 1
+        snapshot = count >= self._limits.catalog_snapshot_deltas
+        oldest = None
+        if snapshot and len(entry.history) == entry.history.maxlen:
+            oldest = entry.history[0].to_version  # the first one falls out of a full deque
+        await self._write(
+            lambda: self._store.append(database, delta, snapshot=snapshot, oldest=oldest)
+        )
+        self._registry.advance(entry, database, delta)
+        entry.deltas_since_snapshot = 0 if snapshot else count
+        self._publish()
+
+    async def _put(self, database: Database, source: FollowingSource | None) -> None:
+        self._registry.check_room(database.name)
+        await self._write(lambda: self._store.put_database(database, source))
+        self._registry.put(database, source)
+        self._publish()
+
+    async def _write(self, write: Callable[[], None]) -> None:
+        """Writes in a worker thread. Once begun it is not cancelled, so what is durable is seen."""
+        if self._failure is not None:
+            raise UnavailableError(self._failure)
+        try:
+            await trio.to_thread.run_sync(write)
+        except UnavailableError as error:
+            self._failure = (
+                "The catalog takes no more changes until the node restarts, because a write "
+                f"failed: {error.message}"
+            )
+            raise
+
+    def _publish(self) -> None:
+        self._revision += 1
+        self._committed += 1
+        self._changed.set()
+        self._changed = trio.Event()

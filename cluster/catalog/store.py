@@ -1,0 +1,281 @@
+"""The catalog's file: SQLite, durable before anything is visible. Blocking; called from a worker.
+
+Layout: one row a database with its newest snapshot and, for a follower database, its origin; one
+row a delta. Opening a database decodes the snapshot and replays the deltas after it, at most
+``catalog_snapshot_deltas`` of them. Older deltas are kept, up to ``catalog_history_deltas``, for
+followers that resume.
+
+The file is opened in WAL mode with ``synchronous=FULL``: a transaction that has returned survives
+the loss of power. It is locked exclusively, so two nodes can never share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from cluster.catalog import codec
+from cluster.catalog.journal import Delta, check_continuous, replay
+from cluster.catalog.model import FollowingSource, Version
+from cluster.catalog.naming import fold_database_name
+from cluster.errors import CorruptionError, ProtocolError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cluster.catalog.model import Database
+
+APPLICATION_ID: Final = 0x52454D43
+"""``REMC``: marks the file as a Remora catalog in SQLite's header."""
+
+FORMAT_VERSION: Final = 1
+"""Format of the file. A file of another version is refused, never rewritten by guess."""
+
+_TABLES: Final = (
+    """CREATE TABLE databases (
+        folded TEXT PRIMARY KEY,
+        snapshot BLOB NOT NULL,
+        leader_cluster TEXT,
+        leader_database TEXT
+    ) WITHOUT ROWID, STRICT""",
+    """CREATE TABLE deltas (
+        folded TEXT NOT NULL,
+        major INTEGER NOT NULL,
+        minor INTEGER NOT NULL,
+        from_major INTEGER NOT NULL,
+        from_minor INTEGER NOT NULL,
+        changes BLOB NOT NULL,
+        event_time_ns INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        PRIMARY KEY (folded, major, minor)
+    ) WITHOUT ROWID, STRICT""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDatabase:
+    """One database as found at opening. ``history`` is in order and ends at its version."""
+
+    database: Database
+    source: FollowingSource | None
+    history: tuple[Delta, ...]
+    deltas_since_snapshot: int
+
+
+class CatalogStore:
+    """One open catalog file. One thread at a time may be inside any of its methods."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Opens the file, making it and its folder if there is none.
+
+        Raises CorruptionError (not a catalog, another format), UnavailableError (in use by
+        another process, or the disk refuses).
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            connection = sqlite3.connect(
+                path, timeout=0.0, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise _unavailable(path, error) from error
+        store = cls(path, connection)
+        try:
+            store._prepare()
+        except BaseException:
+            connection.close()
+            raise
+        return store
+
+    def load(self) -> list[StoredDatabase]:
+        """Every database. Raises CorruptionError if anything does not decode or replay."""
+        with self._reading():
+            rows = self._connection.execute(
+                "SELECT folded, snapshot, leader_cluster, leader_database"
+                " FROM databases ORDER BY folded"
+            ).fetchall()
+            return [self._load_database(*row) for row in rows]
+
+    def put_database(self, database: Database, source: FollowingSource | None) -> None:
+        """Writes a database whole; it has no history any more."""
+        folded = fold_database_name(database.name)
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM deltas WHERE folded = ?", (folded,))
+            connection.execute(
+                "INSERT OR REPLACE INTO databases VALUES (?, ?, ?, ?)",
+                (
+                    folded,
+                    codec.encode_database(database),
+                    source.leader_cluster if source else None,
+                    source.leader_database if source else None,
+                ),
+            )
+
+    def append(
+        self, database: Database, delta: Delta, *, snapshot: bool, oldest: Version | None
+    ) -> None:
+        """Writes one delta; ``database`` is the tree after it.
+
+        ``snapshot``: also replace the snapshot. ``oldest``: forget the deltas that start before
+        that version.
+        """
+        folded = fold_database_name(database.name)
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO deltas VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    folded,
+                    delta.to_version.major,
+                    delta.to_version.minor,
+                    delta.from_version.major,
+                    delta.from_version.minor,
+                    codec.encode_changes(delta.changes),
+                    delta.event_time_ns,
+                    delta.text,
+                ),
+            )
+            if snapshot:
+                connection.execute(
+                    "UPDATE databases SET snapshot = ? WHERE folded = ?",
+                    (codec.encode_database(database), folded),
+                )
+            if oldest is not None:
+                connection.execute(
+                    "DELETE FROM deltas WHERE folded = ? AND (from_major, from_minor) < (?, ?)",
+                    (folded, oldest.major, oldest.minor),
+                )
+
+    def delete_database(self, name: str) -> None:
+        """Removes a database and its history."""
+        folded = fold_database_name(name)
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM deltas WHERE folded = ?", (folded,))
+            connection.execute("DELETE FROM databases WHERE folded = ?", (folded,))
+
+    def close(self) -> None:
+        """Closes the file and releases its lock."""
+        self._connection.close()
+
+    def _prepare(self) -> None:
+        with self._reading():
+            # Before the first access to the log, so that no shared-memory file is needed.
+            self._pragma("locking_mode = EXCLUSIVE")
+            self._pragma("journal_mode = WAL")
+            self._pragma("synchronous = FULL")
+            application, version = self._pragma("application_id"), self._pragma("user_version")
+            empty = (
+                self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+            )
+        if empty and (application, version) == (0, 0):
+            with self._transaction() as connection:
+                for statement in _TABLES:
+                    connection.execute(statement)
+                self._pragma(f"application_id = {APPLICATION_ID}")
+                self._pragma(f"user_version = {FORMAT_VERSION}")
+        elif application != APPLICATION_ID:
+            raise self._corrupt("it is a SQLite file, but not a catalog")
+        elif version != FORMAT_VERSION:
+            raise self._corrupt(f"its format is {version}, this program reads {FORMAT_VERSION}")
+        else:
+            # An empty write takes the exclusive lock now instead of at the first commit.
+            with self._transaction():
+                pass
+
+    def _pragma(self, text: str) -> object:
+        row = self._connection.execute(f"PRAGMA {text}").fetchone()
+        return row[0] if row else None
+
+    def _load_database(
+        self, folded: str, snapshot: bytes, leader: str | None, leader_database: str | None
+    ) -> StoredDatabase:
+        try:
+            snapshot_tree = codec.decode_database(snapshot)
+            deltas = [self._delta(*row) for row in self._delta_rows(folded)]
+            check_continuous(deltas)
+            newer = [delta for delta in deltas if delta.from_version >= snapshot_tree.version]
+            database = replay(snapshot_tree, newer)
+        except ProtocolError as error:
+            raise self._corrupt(f"database '{folded}': {error.message}") from error
+        if fold_database_name(database.name) != folded:
+            raise self._corrupt(f"the snapshot of '{folded}' is of '{database.name}'")
+        if deltas and deltas[-1].to_version != database.version:
+            raise self._corrupt(f"database '{folded}': the journal ends before the snapshot")
+        source = None
+        if leader is not None and leader_database is not None:
+            source = FollowingSource(leader, leader_database)
+        return StoredDatabase(database, source, tuple(deltas), len(newer))
+
+    def _delta_rows(self, folded: str) -> list[tuple[int, int, int, int, bytes, int, str]]:
+        return self._connection.execute(
+            "SELECT from_major, from_minor, major, minor, changes, event_time_ns, text"
+            " FROM deltas WHERE folded = ? ORDER BY major, minor",
+            (folded,),
+        ).fetchall()
+
+    @staticmethod
+    def _delta(
+        from_major: int,
+        from_minor: int,
+        major: int,
+        minor: int,
+        changes: bytes,
+        event_time_ns: int,
+        text: str,
+    ) -> Delta:
+        return Delta(
+            Version(from_major, from_minor),
+            Version(major, minor),
+            codec.decode_changes(changes),
+            event_time_ns,
+            text,
+        )
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise _unavailable(self._path, error) from error
+        except sqlite3.DatabaseError as error:
+            raise self._corrupt(str(error)) from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise _unavailable(self._path, error) from error
+
+    def _corrupt(self, problem: str) -> CorruptionError:
+        return CorruptionError(
+            f"The catalog file {self._path} cannot be read: {problem}.",
+            metadata={"file": str(self._path), "offset": "unknown"},
+        )
+
+
+def _unavailable(path: Path, error: sqlite3.Error) -> UnavailableError:
+    # Errors raised by the module itself, not by SQLite, have no code; extended codes have the
+    # primary one in their low byte.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        message = f"The catalog file {path} is in use by another process."
+        remedy = "Stop the other node, or give this one its own data folder."
+    else:
+        message = f"The catalog file {path} cannot be used: {error}."
+        remedy = "Check the disk and the permissions of the data folder, then restart the node."
+    return UnavailableError(message, remedy=remedy, metadata={"file": str(path)})
