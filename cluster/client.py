@@ -242,6 +242,12 @@ class StreamWriter:
         while self._pending:
             await self._changed.wait()
 
+    async def wait_acked(self) -> None:
+        """Returns when at least one more payload has been decided."""
+        seen = self._statistics.payloads_acked
+        while self._statistics.payloads_acked == seen:
+            await self._changed.wait()
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()

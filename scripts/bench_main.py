@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 DATABASE = "Bench"
 SCHEMA = "TimeStamp: datetime, Name: string, Metric: int, Source: string"
 TOPOLOGY = """
-[[cluster]]
+[[clusters]]
 name = "leader"
 streaming_ingestion = true
 
-[[cluster]]
+[[clusters]]
 name = "follower1"
 streaming_ingestion = true
 """
