@@ -13,7 +13,7 @@ coordinator's, whatever the network did (Gray and Cheriton, "Leases", 1989).
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 class Capability(enum.Enum):
@@ -63,6 +63,7 @@ class Decision:
 
 NO_VIEW = "the coordinator has not been heard yet"
 LEASE_EXPIRED = "the lease has run out: the coordinator has not been heard for too long"
+OWN_CAPABILITY_OFF = "streaming ingestion is off on this cluster"
 NOT_ATTACHED = "the coordinator knows no such attachment"
 
 
@@ -92,11 +93,25 @@ class Authority:
         self.lease_until = max(self.lease_until, sent_at + lease_seconds)
         return self.apply(view)
 
+    def lease_left(self, now: float) -> float:
+        """Seconds until the lease has run out; 0 when it has, or when there never was one."""
+        return max(0.0, self.lease_until - now)
+
+    def capability(self, now: float) -> Capability:
+        """The node's own cluster's capability; UNKNOWN without a view or a running lease."""
+        if self.view is None or now >= self.lease_until:
+            return Capability.UNKNOWN
+        return self.view.capability
+
     def following(self, leader_cluster: str, database: str, now: float) -> Decision:
         """The follower's end: may rows of this leader database be visible here?"""
-        return self._decide(
+        found = self._decide(
             self.view.following if self.view else (), leader_cluster, database, None, now
         )
+        if found.open and self.capability(now) is not Capability.ON:
+            # A grant that contradicts the capability beside it is a doubt.
+            return replace(found, open=False, reason=OWN_CAPABILITY_OFF)
+        return found
 
     def followed(self, database: str, follower_cluster: str, now: float) -> Decision:
         """The leader's end: may rows of this database be sent to that follower?"""

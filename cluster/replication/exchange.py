@@ -1,0 +1,105 @@
+"""What passes between a leader session and its driver: questions, answers, statistics. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cluster.catalog.model import Database, RowStoreKey, Version
+    from cluster.errors import RemoraError
+    from cluster.replication.authority import Decision
+    from cluster.replication.position import KeyPosition, Position
+    from cluster.replication.protocol import LeaderFrame, MetadataDelta, RecordSpan
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What is true now, gathered by the driver before each call of :meth:`LeaderSession.next`.
+
+    ``version`` is the database's newest metadata version, None if there is no such database.
+    ``end_lsn`` is the log's committed end, in bytes. ``leader_time_ns`` is the wall clock.
+    """
+
+    decision: Decision
+    version: Version | None
+    end_lsn: int
+    leader_time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataRead:
+    """Answer to :class:`ReadMetadata`: ``deltas`` None means they are no longer kept.
+
+    ``ends`` is how far each row store key of the database has come on the leader.
+    """
+
+    database: Database
+    deltas: tuple[MetadataDelta, ...] | None
+    ends: Mapping[RowStoreKey, KeyPosition]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsRead:
+    """Answer to :class:`ReadRows`; ``generation`` is the request's."""
+
+    generation: int
+    records: bytes
+    spans: tuple[RecordSpan, ...]
+    next_lsn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this frame now."""
+
+    frame: LeaderFrame
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMetadata:
+    """Read what was committed after this version; None: everything."""
+
+    after: Version | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """Read whole records of these keys from ``lsn``, leaving out what ``cursors`` include.
+
+    ``lsn`` None: from the first record that some cursor does not include.
+    """
+
+    generation: int
+    lsn: int | None
+    cursors: Mapping[RowStoreKey, int]
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """End the call with this error."""
+
+    error: RemoraError
+
+
+Output = Send | ReadMetadata | ReadRows | End
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSessionStatistics:
+    """Counts since the session began; bytes are bytes of records."""
+
+    follower_cluster: str
+    database: str
+    frames_sent: int
+    records_sent: int
+    bytes_sent: int
+    bytes_unacknowledged: int
+    window_waits: int
+    snapshots_sent: int
+    chunks_discarded: int
+    gate_open: bool
+    acknowledged: Position | None

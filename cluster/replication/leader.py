@@ -1,0 +1,338 @@
+"""The leader's end of one Follow call. Pure.
+
+Nothing happens by itself: the driver tells the session what it received (:meth:`receive`), hands
+over what it read (:meth:`metadata_read`, :meth:`rows_read`), and asks :meth:`next` what is due,
+again and again until the answer is None. The answer follows from comparing two things: what the
+follower has been told, and what is true at this moment (:class:`Moment`). So a decision of the
+coordinator is looked at again before every single frame, and a change that comes while rows are
+being read from the log still stops them.
+
+What is due, in this order (:data:`DUTIES`):
+
+1. *end*: no grant, no database, or a strict follower without the right to rows: the call ends.
+2. *deliver*: metadata that has been read goes out before anything else.
+3. *catch up*: the metadata told is not the newest: read it.
+4. *announce*: the leader's end of the gate changed: say so, once.
+5. *ship*: both ends open at one epoch and the window has room: read rows, send rows.
+6. *bookmark*: a heartbeat is due or a stamp can be answered: Progress.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from cluster.errors import (
+    DatabaseNotFoundError,
+    FollowNotGrantedError,
+    InternalError,
+    ProtocolError,
+    UnavailableError,
+)
+from cluster.limits import LIMITS, Limits
+from cluster.replication.authority import LEASE_EXPIRED, NO_VIEW, Decision
+from cluster.replication.exchange import (
+    End,
+    LeaderSessionStatistics,
+    MetadataRead,
+    Moment,
+    Output,
+    ReadMetadata,
+    RowsRead,
+    Send,
+)
+from cluster.replication.position import START, Position
+from cluster.replication.protocol import (
+    FollowAck,
+    FollowerFrame,
+    FollowerGate,
+    Hello,
+    LeaderFrame,
+    LeaderGate,
+    Progress,
+    Refusal,
+    RowRecords,
+    Snapshot,
+    refusal_error,
+    refusal_of,
+)
+from cluster.replication.shipping import Shipping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.catalog.model import Version
+
+
+class LeaderSession:
+    """State of one Follow call at the leader."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self._hello: Hello | None = None
+        self._ended = False
+        self._version: Version | None = None
+        self._queue: deque[LeaderFrame] = deque()
+        self._streaming_content = False
+        self._peer: FollowerGate | None = None
+        self._announced: tuple[LeaderGate, Refusal | None] | None = None
+        self._shipping = Shipping(limits)
+        self._acknowledged: Position | None = None
+        self._bookmark_due = True
+        self._stamp = 0  # newest one received
+        self._target: tuple[int, int] | None = None  # a stamp, and the LSN that answers it
+        self._answered = 0
+        self._frames = self._snapshots = 0
+
+    # -- what the driver tells ------------------------------------------------------------------
+
+    def receive(self, frame: FollowerFrame) -> None:
+        """Takes a frame of the follower. Raises ProtocolError or DivergenceError: end the call."""
+        if isinstance(frame, Hello):
+            if self._hello is not None:
+                raise ProtocolError("a second Hello in one session")
+            self._hello = frame
+        elif self._hello is None:
+            raise ProtocolError(f"{type(frame).__name__} before Hello")
+        elif isinstance(frame, FollowerGate):
+            self._receive_gate(frame)
+        else:
+            self._receive_ack(frame)
+
+    def metadata_read(self, read: MetadataRead) -> None:
+        """Takes the answer to ReadMetadata."""
+        hello, database, shipping = self._hello, read.database, self._shipping
+        assert hello is not None
+        shipping.set_keys(frozenset(table.key for table in database.tables.values()))
+        reset = False
+        if self._version is None:
+            reset = hello.position is None or not _same_history(hello, hello.position, read)
+            shipping.restart({} if reset or hello.position is None else hello.position.keys)
+        if reset or read.deltas is None:
+            self._queue.append(Snapshot(database, reset))
+            self._snapshots += 1
+        else:
+            self._queue.extend(read.deltas)
+        self._version = database.version
+        self._bookmark_due = True
+        self._streaming_content = bool(database.streaming_tables()) or any(
+            at.ordinal for at in read.ends.values()
+        )
+
+    def rows_read(self, read: RowsRead) -> None:
+        """Takes the answer to ReadRows. Whether it may still be sent is decided by :meth:`next`."""
+        self._shipping.take(read)
+
+    def heartbeat(self) -> None:
+        """A heartbeat interval has passed: Progress becomes due."""
+        self._bookmark_due = True
+
+    # -- what is due ----------------------------------------------------------------------------
+
+    def next(self, moment: Moment) -> Output | None:
+        """The next thing to do at this moment; None: wait until something changes."""
+        if self._hello is None or self._ended:
+            return None
+        for duty in DUTIES:
+            output = duty(self, moment)
+            if output is not None:
+                self._ended = isinstance(output, End)
+                self._frames += isinstance(output, Send)
+                return output
+        return None
+
+    def waiting_beyond(self, moment: Moment) -> int | None:
+        """The LSN beyond which a commit makes rows due; None: no commit can.
+
+        Ask after :meth:`next` has answered None.
+        """
+        shipping = self._shipping
+        if not self._may_ship(moment) or shipping.chunk is not None or not shipping.has_room():
+            return None
+        return shipping.lsn
+
+    def statistics(self) -> LeaderSessionStatistics:
+        """Counts for people."""
+        hello, shipping = self._hello, self._shipping
+        return LeaderSessionStatistics(
+            follower_cluster=hello.follower_cluster if hello else "",
+            database=hello.database if hello else "",
+            frames_sent=self._frames,
+            records_sent=shipping.records_sent,
+            bytes_sent=shipping.bytes_sent,
+            bytes_unacknowledged=shipping.unacknowledged,
+            window_waits=shipping.waits,
+            snapshots_sent=self._snapshots,
+            chunks_discarded=shipping.discarded,
+            gate_open=self._announced is not None and self._announced[0].open,
+            acknowledged=self._acknowledged,
+        )
+
+    # -- duties ---------------------------------------------------------------------------------
+
+    def _end(self, moment: Moment) -> Output | None:
+        decision, hello = moment.decision, self._hello
+        assert hello is not None
+        if decision.grant is None:
+            if decision.reason == NO_VIEW:
+                return End(UnavailableError(f"This leader is not ready: {decision.reason}."))
+            return End(
+                FollowNotGrantedError(
+                    f"Cluster '{hello.follower_cluster}' may not follow database "
+                    f"'{hello.database}': {decision.reason}.",
+                    metadata={
+                        "follower_cluster": hello.follower_cluster,
+                        "database": hello.database,
+                    },
+                )
+            )
+        if moment.version is None:
+            return End(
+                DatabaseNotFoundError(
+                    f"Database '{hello.database}' does not exist on this leader.",
+                    metadata={"database": hello.database},
+                )
+            )
+        strict = hello.strict or decision.grant.strict
+        if strict and (refusal := self._refusal(decision)) is not None:
+            return End(refusal_error(refusal))
+        return None
+
+    def _deliver(self, moment: Moment) -> Output | None:
+        del moment
+        return Send(self._queue.popleft()) if self._queue else None
+
+    def _catch_up(self, moment: Moment) -> Output | None:
+        if self._version == moment.version:
+            return None
+        hello = self._hello
+        assert hello is not None
+        if self._version is None:
+            return ReadMetadata(hello.position.version if hello.position else None)
+        return ReadMetadata(self._version)
+
+    def _announce(self, moment: Moment) -> Output | None:
+        decision = moment.decision
+        reason = "" if decision.open else decision.reason
+        due = (LeaderGate(decision.epoch, decision.open, reason), self._refusal(decision))
+        told, self._announced = self._announced, due
+        if told == due:
+            return None
+        self._bookmark_due = True
+        if due[1] is not None and (told is None or told[1] != due[1]):
+            self._queue.append(due[1])
+        if told is None or told[0] != due[0]:
+            return Send(due[0])
+        return self._deliver(moment)
+
+    def _ship(self, moment: Moment) -> Output | None:
+        shipping, peer = self._shipping, self._peer
+        if peer is None or not self._may_ship(moment):
+            shipping.discard()
+            return None
+        if (chunk := shipping.chunk) is not None:
+            if not shipping.fits(len(chunk.records)):
+                return None
+            shipping.chunk = None
+            shipping.lsn = chunk.next_lsn
+            if chunk.spans:
+                try:
+                    shipping.launch(chunk)
+                except InternalError as error:
+                    return End(error)
+                return Send(RowRecords(peer.epoch, peer.sequence, chunk.records, chunk.spans))
+        if shipping.lsn is not None and moment.end_lsn <= shipping.lsn:
+            return None
+        if not shipping.has_room():
+            shipping.waits += 1
+            return None
+        return shipping.read_request()
+
+    def _bookmark(self, moment: Moment) -> Output | None:
+        if self._target is None and self._stamp > self._answered:
+            self._target = (self._stamp, moment.end_lsn)
+        if self._target is not None and self._delivered(moment, self._target[1]):
+            self._answered, self._target, self._bookmark_due = self._target[0], None, True
+        if not self._bookmark_due:
+            return None
+        self._bookmark_due = False
+        assert self._version is not None
+        position = Position(self._version, dict(self._shipping.sent))
+        sequence = self._peer.sequence if self._peer else 0
+        return Send(Progress(position, moment.leader_time_ns, self._answered, sequence))
+
+    # -- details --------------------------------------------------------------------------------
+
+    def _receive_gate(self, gate: FollowerGate) -> None:
+        expected = 1 if self._peer is None else self._peer.sequence + 1
+        if gate.sequence != expected:
+            raise ProtocolError(f"FollowerGate {gate.sequence} instead of {expected}")
+        if self._announced is None:
+            raise ProtocolError("FollowerGate before the leader's first Progress")
+        self._shipping.check(gate.position)
+        self._shipping.restart(gate.position.keys)
+        self._peer = gate
+        self._bookmark_due = True
+
+    def _receive_ack(self, ack: FollowAck) -> None:
+        known = 0 if self._peer is None else self._peer.sequence
+        if ack.sequence != known:
+            raise ProtocolError(f"Ack follows gate report {ack.sequence}; received was {known}")
+        self._shipping.check(ack.position)
+        self._shipping.acknowledge(ack.position)
+        self._acknowledged = ack.position
+        self._stamp = max(self._stamp, ack.stamp)
+
+    def _refusal(self, decision: Decision) -> Refusal | None:
+        """The refusal to show: only of streaming content, and only by decision, not by doubt."""
+        grant = decision.grant
+        if grant is None or grant.rows or decision.reason == LEASE_EXPIRED:
+            return None
+        return refusal_of(grant) if self._streaming_content else None
+
+    def _may_ship(self, moment: Moment) -> bool:
+        peer = self._peer
+        return (
+            peer is not None
+            and peer.open
+            and moment.decision.open
+            and peer.epoch == moment.decision.epoch
+            and self._version == moment.version
+        )
+
+    def _delivered(self, moment: Moment, target_lsn: int) -> bool:
+        """Everything up to the target that this follower may see has been sent.
+
+        A follower that shows rows is not current while this end is closed.
+        """
+        if self._peer is None or not self._peer.open:
+            return True
+        lsn = self._shipping.lsn
+        return self._may_ship(moment) and lsn is not None and lsn >= target_lsn
+
+
+DUTIES: Final[tuple[Callable[[LeaderSession, Moment], Output | None], ...]] = (
+    LeaderSession._end,
+    LeaderSession._deliver,
+    LeaderSession._catch_up,
+    LeaderSession._announce,
+    LeaderSession._ship,
+    LeaderSession._bookmark,
+)
+"""In order of priority; see the module's docstring."""
+
+
+def _same_history(hello: Hello, position: Position, read: MetadataRead) -> bool:
+    """Whether the follower's position is a point of this leader's past.
+
+    A different checksum below the leader's newest ordinal cannot be seen here; the follower sees
+    it at its next record, and asks for a snapshot.
+    """
+    if hello.database_id != read.database.database_id or position.version > read.database.version:
+        return False
+    for table in read.database.tables.values():
+        theirs, ours = position.keys.get(table.key, START), read.ends.get(table.key, START)
+        if theirs.ordinal > ours.ordinal or (
+            theirs.ordinal == ours.ordinal and theirs.checksum != ours.checksum
+        ):
+            return False
+    return True

@@ -1,0 +1,369 @@
+"""Following one database: the follower's end of Follow, over any number of calls. Pure.
+
+``handle(event) -> outputs``: frames to send, and effects for the driver to carry out in order.
+What may happen when is :data:`follower.session_table.TABLE`; what an event does is a method.
+
+Rule 1: an effect that changes stored data (:data:`Change`) is answered, by ``MetadataApplied`` or
+``RowsApplied``, before
+the next frame is handed in. So the session always knows exactly what is stored.
+
+Rule 2: nothing is applied that does not follow on what is stored: a delta starts at our version, a
+record at our ordinal of its key, of a table and schema we know. Anything else is a ProtocolError,
+which ends the call; the next one resumes from our own position.
+
+Rule 3: rows are applied only while our gate is open, and only those that answer our newest report
+of it. Others are dropped: that report says where the leader resumes.
+
+Rule 4: a bookmark is believed only if it holds exactly what is stored; else a frame was lost.
+
+Rule 5: the lag is measured on one clock. The leader returns our own stamp once everything it had
+when it received the stamp was delivered; until then the lag grows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cluster.errors import ProtocolError
+from cluster.limits import LIMITS, Limits
+from cluster.replication.position import START, KeyPosition, Position
+from cluster.replication.protocol import (
+    FollowAck,
+    FollowerGate,
+    Hello,
+    LeaderFrame,
+    LeaderGate,
+    MetadataDelta,
+    Progress,
+    Refusal,
+    RowRecords,
+    Snapshot,
+)
+from follower.exchange import (
+    ApplyDelta,
+    ApplyRows,
+    Begin,
+    Change,
+    Drained,
+    Event,
+    GateMoved,
+    HangUp,
+    Identity,
+    InstallSnapshot,
+    LeaderSays,
+    Lost,
+    MetadataApplied,
+    Output,
+    Received,
+    Retry,
+    RowsApplied,
+    Send,
+    Stop,
+    Tick,
+)
+from follower.session_table import TABLE, SessionInput, SessionState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cluster.catalog.model import Database, RowStoreKey
+
+NANOSECONDS: Final = 1_000_000_000
+STAMPS_A_HEARTBEAT: Final = 10
+"""How often the lag is measured while rows flow; at rest it is once a heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatistics:
+    """Counts since the node started. ``frames_dropped`` answered an older gate report."""
+
+    state: SessionState
+    calls: int
+    frames_received: int
+    records_applied: int
+    frames_dropped: int
+    snapshots_installed: int
+
+
+class FollowSession:
+    """State of following one database."""
+
+    def __init__(self, identity: Identity, limits: Limits = LIMITS) -> None:
+        self.state = SessionState.WAITING
+        self._identity = identity
+        self._limits = limits
+        self._gate = GateMoved(open=False, epoch=0)
+        self._reported: GateMoved | None = None
+        self._sequence = 0
+        self._database: Database | None = None
+        self._schemas: dict[RowStoreKey, int] = {}
+        self._stored: dict[RowStoreKey, KeyPosition] = {}
+        self._pending: Change | None = None
+        self._distrust = False  # what is stored is not the leader's: begin from nothing
+        self._acknowledged: Position | None = None
+        self._heard_at = 0.0
+        self._stamped_at = float("-inf")
+        self._current: dict[bool, int] = {}  # newest stamp answered, by gate open or closed
+        self._failures = 0
+        self._calls = self._frames = self._records = self._dropped = self._snapshots = 0
+
+    def handle(self, event: Event) -> tuple[Output, ...]:
+        """Takes an event; returns what to do, in order.
+
+        Raises ProtocolError if the leader broke the protocol: end the call, then tell Lost.
+        """
+        kind = _FRAMES[type(event.frame)] if isinstance(event, Received) else _EVENTS[type(event)]
+        after = TABLE[self.state][kind]
+        if after is None:
+            if isinstance(event, Received):
+                raise ProtocolError(f"{type(event.frame).__name__} while {self.state.value}")
+            raise AssertionError(f"{kind.value} while {self.state.value}")
+        if isinstance(event, Received):
+            assert self._pending is None, "answer a change before the next frame"
+            self._frames += 1
+            self._heard_at = event.now
+            outputs = tuple(_HANDLERS[kind](self, event.frame))
+        else:
+            outputs = tuple(_HANDLERS[kind](self, event))
+        before, self.state = self.state, after
+        if after is SessionState.FOLLOWING and before is not after:
+            return (*outputs, *self._report_gate())
+        return outputs
+
+    def position(self) -> Position | None:
+        """What is stored, and about to be stored; None before the first snapshot."""
+        if self._database is None:
+            return None
+        return Position(self._database.version, dict(self._stored))
+
+    def lag_seconds(self, now: float) -> float | None:
+        """How far behind the leader we may be, never too small; None: not known.
+
+        With the gate open it counts rows; with the gate closed, what may be seen: metadata.
+        """
+        stamp = self._current.get(self._gate.open)
+        return None if stamp is None else max(0.0, now - stamp / NANOSECONDS)
+
+    def statistics(self) -> SessionStatistics:
+        """Counts for people."""
+        return SessionStatistics(
+            state=self.state,
+            calls=self._calls,
+            frames_received=self._frames,
+            records_applied=self._records,
+            frames_dropped=self._dropped,
+            snapshots_installed=self._snapshots,
+        )
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    def _begin(self, event: Begin) -> Iterable[Output]:
+        self._calls += 1
+        self._pending = None
+        self._reported = None
+        self._sequence = 0
+        self._acknowledged = None
+        self._heard_at = event.now
+        self._know(event.database, event.keys)
+        known = None if self._distrust else self._database
+        yield Send(
+            Hello(
+                follower_cluster=self._identity.follower_cluster,
+                follower_node=self._identity.follower_node,
+                database=self._identity.database,
+                position=self.position() if known else None,
+                database_id=known.database_id if known else "",
+                streaming_ingestion=event.streaming_ingestion,
+                epoch=self._gate.epoch,
+                strict=self._identity.strict,
+            )
+        )
+
+    def _lost(self, event: Lost) -> Iterable[Output]:
+        self._pending = None
+        self._distrust = self._distrust or event.diverged
+        if self.state is SessionState.STOPPED:
+            return
+        if event.at_once or self.state is SessionState.FOLLOWING:
+            self._failures = 0
+        delay = min(
+            self._limits.follow_retry_longest_seconds,
+            self._limits.follow_retry_first_seconds * 2.0 ** min(self._failures, 30),
+        )
+        self._failures += 1
+        yield Retry(0.0 if event.at_once else delay * (0.5 + event.chance / 2))
+
+    def _stop(self, event: Stop) -> Iterable[Output]:
+        del event
+        self._pending = None
+        return ()
+
+    # -- metadata -------------------------------------------------------------------------------
+
+    def _snapshot(self, frame: Snapshot) -> Iterable[Output]:
+        if not frame.reset_rows and (self._database is None or self._distrust):
+            raise ProtocolError("a snapshot that keeps rows, for a follower without a position")
+        self._pending = InstallSnapshot(frame.database, frame.reset_rows)
+        yield self._pending
+
+    def _delta(self, frame: MetadataDelta) -> Iterable[Output]:
+        version = self._database.version if self._database else None
+        if frame.from_version != version or self._distrust:
+            raise ProtocolError(f"a delta from {frame.from_version}; stored is {version}")
+        self._pending = ApplyDelta(frame)
+        yield self._pending
+
+    def _applied(self, event: MetadataApplied | RowsApplied) -> Iterable[Output]:
+        pending, self._pending = self._pending, None
+        if isinstance(event, RowsApplied):
+            assert isinstance(pending, ApplyRows)
+            self._records += len(pending.frame.spans)
+            return
+        assert isinstance(pending, InstallSnapshot | ApplyDelta)
+        self._know(event.database, event.keys)
+        if isinstance(pending, InstallSnapshot):
+            self._snapshots += 1
+            if pending.reset_rows:
+                self._distrust = False
+                self._reported = None  # the position reported is void
+                if self.state is SessionState.FOLLOWING:
+                    yield from self._report_gate()
+
+    def _know(self, database: Database | None, keys: Mapping[RowStoreKey, KeyPosition]) -> None:
+        self._database = database
+        tables = database.tables.values() if database else ()
+        self._schemas = {table.key: len(table.schemas) for table in tables}
+        self._stored = {key: at for key, at in keys.items() if at.ordinal and key in self._schemas}
+
+    # -- rows -----------------------------------------------------------------------------------
+
+    def _rows(self, frame: RowRecords) -> Iterable[Output]:
+        if frame.sequence > self._sequence:
+            raise ProtocolError(f"rows answer gate report {frame.sequence} of {self._sequence}")
+        if frame.sequence < self._sequence:
+            self._dropped += 1
+            return
+        if self._reported is None or not self._reported.open:
+            raise ProtocolError("rows although the gate was reported closed")
+        if frame.epoch != self._reported.epoch:
+            raise ProtocolError(f"rows of epoch {frame.epoch}; reported was {self._reported.epoch}")
+        after = self._verified(frame)
+        self._stored.update(after)
+        self._pending = ApplyRows(frame)
+        yield self._pending
+
+    def _verified(self, frame: RowRecords) -> dict[RowStoreKey, KeyPosition]:
+        after: dict[RowStoreKey, KeyPosition] = {}
+        for span in frame.spans:
+            schemas = self._schemas.get(span.key)
+            if schemas is None:
+                raise ProtocolError(f"a row of key {span.key:016x}, which belongs to no table")
+            if not 0 <= span.schema_version < schemas:
+                raise ProtocolError(
+                    f"a row of key {span.key:016x} has schema {span.schema_version}; "
+                    f"{schemas} are known"
+                )
+            stored = after.get(span.key) or self._stored.get(span.key, START)
+            if span.first_ordinal != stored.ordinal or span.row_count <= 0:
+                raise ProtocolError(
+                    f"key {span.key:016x}: rows {span.first_ordinal} to {span.end}; "
+                    f"expected was {stored.ordinal}"
+                )
+            after[span.key] = KeyPosition(span.end, span.checksum)
+        return after
+
+    # -- bookmarks and gate ---------------------------------------------------------------------
+
+    def _progress(self, frame: Progress) -> Iterable[Output]:
+        if frame.sequence > self._sequence:
+            raise ProtocolError(f"Progress after gate report {frame.sequence} of {self._sequence}")
+        version = self._database.version if self._database else None
+        if frame.position.version != version or self._distrust:
+            raise ProtocolError(f"Progress at {frame.position.version}; stored is {version}")
+        if frame.sequence == self._sequence:
+            told = {key: at for key, at in frame.position.keys.items() if at.ordinal}
+            if told != self._stored:
+                raise ProtocolError("Progress holds rows that are not stored, or lacks some")
+            if frame.stamp and self._reported is not None:
+                opened = self._reported.open
+                self._current[opened] = max(self._current.get(opened, 0), frame.stamp)
+        return ()
+
+    def _leader_says(self, frame: LeaderGate | Refusal) -> Iterable[Output]:
+        yield LeaderSays(frame)
+
+    def _gate_moved(self, event: GateMoved) -> Iterable[Output]:
+        self._gate = event
+        if self.state is SessionState.FOLLOWING and self._reported != event:
+            yield from self._report_gate()
+
+    def _report_gate(self) -> Iterable[Output]:
+        position = self.position()
+        assert position is not None, "the first Progress comes after the metadata"
+        self._sequence += 1
+        self._reported = self._gate
+        self._acknowledged = position
+        yield Send(FollowerGate(self._sequence, self._gate.epoch, self._gate.open, position))
+
+    def _drained(self, event: Drained) -> Iterable[Output]:
+        position = self.position()
+        if self.state is SessionState.FOLLOWING and position != self._acknowledged:
+            yield self._ack(event.now, self._limits.heartbeat_seconds / STAMPS_A_HEARTBEAT)
+
+    def _tick(self, event: Tick) -> Iterable[Output]:
+        if self.state not in (SessionState.GREETED, SessionState.FOLLOWING):
+            return
+        silent = event.now - self._heard_at
+        if silent > self._limits.lease_seconds:
+            yield HangUp(silent)
+        elif self.state is SessionState.FOLLOWING and self._pending is None:
+            yield self._ack(event.now, 0.0)
+
+    def _ack(self, now: float, stamp_interval: float) -> Send:
+        position = self.position()
+        assert position is not None
+        stamp = 0
+        if now - self._stamped_at >= stamp_interval:
+            self._stamped_at = now
+            stamp = max(1, int(now * NANOSECONDS))
+        self._acknowledged = position
+        return Send(FollowAck(position, stamp, self._sequence))
+
+
+_EVENTS: Final[Mapping[type[Event], SessionInput]] = {
+    Begin: SessionInput.BEGIN,
+    MetadataApplied: SessionInput.APPLIED,
+    RowsApplied: SessionInput.APPLIED,
+    Drained: SessionInput.DRAINED,
+    GateMoved: SessionInput.GATE_MOVED,
+    Tick: SessionInput.TICK,
+    Lost: SessionInput.LOST,
+    Stop: SessionInput.STOP,
+}
+
+_FRAMES: Final[Mapping[type[LeaderFrame], SessionInput]] = {
+    Snapshot: SessionInput.SNAPSHOT,
+    MetadataDelta: SessionInput.DELTA,
+    RowRecords: SessionInput.ROWS,
+    Progress: SessionInput.PROGRESS,
+    LeaderGate: SessionInput.LEADER_GATE,
+    Refusal: SessionInput.REFUSAL,
+}
+
+# Any: each input goes with the one event or frame type that its handler takes.
+_HANDLERS: Final[Mapping[SessionInput, Callable[[FollowSession, Any], Iterable[Output]]]] = {
+    SessionInput.BEGIN: FollowSession._begin,
+    SessionInput.SNAPSHOT: FollowSession._snapshot,
+    SessionInput.DELTA: FollowSession._delta,
+    SessionInput.ROWS: FollowSession._rows,
+    SessionInput.PROGRESS: FollowSession._progress,
+    SessionInput.LEADER_GATE: FollowSession._leader_says,
+    SessionInput.REFUSAL: FollowSession._leader_says,
+    SessionInput.APPLIED: FollowSession._applied,
+    SessionInput.DRAINED: FollowSession._drained,
+    SessionInput.GATE_MOVED: FollowSession._gate_moved,
+    SessionInput.TICK: FollowSession._tick,
+    SessionInput.LOST: FollowSession._lost,
+    SessionInput.STOP: FollowSession._stop,
+}
