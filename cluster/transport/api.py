@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from types import TracebackType
 
+    from cluster.transport.traffic import TransportStatistics
+
 Request = TypeVar("Request", contravariant=True)
 Response = TypeVar("Response", covariant=True)
 RequestIn = TypeVar("RequestIn", covariant=True)
@@ -120,6 +122,9 @@ class Channel(Protocol):
         traceback: TracebackType | None,
     ) -> bool | None: ...
 
+    def statistics(self) -> TransportStatistics:
+        """Counters since the channel was made."""
+
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Callable[..., Any]:
         """Called by generated stubs."""
 
@@ -138,6 +143,12 @@ class Server(Protocol):
 
     def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
         """Called by generated ``add_XServicer_to_server``."""
+
+    def services(self) -> tuple[str, ...]:
+        """Full names of the services registered, sorted."""
+
+    def statistics(self) -> TransportStatistics:
+        """Counters since the server was made."""
 
     def listen(self, address: str) -> str:
         """Binds ``host:port`` (port 0: any free one) and returns the address bound.

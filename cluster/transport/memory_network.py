@@ -1,0 +1,251 @@
+"""Hosts, directed links and time of the in-memory transport.
+
+A *frame* is one message of a call, or its opening, half-close, cancellation or status. Frames go
+over the link from the sender's host to the receiver's, which delays, drops or holds them as its
+:class:`.faults.LinkFaults` say. Time is trio's: under ``MockClock`` a delay of an hour passes at
+once. Delays are run by a trio system task that starts with the first frame that has to wait.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from cluster.transport.faults import NO_FAULTS, LinkFaults, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cluster.transport.memory import MemoryServer
+
+
+class Connection(Protocol):
+    """What the network can break: a channel's connection to a server."""
+
+    source: str
+    target: str
+
+    def broken(self, reason: str) -> None:
+        """Ends every call on it with UNAVAILABLE at both ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatistics:
+    """What a network has done."""
+
+    frames_carried: int
+    """Frames handed to links."""
+    frames_dropped: int
+    connections_reset: int
+    frames_waiting: int
+    """Frames held by partitions now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A connection that has calls: since when, and how long it bears silence."""
+
+    since: float
+    keepalive_seconds: float
+
+
+class _Timers:
+    """Runs functions at trio times, in order of time, then of scheduling."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._scope: trio.CancelScope | None = None
+        self._changed = trio.Event()
+        self._running = False
+
+    def at(self, time: float, function: Callable[[], None]) -> None:
+        """Runs ``function`` at trio time ``time``."""
+        heapq.heappush(self._entries, (time, next(self._numbers), function))
+        self._changed.set()
+        if not self._running:
+            self._running = True
+            trio.lowlevel.spawn_system_task(self._run, name="memory network")
+
+    async def _run(self) -> None:
+        try:
+            while self._entries:
+                now = trio.current_time()
+                while self._entries and self._entries[0][0] <= now:
+                    heapq.heappop(self._entries)[2]()
+                if self._entries:
+                    self._changed = trio.Event()
+                    with trio.move_on_at(self._entries[0][0]):
+                        await self._changed.wait()
+        finally:
+            self._running = False
+
+
+class Link:
+    """One direction between two hosts."""
+
+    def __init__(self, network: MemoryNetwork, source: str, target: str) -> None:
+        self._network = network
+        self.source = source
+        self.target = target
+        self.faults = NO_FAULTS
+        self.waiting: list[tuple[Connection, Lane, Callable[[], None]]] = []
+        self.partitioned_since = math.inf
+        self._frames = itertools.count()
+        self._last_due = -math.inf
+
+    def carry(
+        self,
+        connection: Connection,
+        lane: Lane,
+        deliver: Callable[[], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        """Takes one frame: ``deliver`` runs when it arrives, ``lost`` when it never will."""
+        fate = decide(self._network.seed, self.source, self.target, next(self._frames), self.faults)
+        self._network.frames_carried += 1
+        if fate.reset:
+            self._network.connections_reset += 1
+            connection.broken(f"the connection to {self.target} was reset")
+            return
+        if fate.dropped:
+            self._network.frames_dropped += 1
+            lost(f"the connection to {self.target} lost a message")
+            return
+        if self.faults.partitioned:
+            self.waiting.append((connection, lane, deliver))
+            return
+        self._deliver(lane, deliver, fate.delay_seconds, overtaken=fate.overtaken)
+
+    def _deliver(
+        self, lane: Lane, deliver: Callable[[], None], delay_seconds: float, *, overtaken: bool
+    ) -> None:
+        now = trio.current_time()
+        due = max(now + delay_seconds, lane.last_due)
+        if not overtaken:
+            # Frames of a link keep their order unless one is chosen to be held back alone.
+            due = max(due, self._last_due)
+            self._last_due = due
+        lane.last_due = due
+        if due <= now:
+            deliver()
+        else:
+            self._network.timers.at(due, deliver)
+
+    def heal(self) -> None:
+        """Delivers what waited."""
+        waiting, self.waiting = self.waiting, []
+        for _, lane, deliver in waiting:
+            self._deliver(lane, deliver, self.faults.delay_seconds, overtaken=False)
+
+
+class Lane:
+    """One direction of one call: its frames never overtake each other."""
+
+    __slots__ = ("last_due",)
+
+    def __init__(self) -> None:
+        self.last_due = -math.inf
+
+
+class MemoryNetwork:
+    """Named hosts joined by directed links, perfect until told otherwise. Same seed, same faults.
+
+    A host is the part of an address before the colon; the hosts of clients are named by
+    :class:`.memory.MemoryTransport`.
+
+    What links model, and what not: a frame dropped ends its call at both ends with UNAVAILABLE,
+    because HTTP/2 streams lose nothing silently; a partition holds frames back and, once the
+    keepalive time is over, ends the calls of the connections that cross it, at both ends; frames
+    of one call never overtake each other. Bandwidth is infinite, and the credit a receiver gives
+    back to a sender's window travels at once, even over a partition.
+    """
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self.seed = seed
+        self.servers: dict[str, MemoryServer] = {}
+        self.timers = _Timers()
+        self.frames_carried = 0
+        self.frames_dropped = 0
+        self.connections_reset = 0
+        self._links: dict[tuple[str, str], Link] = {}
+        self._connections: dict[Connection, _Opened] = {}
+        self._ports: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(50_000))
+
+    def statistics(self) -> NetworkStatistics:
+        """What the network has done."""
+        return NetworkStatistics(
+            frames_carried=self.frames_carried,
+            frames_dropped=self.frames_dropped,
+            connections_reset=self.connections_reset,
+            frames_waiting=sum(len(link.waiting) for link in self._links.values()),
+        )
+
+    def link(self, source: str, target: str) -> Link:
+        """The link from ``source`` to ``target``."""
+        link = self._links.get((source, target))
+        if link is None:
+            link = self._links[source, target] = Link(self, source, target)
+        return link
+
+    def set_faults(self, source: str, target: str, faults: LinkFaults) -> None:
+        """Sets what the link from ``source`` to ``target`` does to frames from now on."""
+        link = self.link(source, target)
+        before, link.faults = link.faults, faults
+        if faults.partitioned and not before.partitioned:
+            link.partitioned_since = trio.current_time()
+            for connection in tuple(self._connections):
+                if {connection.source, connection.target} == {source, target}:
+                    self._watch(connection)
+        elif before.partitioned and not faults.partitioned:
+            link.partitioned_since = math.inf
+            link.heal()
+
+    def clear_faults(self) -> None:
+        """Makes every link perfect again."""
+        for source, target in tuple(self._links):
+            self.set_faults(source, target, NO_FAULTS)
+
+    def reset(self, source: str, target: str) -> None:
+        """Resets the connections from ``source`` to ``target`` now."""
+        for connection in tuple(self._connections):
+            if (connection.source, connection.target) == (source, target):
+                self.connections_reset += 1
+                connection.broken(f"the connection to {target} was reset")
+
+    def free_address(self, host: str) -> str:
+        """An address of ``host`` nobody has been given before."""
+        return f"{host}:{next(self._ports[host])}"
+
+    def opened(self, connection: Connection, keepalive_seconds: float) -> None:
+        """A connection has calls; partitions longer than ``keepalive_seconds`` break it."""
+        self._connections[connection] = _Opened(trio.current_time(), keepalive_seconds)
+        self._watch(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """A connection has no calls any more."""
+        self._connections.pop(connection, None)
+
+    def _since(self, connection: Connection) -> float:
+        """Since when the connection has been cut in either direction; infinite if it is whole."""
+        there = self.link(connection.source, connection.target)
+        back = self.link(connection.target, connection.source)
+        return min(there.partitioned_since, back.partitioned_since)
+
+    def _watch(self, connection: Connection) -> None:
+        if self._since(connection) == math.inf:
+            return
+        opened = self._connections[connection]
+        began = trio.current_time()
+
+        def check() -> None:
+            if self._connections.get(connection) is opened and self._since(connection) <= began:
+                connection.broken(f"no answer from {connection.target} to keepalive pings")
+
+        self.timers.at(began + opened.keepalive_seconds, check)
