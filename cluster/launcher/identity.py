@@ -1,0 +1,119 @@
+"""Which process of this machine is ours, whether it runs, and how it is signalled.
+
+A pid alone is not enough: it may belong to somebody else by now. An :class:`Identity` also has the
+moment the process was created and its command line, which carries the folder of its setup; nothing
+is ever signalled unless all three match. The check and the signal go through one pidfd, so the pid
+cannot change hands in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import psutil
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_CLOCK_STEP_SECONDS: Final = 60.0
+"""psutil derives creation times from the wall clock, which may be set while a process lives."""
+
+_CLOCK_JITTER_SECONDS: Final = 2.0
+"""The same without a step: the boot time it is added to has whole seconds."""
+
+
+class ProcessState(enum.Enum):
+    """What a process is doing, as far as the operating system knows."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One process, never another one that got its pid. Creation time: seconds since 1970 UTC."""
+
+    pid: int
+    created_at_seconds: float
+    command: tuple[str, ...]
+
+
+def identify(pid: int, command: Sequence[str]) -> Identity:
+    """The identity of a child just started with ``command``; it may be dead but not reaped."""
+    return Identity(pid, psutil.Process(pid).create_time(), tuple(command))
+
+
+def state_of(identity: Identity | None) -> ProcessState:
+    """What the process does now. A pid that belongs to another process counts as DOWN."""
+    if identity is None:
+        return ProcessState.DOWN
+    try:
+        process = psutil.Process(identity.pid)
+        status = process.status()
+        if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD) or not _matches(process, identity):
+            return ProcessState.DOWN
+    except psutil.Error:  # gone, or somebody else's
+        return ProcessState.DOWN
+    stopped = status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    return ProcessState.PAUSED if stopped else ProcessState.RUNNING
+
+
+def send_signal(identity: Identity, number: signal.Signals) -> bool:
+    """Signals the process. False: it is gone, and nothing was signalled."""
+    with _opened(identity) as handle:
+        if handle is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):  # it died since: as good as signalled
+            signal.pidfd_send_signal(handle, number)
+        return True
+
+
+async def wait_exit(identity: Identity) -> int | None:
+    """Returns when the process is gone. A child of ours is reaped, and its exit code returned."""
+    with _opened(identity) as handle:
+        if handle is not None:
+            await trio.lowlevel.wait_readable(handle)
+    return reap(identity.pid)
+
+
+def reap(pid: int) -> int | None:
+    """Collects a dead child, so it does not stay a zombie; None if there is nothing to collect.
+
+    Returns the exit code, negative for the signal that ended it.
+    """
+    try:
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # another command started it
+        return None
+    return os.waitstatus_to_exitcode(status) if reaped else None
+
+
+@contextlib.contextmanager
+def _opened(identity: Identity) -> Iterator[int | None]:
+    try:
+        handle = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        # Checked after opening: what the handle refers to stays the same process.
+        yield handle if state_of(identity) is not ProcessState.DOWN else None
+    finally:
+        os.close(handle)
+
+
+def _matches(process: psutil.Process, identity: Identity) -> bool:
+    moved = abs(process.create_time() - identity.created_at_seconds)
+    command = tuple(process.cmdline())
+    if not command:
+        # A dying process loses its command line before its sockets and its place in the process
+        # table. It counts until it is gone, so that whoever waits for its end really does.
+        return moved <= _CLOCK_JITTER_SECONDS
+    return moved <= _CLOCK_STEP_SECONDS and command == identity.command
