@@ -14,14 +14,20 @@ import trio
 from cluster.transport.hub import Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cluster.limits import Limits
 
 
 class Window:
-    """Bounded by ``stream_window_messages`` and ``stream_window_bytes`` of ``limits``."""
+    """Bounded by ``stream_window_messages`` and ``stream_window_bytes`` of ``limits``.
 
-    def __init__(self, limits: Limits) -> None:
+    ``on_room`` is called, besides waking parked senders, when the window is half empty again.
+    """
+
+    def __init__(self, limits: Limits, on_room: Callable[[], None] | None = None) -> None:
         self._limits = limits
+        self._on_room = on_room
         self._arrived: collections.deque[bytes] = collections.deque()
         self._taken_messages = 0
         self._taken_bytes = 0
@@ -40,13 +46,27 @@ class Window:
         self._taken_messages += 1
         self._taken_bytes += size_bytes
 
-    async def wait_for_room(self) -> None:
-        """Parks while the window is full; then until it is half empty (fewer wake-ups)."""
-        full = (
+    @property
+    def is_full(self) -> bool:
+        """True while senders must wait."""
+        return not self._failed and (
             self._taken_messages >= self._limits.stream_window_messages
             or self._taken_bytes >= self._limits.stream_window_bytes
         )
-        if self._failed or not full:
+
+    def release(self, messages: int, size_bytes: int) -> None:
+        """Messages reserved have been taken."""
+        self._taken_messages -= messages
+        self._taken_bytes -= size_bytes
+        if (
+            self._taken_messages <= self._limits.stream_window_messages // 2
+            and self._taken_bytes <= self._limits.stream_window_bytes // 2
+        ):
+            self._wake_senders()
+
+    async def wait_for_room(self) -> None:
+        """Parks while the window is full; then until it is half empty (fewer wake-ups)."""
+        if not self.is_full:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         waiter = Waiter()
@@ -88,13 +108,7 @@ class Window:
             await trio.lowlevel.cancel_shielded_checkpoint()
         messages = list(self._arrived)
         self._arrived.clear()
-        self._taken_messages -= len(messages)
-        self._taken_bytes -= sum(map(len, messages))
-        if (
-            self._taken_messages <= self._limits.stream_window_messages // 2
-            and self._taken_bytes <= self._limits.stream_window_bytes // 2
-        ):
-            self._wake_senders()
+        self.release(len(messages), sum(map(len, messages)))
         return messages
 
     def _wake_receiver(self) -> None:
@@ -105,3 +119,5 @@ class Window:
         senders, self._senders = self._senders, []
         for sender in senders:
             sender.wake()
+        if self._on_room is not None:
+            self._on_room()
