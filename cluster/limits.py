@@ -75,6 +75,13 @@ class Limits:
         "PayloadTooLargeError",
         "ingest_too_large_total",
     )
+    ingest_gzip_members: int = _limit(
+        256,
+        "gzip members of one payload",
+        _CHOICE,
+        "InvalidArchiveError",
+        "ingest_malformed_total",
+    )
     ingest_streams: int = _limit(
         256,
         "concurrent ingestion streams a node",
@@ -180,6 +187,13 @@ class Limits:
         "none: the leader waits",
         "replication_window_waits_total",
     )
+    replication_message_bytes: int = _limit(
+        256 * MIB,
+        "bytes of one frame of a leader, put together from fragments",
+        _CHOICE,
+        "ProtocolError",
+        "replication_frames_total",
+    )
     follow_retry_first_seconds: float = _limit(
         0.05,
         "seconds before a lost follow session is opened again",
@@ -263,6 +277,20 @@ class Limits:
         _CHOICE,
         "LimitExceededError",
         "query_refused_total",
+    )
+    query_translator_bytes: int = _limit(
+        1024 * MIB,
+        "bytes of address space of the translator process",
+        _CHOICE,
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    query_cache_entries: int = _limit(
+        256,
+        "translations kept",
+        _CHOICE,
+        "none: the oldest is dropped",
+        "query_cache_entries",
     )
     query_seconds: float = _limit(
         240.0,

@@ -1,0 +1,1 @@
+"""Doors: the services of ``cluster.rpc.v1`` over the core."""

@@ -1,0 +1,216 @@
+"""DuckDB: hardened once, then one cursor for each query. Called from worker threads, never trio's.
+
+A query reads what is registered on its own cursor and nothing else: no file, no network, no Python
+variable, no extension, no change of configuration (``SETTINGS``, locked last).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.catalog.model import ScalarType
+from cluster.errors import (
+    InternalError,
+    LimitExceededError,
+    NotSupportedError,
+    RemoraError,
+    SemanticError,
+    TimedOutError,
+)
+from cluster.query.binding import QueryResult, ResultColumn, arrow_table
+from cluster.query.translation import two_types
+from cluster.query.types import RESULT_TYPES, kusto_name, outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cluster.limits import Limits
+    from cluster.query.binding import BoundTable
+    from cluster.query.translation import Translation
+    from cluster.query.types import Outgoing
+
+SETTINGS: Final = (
+    ("TimeZone", "'UTC'"),
+    ("temp_directory", "''"),  # nothing is spilled: too large is an error, not a full disk
+    ("python_enable_replacements", "false"),
+    ("autoinstall_known_extensions", "false"),
+    ("autoload_known_extensions", "false"),
+    ("allow_community_extensions", "false"),
+    ("enable_external_access", "false"),
+)
+"""Besides memory_limit and threads, in order; ``lock_configuration`` follows."""
+
+_BATCH_ROWS: Final = 65_536
+_EPOCH: Final = dt.datetime(1970, 1, 1)  # no zone: Kusto datetimes are UTC by definition
+_MISSING: Final = re.compile(r'Referenced column "(.*?)" (?:not found|was not found)')
+_COMPARED: Final = re.compile(r"Cannot compare values of type (.+?) and type (.+?)(?: -|$|\.)")
+_CALLED: Final = re.compile(r"No function matches the given name and argument types '.*?\((.*)\)'")
+_TYPE: Final = re.compile(r"DECIMAL\(\d+, ?\d+\)|[A-Z][A-Z_ ]*(?:\[\])*|\"NULL\"")
+
+
+def open_database(limits: Limits, threads: int) -> duckdb.DuckDBPyConnection:
+    """An empty in-memory database that can reach nothing outside itself."""
+    connection = duckdb.connect(":memory:")
+    for name, value in SETTINGS:
+        connection.execute(f"SET {name}={value}")
+    connection.execute(f"SET memory_limit='{limits.query_memory_bytes}B'")
+    connection.execute(f"SET threads={max(1, threads)}")
+    connection.execute("SET lock_configuration=true")
+    return connection
+
+
+class Execution:
+    """One translated query over its tables. ``run`` in a worker thread, ``interrupt`` from trio."""
+
+    def __init__(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        translation: Translation,
+        tables: Sequence[BoundTable],
+        now_us: int,
+        limits: Limits,
+    ) -> None:
+        self._cursor = database.cursor()
+        self._translation = translation
+        self._tables = tables
+        self._limits = limits
+        self._parameters: dict[str, Any] | None = None
+        if translation.clock_slot is not None:
+            moment = now_us if translation.query_now_us is None else translation.query_now_us
+            self._parameters = {translation.clock_slot: _EPOCH + dt.timedelta(microseconds=moment)}
+        self.finished = False
+        """True once ``run`` is over. An interrupt before DuckDB has begun has no effect, so it is
+        repeated until then."""
+
+    def interrupt(self) -> None:
+        """Asks DuckDB to stop."""
+        self._cursor.interrupt()
+
+    def run(self) -> QueryResult:
+        """Runs the query to its end.
+
+        Raises SemanticError (types that do not go together, a value that does not fit),
+        LimitExceededError (rows, bytes, memory), NotSupportedError (a union of one name with two
+        types), TimedOutError (interrupted).
+        """
+        try:
+            for index, bound in enumerate(self._tables):
+                self._cursor.register(f"${index}", arrow_table(bound))
+            for arms in self._translation.same_types:
+                self._require_same_types(arms)
+            return self._read(self._relation(self._translation.sql))
+        except duckdb.Error as error:
+            raise _ours(error) from error
+        finally:
+            self.finished = True
+            self._cursor.close()
+
+    def _relation(self, sql: str) -> Any:
+        slot = self._translation.clock_slot
+        if slot is None or f"${slot}" not in sql:
+            return self._cursor.sql(sql)  # a value without its placeholder is an error
+        return self._cursor.sql(sql, params=self._parameters)
+
+    def _require_same_types(self, arms: Sequence[str]) -> None:
+        known: dict[str, str] = {}
+        for sql in arms:
+            relation = self._relation(sql)
+            for name, kind in zip(relation.columns, map(str, relation.types), strict=True):
+                kusto = kusto_name(kind)
+                first = known.setdefault(name, kusto)
+                if first != kusto:
+                    raise two_types(name, first, kusto)
+
+    def _read(self, relation: Any) -> QueryResult:
+        names = list(relation.columns)
+        leaving = [outgoing(str(kind)) for kind in relation.types]
+        if any(one.sql != "{}" for one in leaving):
+            quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+            relation = relation.project(
+                ", ".join(f"{o.sql.format(q)} AS {q}" for o, q in zip(leaving, quoted, strict=True))
+            )
+        schema = pa.schema(
+            [pa.field(n, RESULT_TYPES[o.type]) for n, o in zip(names, leaving, strict=True)]
+        )
+        batches: list[pa.RecordBatch] = []
+        rows = size = 0
+        for batch in relation.to_arrow_reader(_BATCH_ROWS):
+            rows += batch.num_rows
+            size += batch.nbytes
+            self._require_within("record count", rows, "query_rows")
+            self._require_within("data size", size, "query_result_bytes")
+            batches.append(_typed(batch, leaving, schema))
+        columns = tuple(ResultColumn(n, o.type) for n, o in zip(names, leaving, strict=True))
+        return QueryResult(columns, pa.Table.from_batches(batches, schema))
+
+    def _require_within(self, what: str, value: int, name: str) -> None:
+        limit = getattr(self._limits, name)
+        if value > limit:
+            raise LimitExceededError(
+                f"Query result set has exceeded the internal {what} limit {limit} "
+                "(E_QUERY_RESULT_SET_TOO_LARGE).",
+                remedy="Add a where, a summarize or a take to the query.",
+                metadata={"limit": name},
+            )
+
+
+def _typed(batch: pa.RecordBatch, leaving: Sequence[Outgoing], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = []
+    for array, one, field in zip(batch.columns, leaving, schema, strict=True):
+        if array.type != field.type:
+            array = array.cast(field.type)
+        if one.type is ScalarType.STRING and array.null_count:
+            array = pc.fill_null(array, "")  # a Kusto string is never null
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _ours(error: duckdb.Error) -> RemoraError:
+    """A DuckDB error in Kusto's words; never its text, which quotes the SQL."""
+    if isinstance(error, duckdb.InterruptException):
+        return TimedOutError("The query was interrupted.")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return LimitExceededError(
+            "The query needs more memory than it may use (E_LOW_MEMORY_CONDITION).",
+            metadata={"limit": "query_memory_bytes"},
+        )
+    text = str(error).partition("\n")[0]
+    if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+        return _binder(text)
+    if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException):
+        return SemanticError(
+            "Semantic error: a value does not fit the type it is converted to or computed in."
+        )
+    if isinstance(error, duckdb.InvalidInputException):
+        return SemanticError("Semantic error: a function was given a value it does not take.")
+    if isinstance(error, duckdb.NotImplementedException):
+        return NotSupportedError("The query combines types in a way that is not supported.")
+    return InternalError(f"The query failed in the engine ({type(error).__name__}).")
+
+
+def _binder(text: str) -> SemanticError:
+    missing = _MISSING.search(text)
+    if missing is not None:
+        return SemanticError(
+            "Semantic error: SEM0100: Failed to resolve column or scalar expression named "
+            f"'{missing[1]}'"
+        )
+    compared = _COMPARED.search(text)
+    if compared is not None:
+        one, other = kusto_name(compared[1]), kusto_name(compared[2])
+        return SemanticError(
+            f"Semantic error: SEM0064: Cannot compare values of types {one} and {other}. "
+            "Try adding explicit casts"
+        )
+    called = _CALLED.search(text)
+    types = "" if called is None else ", ".join(map(kusto_name, _TYPE.findall(called[1])))
+    return SemanticError(
+        "Semantic error: an operator or function does not take arguments of "
+        + (f"types ({types})." if types else "these types.")
+    )

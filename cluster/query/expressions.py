@@ -1,0 +1,259 @@
+"""Scalar expressions of one operator: names resolved, types followed, wrong answers stopped.
+
+The library knows names but no types and looks columns up without regard to case. Here every column
+must exist exactly as written, every function must be one that is answered correctly, and the Kusto
+type of each expression is followed as far as it is known.
+
+Wrong answers stopped here (numbers of ``reference/kql.md`` 4.2): 4 ``make_list(x, n)`` fixed, 6
+decimal arithmetic that would be real refused, 9 datetime literals finer than a microsecond refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from duckdb_kql import ir
+from duckdb_kql.translate import _SPECIAL_FORMS, quote_ident
+from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
+
+from cluster.errors import NotSupportedError, SemanticError
+from cluster.query import vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_TOO_FINE: Final = re.compile(r"\.\d{6}[1-9]\d*\s*(?:[Zz]|[+-]\d\d:?\d\d)?\s*$")
+_GRAPH: Final = (ir.GraphVar, ir.GraphProperty, ir.GraphElement, ir.GraphCall)
+_BOOLEAN: Final = (ir.InList, ir.HasList, ir.Between)
+_COLLECTORS: Final = frozenset(["make_list", "make_set"])
+
+Columns = dict[str, str | None]
+"""Column names in order, each with its Kusto type or None if that is not known."""
+
+
+def unresolved(name: str, operator: str, what: str = "column or scalar") -> SemanticError:
+    """SEM0100 in Kusto's words."""
+    where = f"'{operator}' operator: " if operator else ""
+    return SemanticError(
+        f"Semantic error: SEM0100: {where}Failed to resolve {what} expression named '{name}'",
+        metadata={"name": name},
+    )
+
+
+def refuse_case_collision(names: Sequence[str], where: str) -> None:
+    """Raises NotSupportedError if two names differ only in case, which DuckDB cannot hold."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise NotSupportedError(
+                f"Columns '{other}' and '{name}' of {where} differ only in case: "
+                "not supported in a query.",
+                remedy="Rename one of them with project-rename.",
+            )
+
+
+class Queries(Protocol):
+    """What expressions need of the queries around and inside them."""
+
+    def nested(self, query: ir.Query) -> tuple[ir.Query, Columns]:
+        """Resolves a query inside an expression."""
+
+    def is_table(self, name: str) -> bool:
+        """True if ``name`` is a table or a tabular ``let`` in scope."""
+
+    @property
+    def database(self) -> str:
+        """The database in context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A resolved expression and its Kusto type, None if not known."""
+
+    expr: Any
+    type: str | None
+
+
+class Expressions:
+    """Resolves the expressions of one operator over its input columns.
+
+    The representation is a graph with shared nodes, so each node is visited once (``_seen``):
+    walking it as a tree would take 2^n steps for n chained ``let``.
+    """
+
+    def __init__(self, columns: Mapping[str, str | None], operator: str, queries: Queries) -> None:
+        self._columns = columns
+        self._operator = operator
+        self._queries = queries
+        self._seen: dict[tuple[int, bool], tuple[Any, Typed]] = {}
+
+    def resolve(self, node: Any, *, aggregates: bool = False) -> Typed:
+        """Resolves ``node``. ``aggregates``: aggregate functions are allowed in it.
+
+        Raises SemanticError or NotSupportedError.
+        """
+        key = (id(node), aggregates)
+        hit = self._seen.get(key)
+        if hit is None:
+            hit = (node, self._resolve(node, aggregates))  # the node stays alive, so does its id
+            self._seen[key] = hit
+        return hit[1]
+
+    def _resolve(self, node: Any, aggregates: bool) -> Typed:
+        if isinstance(node, ir.ColumnRef):
+            if node.name not in self._columns:
+                raise unresolved(node.name, self._operator)
+            return Typed(node, self._columns[node.name])
+        if isinstance(node, ir.Literal):
+            return self._literal(node)
+        if isinstance(node, ir.BinaryOp):
+            return self._binary(node, aggregates)
+        if isinstance(node, ir.UnaryOp):
+            operand = self._widened(self.resolve(node.operand, aggregates=aggregates), node.op)
+            kind = operand.type if node.op == "-" else "bool"
+            return Typed(dataclasses.replace(node, operand=operand.expr), kind)
+        if isinstance(node, ir.FunctionCall):
+            return self._call(node, aggregates)
+        if isinstance(node, ir.ToScalar):
+            query, columns = self._queries.nested(node.query)
+            return Typed(ir.ToScalar(query), next(iter(columns.values()), None))
+        if isinstance(node, _BOOLEAN):
+            return Typed(self._membership(node, aggregates), "bool")
+        if isinstance(node, ir.PathAccess):
+            steps = tuple(
+                step
+                if step.index is None
+                else dataclasses.replace(step, index=self.resolve(step.index).expr)
+                for step in node.steps
+            )
+            base = self.resolve(node.base, aggregates=aggregates).expr
+            return Typed(ir.PathAccess(base, steps), "dynamic")
+        if isinstance(node, ir.Wildcard | ir.RowContext):
+            return Typed(node, None)
+        if isinstance(node, ir.Parameter):
+            raise NotSupportedError("Query parameters are not supported.")
+        what = "Graph operators" if isinstance(node, _GRAPH) else type(node).__name__
+        raise NotSupportedError(f"{what}: not supported in a query.")
+
+    def _literal(self, node: ir.Literal) -> Typed:
+        if node.kind == "datetime" and node.value and _TOO_FINE.search(str(node.value)):
+            raise NotSupportedError(
+                f"datetime({node.value}) is finer than a microsecond, the resolution kept here.",
+                remedy="Round the literal to microseconds.",
+            )
+        return Typed(node, node.kind if node.kind != "null" else None)
+
+    def _binary(self, node: ir.BinaryOp, aggregates: bool) -> Typed:
+        left = self.resolve(node.left, aggregates=aggregates)
+        right = self.resolve(node.right, aggregates=aggregates)
+        if node.op not in vocabulary.ARITHMETIC:
+            return Typed(dataclasses.replace(node, left=left.expr, right=right.expr), "bool")
+        if node.op == "/" and "decimal" in (left.type, right.type):
+            raise _inexact("'/'")
+        left, right = self._widened(left, node.op), self._widened(right, node.op)
+        return Typed(
+            dataclasses.replace(node, left=left.expr, right=right.expr),
+            vocabulary.arithmetic_type(node.op, left.type, right.type),
+        )
+
+    @staticmethod
+    def _widened(value: Typed, operator: str) -> Typed:
+        """Kusto computes int arithmetic in long; DuckDB would overflow at 2^31."""
+        if value.type != "int" or operator not in vocabulary.ARITHMETIC:
+            return value
+        if isinstance(value.expr, ir.ColumnRef):
+            sql = f"CAST({quote_ident(value.expr.name)} AS BIGINT)"
+            return Typed(ir.RenderedAggregate(sql), "long")
+        return Typed(ir.FunctionCall("tolong", (value.expr,)), "long")
+
+    def _membership(self, node: Any, aggregates: bool) -> Any:
+        if isinstance(node, ir.Between):
+            value, low, high = (
+                self.resolve(part, aggregates=aggregates).expr
+                for part in (node.value, node.low, node.high)
+            )
+            return dataclasses.replace(node, value=value, low=low, high=high)
+        value = self.resolve(node.value, aggregates=aggregates).expr
+        subquery, items = node.subquery, node.items
+        if subquery is None and len(items) == 1 and isinstance(items[0], ir.ColumnRef):
+            name = items[0].name
+            if name not in self._columns and self._queries.is_table(name):
+                subquery, items = ir.Query(ir.TableRef(name)), ()  # `x in (T)`
+        if subquery is not None:
+            subquery = self._queries.nested(subquery)[0]
+        items = tuple(self.resolve(item).expr for item in items)
+        return dataclasses.replace(node, value=value, items=items, subquery=subquery)
+
+    def _call(self, node: ir.FunctionCall, aggregates: bool) -> Typed:
+        name = node.name
+        aggregate = name in AGGREGATE_FUNCTIONS
+        self._check_function(name, aggregate=aggregate, allowed=aggregates)
+        if name == "current_database":
+            return Typed(ir.Literal(self._queries.database, "string"), "string")
+        arguments = [self.resolve(a, aggregates=aggregates and not aggregate) for a in node.args]
+        if name in vocabulary.INEXACT_OF_DECIMAL and any(a.type == "decimal" for a in arguments):
+            raise _inexact(f"{name}()")
+        if name == "extract" and len(arguments) == 4:
+            raise NotSupportedError("extract() with a type argument is not supported.")
+        kind = vocabulary.RETURN_TYPES.get(name)
+        index = vocabulary.TYPE_OF_ARGUMENT.get(name)
+        if index is not None and index < len(arguments):
+            kind = arguments[index].type
+            if kind == "int" and name in vocabulary.WIDENED:
+                kind = "long"
+        if name in _COLLECTORS and arguments:
+            return Typed(_collector(name, arguments), "dynamic")
+        return Typed(ir.FunctionCall(name, tuple(a.expr for a in arguments)), kind)
+
+    def _check_function(self, name: str, *, aggregate: bool, allowed: bool) -> None:
+        if aggregate:
+            if allowed:
+                return
+            raise SemanticError(
+                f"Semantic error: '{self._operator}' operator: Function '{name}' cannot be invoked "
+                "in current context: it is an aggregation, or an argument of one."
+            )
+        known = name in SCALAR_FUNCTIONS or name in _SPECIAL_FORMS or name == "current_database"
+        if known and name not in vocabulary.NEXT_STEP:
+            return
+        if name in vocabulary.NEXT_STEP or name in vocabulary.KUSTO_FUNCTIONS:
+            raise NotSupportedError(f"Function '{name}()' is not supported.")
+        raise SemanticError(
+            f"Semantic error: SEM0260: Unknown function: '{name}'.", metadata={"name": name}
+        )
+
+
+def _inexact(what: str) -> NotSupportedError:
+    return NotSupportedError(
+        f"{what} over decimal is not supported: it would compute as real.",
+        remedy="Convert with todouble() to compute as real.",
+    )
+
+
+def _collector(name: str, arguments: list[Typed]) -> ir.Expr:
+    """``make_list(x, n)`` and ``make_set(x, n)`` with their bound, over text for points in time."""
+    value = arguments[0]
+    expr = value.expr
+    if value.type in ("datetime", "timespan"):
+        quote = ir.Literal('"', "string")
+        text = ir.FunctionCall("strcat", (quote, ir.FunctionCall("tostring", (expr,)), quote))
+        null = ir.Literal(None, "dynamic")  # nulls are not collected, so they must stay null
+        missing = ir.FunctionCall("isnull", (expr,))
+        expr = ir.FunctionCall("iff", (missing, null, ir.FunctionCall("parse_json", (text,))))
+    collected: ir.Expr = ir.FunctionCall(name, (expr,))
+    if len(arguments) == 1:
+        return collected
+    size = arguments[1].expr
+    if not (
+        len(arguments) == 2
+        and isinstance(size, ir.Literal)
+        and isinstance(size.value, int)
+        and size.value > 0
+    ):
+        raise NotSupportedError(f"{name}() takes an expression and a positive literal bound.")
+    first, last = ir.Literal(0, "long"), ir.Literal(size.value - 1, "long")
+    return ir.FunctionCall("array_slice", (collected, first, last))

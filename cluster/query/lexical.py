@@ -1,0 +1,163 @@
+"""The text of a query before it is parsed: literals, names, constructs refused by their spelling.
+
+duckdb-kql decodes some string literals wrongly and without a word: ``\\u0041`` becomes ``u0041``,
+multi-line strings keep their back-ticks, obfuscated strings (``h'...'``) keep their prefix and
+quotes. Such literals are rewritten here into an equal literal that it reads correctly. Everything
+else keeps its bytes, so positions in error messages stay those of the caller's text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cluster.errors import NotSupportedError, SyntaxRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_TOKEN: Final = re.compile(
+    r"""(?P<comment>//[^\n]*)
+      | (?P<multiline>[hH]?(?:```(?P<ticks>[\s\S]*?)```|~~~(?P<tildes>[\s\S]*?)~~~))
+      | (?P<verbatim>[hH]?@(?:'(?:''|[^'\n])*'|"(?:""|[^"\n])*"))
+      | (?P<plain>[hH]?(?:'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"))
+      | (?P<word>\w+)""",
+    re.VERBOSE,
+)
+_ESCAPE: Final = re.compile(
+    r"\\(?:u(?P<u>[0-9a-fA-F]{4})|U(?P<U>[0-9a-fA-F]{8})|x(?P<x>[0-9a-fA-F]{2})"
+    r"|(?P<octal>[0-3]?[0-7]{1,2})|(?P<char>.))",
+    re.DOTALL,
+)
+_CHARACTERS: Final = {
+    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
+    "\\": "\\", "'": "'", '"': '"',
+}  # fmt: skip
+_READ_CORRECTLY: Final = frozenset("nrt\\'\"")
+"""Escapes that the translator decodes as Kusto does."""
+
+_BRACKETED: Final = re.compile(r"\[\s*[hH@]*['\"`~]")
+_NAMED: Final = re.compile(r"[()]|(?:^|(?<=[(,]))\s*[A-Za-z_]\w*\s*=(?![=~>])")
+
+
+@dataclass(frozen=True, slots=True)
+class NormalText:
+    """A query text the translator reads as Kusto would."""
+
+    text: str
+    changed: bool
+    """True if a literal was rewritten: positions behind it have moved."""
+    may_name_arguments: bool
+    """False if there is certainly no ``f(name=value)``; True needs a look at the parse tree."""
+
+
+def normalise(kql: str) -> NormalText:
+    """Rewrites the literals the translator misreads.
+
+    Raises NotSupportedError for a ``decimal(...)`` literal (it would compute as ``real``) and
+    SyntaxRefusedError for an escape Kusto does not have.
+    """
+    pieces: list[str] = []
+    skeleton: list[str] = []
+    changed = False
+    end = 0
+    for match in _TOKEN.finditer(kql):
+        between = kql[end : match.start()]
+        end = match.end()
+        pieces.append(between)
+        skeleton.append(between)
+        text = match[0]
+        if match.lastgroup == "word":
+            if text == "decimal" and kql[end:].lstrip()[:1] == "(":
+                raise NotSupportedError(
+                    "A decimal literal is not supported: it would compute as real.",
+                    remedy="Use a real literal, or read decimals from a column.",
+                )
+            skeleton.append(text)
+        elif match.lastgroup != "comment":
+            rewritten = _rewrite(match, kql)
+            changed |= rewritten != text
+            text = rewritten
+            skeleton.append("''")
+        pieces.append(text)
+    pieces.append(kql[end:])
+    skeleton.append(kql[end:])
+    return NormalText("".join(pieces), changed, _may_name_arguments("".join(skeleton)))
+
+
+def _may_name_arguments(skeleton: str) -> bool:
+    depth = 0
+    for match in _NAMED.finditer(skeleton):
+        if match[0] == "(":
+            depth += 1
+        elif match[0] == ")":
+            depth -= 1
+        elif depth > 0:
+            return True
+    return False
+
+
+def _rewrite(match: re.Match[str], kql: str) -> str:
+    text = match[0]
+    if match["multiline"] is not None:
+        return _encode(match["ticks"] if match["ticks"] is not None else match["tildes"])
+    body = text.lstrip("hH")
+    if match["verbatim"] is not None:
+        return body  # only the h prefix is misread
+    escapes = _ESCAPE.finditer(body)
+    if all((escape["char"] or "?") in _READ_CORRECTLY for escape in escapes):
+        return body
+    return _encode(_ESCAPE.sub(lambda escape: _decode(escape, match.start(), kql), body[1:-1]))
+
+
+def _decode(escape: re.Match[str], start: int, kql: str) -> str:
+    for group, base in (("u", 16), ("U", 16), ("x", 16), ("octal", 8)):
+        if escape[group] is not None:
+            code = int(escape[group], base)
+            if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF:
+                return chr(code)
+            break
+    character = _CHARACTERS.get(escape["char"] or "")
+    if character is None:
+        raise syntax_refused(escape[0], *position(kql, start))
+    return character
+
+
+def _encode(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return f'"{escaped}"'
+
+
+def position(kql: str, offset: int) -> tuple[int, int]:
+    """Line and column of ``offset``, both from 1."""
+    return kql.count("\n", 0, offset) + 1, offset - kql.rfind("\n", 0, offset)
+
+
+def syntax_refused(token: str, line: int, column: int) -> SyntaxRefusedError:
+    """SYN0002 in Kusto's words; ``line`` and ``column`` count from 1."""
+    return SyntaxRefusedError(
+        f"Syntax error: SYN0002: Query could not be parsed at '{token}' on line [{line},{column}]",
+        metadata={"token": token, "line": str(line), "column": str(column)},
+    )
+
+
+def names_mentioned(kql: str, names: Collection[str]) -> set[str]:
+    """Those of ``names`` the text may refer to: a superset of those it does refer to.
+
+    Only their schemas travel to the translator, so its cost does not grow with the database.
+    """
+    if "*" in kql or _BRACKETED.search(kql):
+        return set(names)  # a wildcard, or a name written as a string
+    words = set(re.findall(r"\w+", kql))
+    return {word for word in words if word in names}
+
+
+def is_command(kql: str) -> bool:
+    """True if the text is a control command (its first character after comments is a dot)."""
+    for line in kql.splitlines():
+        stripped = line.strip()
+        if stripped and not stripped.startswith("//"):
+            return stripped.startswith(".")
+    return False

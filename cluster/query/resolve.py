@@ -1,0 +1,219 @@
+"""The representation of a query resolved against our own catalog. Pure.
+
+Every table becomes the alias of a table this query may read, so DuckDB never resolves a name by
+itself: not a file, not a Python variable, not a view of its own catalog. Wildcards and fuzzy unions
+are expanded here, in the catalog's order.
+
+Wrong answers stopped here (numbers of ``reference/kql.md`` 4.2): 5 a ``range`` that is not over
+whole numbers or points in time refused, 7 a ``union`` of one name with two types refused, 8 strings
+unmatched in an outer join are empty, not null.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from duckdb_kql import ir
+from duckdb_kql.schema import resolve_source_let_refs
+from duckdb_kql.translate import print_column_name
+
+from cluster.errors import NotSupportedError, SemanticError
+from cluster.query.expressions import Columns, Expressions, refuse_case_collision, unresolved
+from cluster.query.operators import OperatorResolver, Within, operator_name
+from cluster.query.translation import TableUse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cluster.query.second_look import Direction
+
+Schema = tuple[tuple[str, str], ...]
+"""Columns of a table in order: (name, Kusto type)."""
+
+Catalog = dict[str, dict[str, Schema]]
+"""Databases a query may read: case-folded name -> table name -> columns."""
+
+_INTEGERS: Final = frozenset(["int", "long"])
+_POINTS: Final = frozenset(["datetime", "timespan"])
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Tabular ``let`` bindings in force: their columns and their resolved queries, in order."""
+
+    columns: Mapping[str, Columns] = field(default_factory=dict)
+    lets: tuple[tuple[str, ir.Query], ...] = ()
+
+    def with_let(self, name: str, query: ir.Query, columns: Columns) -> Scope:
+        """One more binding."""
+        return Scope({**self.columns, name: columns}, (*self.lets, (name, query)))
+
+
+@dataclass(slots=True)
+class Resolution:
+    """What resolving has found out."""
+
+    tables: dict[str, TableUse] = field(default_factory=dict)
+    schema: dict[str, list[str]] = field(default_factory=dict)
+    same_types: list[tuple[ir.Query, ...]] = field(default_factory=list)
+    """Queries whose columns of equal names must have equal types, where that was not known."""
+
+
+class Resolver:
+    """Resolves the queries of one request. Raises SemanticError and NotSupportedError."""
+
+    def __init__(
+        self,
+        database: str,
+        catalog: Catalog,
+        directions: Mapping[Any, set[Direction]] | None = None,
+    ) -> None:
+        self.database = database
+        self.catalog = catalog
+        self.directions = directions or {}
+        self.found = Resolution()
+        self._folded: dict[str, str] = {}
+
+    def query(self, query: ir.Query, scope: Scope) -> tuple[ir.Query, Columns]:
+        """Resolves ``query`` and everything in it; returns it with its output columns."""
+        lets: list[tuple[str, ir.Query]] = []
+        for name, bound in query.lets:
+            if isinstance(bound, ir.Query):
+                resolved, columns = self.query(bound, scope)
+                lets.append((name, resolved))
+                scope = scope.with_let(name, resolved, columns)
+        query = self._expand_first(query, scope)
+        operators = list(query.operators)
+        following = operator_name(operators[0]) if operators else ""
+        source, columns = self.source(query.source, scope, following)
+        result: list[Any] = []
+        for operator in operators:
+            step = OperatorResolver(self, scope, (source, tuple(result)), columns)
+            produced, columns = step.resolve(operator)
+            result.extend(produced)
+        return ir.Query(source, result, list(lets)), columns
+
+    # -- sources ---------------------------------------------------------------------------------
+
+    def source(self, source: Any, scope: Scope, following: str) -> tuple[Any, Columns]:
+        """Resolves what a pipeline starts from. ``following``: its first operator, for messages."""
+        if isinstance(source, ir.TableRef):
+            return self._table(source, scope, following)
+        source = resolve_source_let_refs(source)
+        nothing = Expressions({}, following, Within(self, scope))
+        if isinstance(source, ir.PrintSource):
+            typed = [nothing.resolve(named.expr) for named in source.expressions]
+            names = [print_column_name(e, i) for i, e in enumerate(source.expressions)]
+            expressions = tuple(
+                dataclasses.replace(named, expr=t.expr, name=name)
+                for named, t, name in zip(source.expressions, typed, names, strict=True)
+            )
+            columns = {name: t.type for name, t in zip(names, typed, strict=True)}
+            return ir.PrintSource(expressions), columns
+        if isinstance(source, ir.RangeSource):
+            return self._range(source, nothing)
+        if isinstance(source, ir.DataTable):
+            if any(kind == "decimal" for _, kind in source.columns):
+                raise NotSupportedError("A datatable column of type decimal is not supported.")
+            values = tuple(nothing.resolve(value).expr for value in source.values)
+            return dataclasses.replace(source, values=values), dict(source.columns)
+        raise NotSupportedError(f"{type(source).__name__}: not supported as a source.")
+
+    def _range(self, source: ir.RangeSource, nothing: Expressions) -> tuple[Any, Columns]:
+        bounds = [nothing.resolve(e) for e in (source.start, source.stop, source.step)]
+        kinds = {bound.type for bound in bounds}
+        if not (kinds <= _INTEGERS or kinds <= _POINTS):
+            raise NotSupportedError(
+                "range is supported over long and over datetime and timespan only.",
+                remedy="Convert each bound with tolong(), or scale the result with extend.",
+            )
+        start, stop, step = (bound.expr for bound in bounds)
+        kind = "long" if kinds <= _INTEGERS else bounds[0].type
+        return ir.RangeSource(source.name, start, stop, step), {source.name: kind}
+
+    def _table(self, ref: ir.TableRef, scope: Scope, following: str) -> tuple[Any, Columns]:
+        if ref.cluster is not None:
+            raise NotSupportedError("cluster(): queries across clusters are not supported.")
+        if ref.database is None and ref.name in scope.columns:
+            return ref, dict(scope.columns[ref.name])
+        folded = self._database(ref.database)
+        schema = self.catalog[folded].get(ref.name)
+        if schema is None:
+            raise unresolved(ref.name, following, "table or column")
+        return ir.TableRef(self._bind(folded, ref.name, schema)), dict(schema)
+
+    def _database(self, name: str | None) -> str:
+        folded = (name or self.database).casefold()
+        if folded not in self.catalog:
+            raise SemanticError(
+                f"Semantic error: SEM0100: Failed to resolve entity 'database(\"{name}\")'",
+                metadata={"name": name or ""},
+            )
+        return folded
+
+    def _bind(self, database: str, table: str, schema: Schema) -> str:
+        alias = table if database == self.database.casefold() else f'database("{database}").{table}'
+        if alias.startswith("$"):
+            raise NotSupportedError(f"Table name '{table}' is not supported in a query.")
+        if alias not in self.found.tables:
+            other = self._folded.setdefault(alias.casefold(), alias)
+            if other != alias:
+                raise NotSupportedError(
+                    f"Tables '{other}' and '{alias}' differ only in case: not supported in a query."
+                )
+            refuse_case_collision([name for name, _ in schema], f"table '{table}'")
+            self.found.tables[alias] = TableUse(alias, database, table)
+            self.found.schema[alias] = [name for name, _ in schema]
+        return alias
+
+    # -- unions ----------------------------------------------------------------------------------
+
+    def is_table(self, name: str, scope: Scope) -> bool:
+        """True if ``name`` alone can stand as a table here."""
+        return name in scope.columns or name in self.catalog[self.database.casefold()]
+
+    def expand(self, branches: Sequence[ir.Query], scope: Scope, *, fuzzy: bool) -> list[ir.Query]:
+        """Branches of a union with wildcards expanded, and missing tables dropped if ``fuzzy``."""
+        kept: list[ir.Query] = []
+        for branch in branches:
+            if isinstance(branch.source, ir.WildcardTableRef):
+                kept.extend(self._matching(branch.source))
+            elif not fuzzy or not self._is_missing(branch.source, scope):
+                kept.append(branch)
+        return kept
+
+    def _matching(self, source: ir.WildcardTableRef) -> list[ir.Query]:
+        folded = self._database(source.database)
+        found = [n for n in self.catalog[folded] if fnmatch.fnmatchcase(n, source.pattern)]
+        if not found:
+            raise unresolved(source.pattern, "union", "table")
+        return [ir.Query(ir.TableRef(name, database=source.database)) for name in found]
+
+    def _is_missing(self, source: Any, scope: Scope) -> bool:
+        if not isinstance(source, ir.TableRef) or source.cluster is not None:
+            return False
+        if source.database is None and source.name in scope.columns:
+            return False
+        tables = self.catalog.get((source.database or self.database).casefold())
+        return tables is None or source.name not in tables
+
+    def _expand_first(self, query: ir.Query, scope: Scope) -> ir.Query:
+        """A leading union has its first branch as the query's source: expand it there."""
+        first = query.operators[0] if query.operators else None
+        if not isinstance(first, ir.Union):
+            if isinstance(query.source, ir.WildcardTableRef):
+                raise NotSupportedError("A wildcard is supported in union only.")
+            return query
+        leading = ir.Query(query.source)
+        if not isinstance(query.source, ir.WildcardTableRef) and not (
+            first.isfuzzy and self._is_missing(query.source, scope)
+        ):
+            return query
+        head, *rest = self.expand([leading, *first.branches], scope, fuzzy=first.isfuzzy) or [
+            leading
+        ]
+        union = dataclasses.replace(first, branches=tuple(rest))
+        return ir.Query(head.source, [*head.operators, union, *query.operators[1:]], query.lets)

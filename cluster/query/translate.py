@@ -1,0 +1,175 @@
+"""KQL to DuckDB SQL. Pure: no clock, no I/O, no DuckDB.
+
+The steps: literals normalised (``lexical``), lowered by duckdb-kql, resolved against our catalog
+(``resolve``), rendered by duckdb-kql, and each table bound as a common table expression over the
+input ``$0``, ``$1``, ... that the engine registers. The library's errors become ours, in Kusto's
+words and without its inner talk.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from duckdb_kql import errors as library
+from duckdb_kql.lower import lower
+from duckdb_kql.parser import parse
+from duckdb_kql.translate import CLOCK_SLOT, clock, quote_ident, to_sql
+
+from cluster.errors import (
+    InvalidRequestError,
+    LimitExceededError,
+    NotSupportedError,
+    RemoraError,
+    SemanticError,
+)
+from cluster.limits import LIMITS, Limits
+from cluster.query import lexical
+from cluster.query.resolve import Resolver, Scope
+from cluster.query.second_look import SecondLook, sort_may_be_misread
+from cluster.query.translation import Translation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cluster.query.resolve import Resolution
+
+_PINNED: Final = dt.datetime(1, 1, 1)  # a mark, never a moment
+_EPOCH: Final = dt.datetime(1970, 1, 1)  # no zone: Kusto datetimes are UTC by definition
+_CODE: Final = re.compile(r"\b(SEM\d{4}|SYN\d{4}|CRT\d{4})\b")
+_OFFENDER: Final = re.compile(r"(?:input|at:|at input) '((?:[^'\\]|\\.)*)'?")
+_INNER_TALK: Final = re.compile(
+    r"wave|translate/|duckdb|internal|schema=|\(R\d|options\.|translator", re.IGNORECASE
+)
+_COMPLEX: Final = "The query is too complex: it nests too deeply or expands too far."
+
+
+def translate(
+    kql: str,
+    database: str,
+    schemas: Mapping[str, Sequence[tuple[str, str]]],
+    *,
+    others: Mapping[str, Mapping[str, Sequence[tuple[str, str]]]] | None = None,
+    limits: Limits = LIMITS,
+) -> Translation:
+    """Translates one query.
+
+    ``schemas`` has the columns (name, Kusto type) of each table of ``database``; ``others`` those
+    of the other databases ``database('...')`` may name.
+
+    Raises SyntaxRefusedError (metadata ``line`` and ``column``, from 1), SemanticError (the
+    message starts with ``Semantic error: SEMxxxx``), NotSupportedError, InvalidRequestError for a
+    control command, LimitExceededError for a query that nests too deeply or grows too large.
+    """
+    if lexical.is_command(kql):
+        raise InvalidRequestError(
+            "A control command was sent as a query.", remedy="Send it as a management command."
+        )
+    catalog = {
+        name.casefold(): {table: tuple(map(tuple, columns)) for table, columns in tables.items()}
+        for name, tables in {**(others or {}), database: schemas}.items()
+    }
+    try:
+        return _translate(kql, database, catalog, limits)
+    except RemoraError:
+        raise
+    except (RecursionError, MemoryError) as error:
+        raise LimitExceededError(_COMPLEX, metadata={"limit": "query_sql_bytes"}) from error
+    except library.KqlError as error:
+        raise _ours(error) from error
+    except Exception as error:  # the library's defects (AssertionError and the like) end here
+        raise NotSupportedError(
+            "The query uses a construct that is not supported.",
+            metadata={"cause": type(error).__name__},
+        ) from error
+
+
+def _translate(kql: str, database: str, catalog: Any, limits: Limits) -> Translation:
+    normal = lexical.normalise(kql)
+    if normal.changed:
+        parse(kql)  # so that a syntax error names a place in the caller's own text
+    directions = None
+    if normal.may_name_arguments or sort_may_be_misread(normal.text):
+        again = SecondLook(normal.text)
+        again.refuse_named_arguments()
+        directions = again.sort_directions()
+    with clock(_PINNED) as pinned:
+        lowered = lower(normal.text)
+        if lowered.parameters:
+            raise NotSupportedError("declare query_parameters is not supported.")
+        resolver = Resolver(database, catalog, directions)
+        query, _ = resolver.query(lowered, Scope())
+        found = resolver.found
+        sql = _bind(str(to_sql(query, found.schema)), found)
+        groups = tuple(
+            tuple(_bind(str(to_sql(arm, found.schema)), found) for arm in arms)
+            for arms in found.same_types
+        )
+    size = len(sql.encode()) + sum(len(arm.encode()) for arms in groups for arm in arms)
+    if size > limits.query_sql_bytes:
+        raise LimitExceededError(
+            f"{_COMPLEX} Its translation has {size} bytes, the limit is {limits.query_sql_bytes}.",
+            metadata={"limit": "query_sql_bytes"},
+        )
+    now = pinned.moment
+    return Translation(
+        sql=sql,
+        tables=tuple(found.tables.values()),
+        same_types=groups,
+        clock_slot=CLOCK_SLOT if pinned.used else None,
+        query_now_us=None if now in (_PINNED, None) else _microseconds(now),
+    )
+
+
+def _microseconds(moment: dt.datetime) -> int:
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+def _bind(sql: str, found: Resolution) -> str:
+    """Puts one common table expression a table in front; DuckDB looks these up before all else."""
+    bindings = ", ".join(
+        f'{quote_ident(alias)} AS NOT MATERIALIZED (FROM "${index}")'
+        for index, alias in enumerate(found.tables)
+    )
+    if not bindings:
+        return sql
+    return f"WITH {bindings}, {sql[5:]}" if sql.startswith("WITH ") else f"WITH {bindings} {sql}"
+
+
+def _ours(error: library.KqlError) -> RemoraError:
+    if isinstance(error, library.KqlSyntaxError):
+        first = error.diagnostics[0]
+        offender = _OFFENDER.search(first.message)
+        token = "" if offender is None else offender[1].replace("<EOF>", "")
+        return lexical.syntax_refused(token, first.span.line, first.span.column + 1)
+    hint = getattr(error, "hint", None) or ""
+    said = "" if _INNER_TALK.search(hint) else f": {hint}"
+    code = _CODE.search(hint)
+    if isinstance(error, library.KqlSchemaError):
+        return SemanticError(
+            f"Semantic error: {code[1] if code else 'SEM0100'}: '{error.name}'{said}"
+        )
+    if not isinstance(error, library.KqlUnsupportedError):
+        return NotSupportedError("The query uses a construct that is not supported.")
+    where = {}
+    if error.span is not None:
+        where = {"line": str(error.span.line), "column": str(error.span.column + 1)}
+    if code is not None:
+        return SemanticError(
+            f"Semantic error: {code[1]}: '{error.construct}'{said}", metadata=where
+        )
+    place = f" (line {where['line']}, column {where['column']})" if where else ""
+    name = _spoken(error.construct)
+    return NotSupportedError(f"'{name}' is not supported{place}{said}.", metadata=where)
+
+
+def _spoken(construct: str) -> str:
+    """``source:MakeSeriesOperator`` -> ``make-series``."""
+    name = re.sub(r"^(?:source|expression):", "", construct)
+    if not re.fullmatch(r"(?:[A-Z][a-z]+)+", name):
+        return name
+    words = re.findall(r"[A-Z][a-z]+", name)
+    return "-".join(word.lower() for word in words if word not in ("Operator", "Expression"))
