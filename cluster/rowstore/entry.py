@@ -1,0 +1,41 @@
+"""What is on its way to the log: records, and the rows that become visible with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from cluster.catalog.model import RowStoreKey
+    from cluster.rowstore.disk import Buffer
+    from cluster.rowstore.keys import KeyState
+    from cluster.rowstore.record import RequestSpan
+
+
+class Entry(NamedTuple):
+    """Rows of one key that become visible when their group is durable.
+
+    ``ordinals`` and ``lsns`` are the first ordinal and the LSN of each record they came in.
+    """
+
+    state: KeyState
+    batch: pa.RecordBatch
+    schema_version: int
+    byte_count: int
+    end_ordinal: int
+    checksum: int
+    ordinals: Sequence[int]
+    lsns: Sequence[int]
+    spans: Sequence[RequestSpan]
+
+
+class LogRecord(NamedTuple):
+    """One record on its way to the log; ``raw`` is its bytes."""
+
+    lsn: int
+    key: RowStoreKey
+    end_ordinal: int
+    raw: Buffer

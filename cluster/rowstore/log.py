@@ -1,0 +1,218 @@
+"""The log on a disk: segments in a folder, appended to, read and trimmed.
+
+Plain blocking calls; the driver decides in which thread they run. One caller appends and trims at
+a time. ``segments`` and ``end_lsn`` are replaced, never changed in place, so that readers in other
+threads see one state or the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cluster.rowstore.model import Chunk
+from cluster.rowstore.record import (
+    HEADER_BYTES,
+    DamageKind,
+    RecordDamageError,
+    parse_header,
+    parse_record,
+)
+from cluster.rowstore.segment import (
+    SegmentHeader,
+    SegmentInfo,
+    corruption,
+    encode_segment_header,
+    segment_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+    from pathlib import Path
+
+    from cluster.catalog.model import RowStoreKey
+    from cluster.errors import CorruptionError
+    from cluster.rowstore.disk import Buffer, Disk, LogFile
+
+READ_BYTES: Final = 1024 * 1024
+"""Bytes one step of reading takes from the disk, unless one record is larger."""
+
+
+class SegmentedLog:
+    """The files of one row store.
+
+    With ``sync``, :meth:`append` returns when the bytes are durable, and a segment is begun only
+    when everything before it is. Without, nothing is ever synced.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        folder: Path,
+        *,
+        store_id: int,
+        segments: tuple[SegmentInfo, ...],
+        segment_bytes: int,
+        sync: bool,
+    ) -> None:
+        self._disk = disk
+        self.folder = folder
+        self._store_id = store_id
+        self._segment_bytes = segment_bytes
+        self._sync = sync
+        self._file: LogFile | None = None
+        self.segments = segments
+
+    @property
+    def end_lsn(self) -> int:
+        """LSN after the last record written."""
+        return self.segments[-1].end_lsn if self.segments else 0
+
+    @property
+    def first_lsn(self) -> int:
+        """LSN of the oldest record kept."""
+        return self.segments[0].start_lsn if self.segments else 0
+
+    def append(self, records: Sequence[Buffer]) -> None:
+        """Writes whole records, beginning new segments where the limit says so.
+
+        Raises OSError; then nothing is known about these records, and nothing may be appended
+        to this log again before it has been recovered.
+        """
+        batch: list[Buffer] = []
+        fill = self._fill()
+        for record in records:
+            # A record larger than a segment has one to itself.
+            if fill is None or (fill and fill + len(record) > self._segment_bytes):
+                self._write(batch)
+                self._begin_segment()
+                batch = []
+                fill = 0
+            batch.append(record)
+            fill += len(record)
+        self._write(batch)
+
+    def _fill(self) -> int | None:
+        if not self.segments:
+            return None
+        last = self.segments[-1]
+        return last.end_lsn - last.start_lsn
+
+    def _write(self, records: Sequence[Buffer]) -> None:
+        if not records:
+            return
+        last = self.segments[-1]
+        if self._file is None:
+            self._file = self._disk.open(self.folder / last.name)
+        self._file.append(records)
+        if self._sync:
+            self._file.datasync()
+        end_lsn = last.end_lsn + sum(map(len, records))
+        self.segments = (*self.segments[:-1], last._replace(end_lsn=end_lsn))
+
+    def _begin_segment(self) -> None:
+        self.close()
+        start = self.end_lsn
+        name = segment_name(start)
+        file = self._disk.create(self.folder / name)
+        self._file = file
+        file.append([encode_segment_header(SegmentHeader(self._store_id, start))])
+        if self._sync:
+            file.datasync()
+            self._disk.sync_folder(self.folder)
+        self.segments = (*self.segments, SegmentInfo(name, start, start))
+
+    def remove_before(self, lsn: int) -> None:
+        """Removes the segments all of whose records lie before ``lsn``; never the last one.
+
+        Each removal is durable before the next, so that a crash leaves no gap.
+        """
+        while len(self.segments) > 1 and self.segments[0].end_lsn <= lsn:
+            self._disk.remove(self.folder / self.segments[0].name)
+            self._disk.sync_folder(self.folder)
+            self.segments = self.segments[1:]
+
+    def close(self) -> None:
+        """Closes the file being written. Reading still works."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def read(
+        self,
+        lsn: int,
+        end_lsn: int,
+        keys: Container[RowStoreKey],
+        cursors: Mapping[RowStoreKey, int],
+        max_bytes: int,
+    ) -> Chunk:
+        """Records from ``lsn`` on, below ``end_lsn``; see ``RowStore.read``.
+
+        May be empty before the end. Records are checked before they are given out. Raises
+        :class:`cluster.errors.CorruptionError`.
+        """
+        lsn = max(lsn, self.first_lsn)
+        if lsn >= end_lsn:
+            return Chunk(b"", 0, lsn)
+        segment = next(s for s in reversed(self.segments) if s.start_lsn <= lsn)
+        limit = min(segment.end_lsn, end_lsn)
+        try:
+            data = self._read_at(segment, lsn, min(limit - lsn, max(READ_BYTES, max_bytes)))
+            if len(data) >= HEADER_BYTES:
+                length = self._first_length(segment, lsn, data)
+                if len(data) < length <= limit - lsn:
+                    data = self._read_at(segment, lsn, length)
+        except FileNotFoundError:
+            return Chunk(b"", 0, self.first_lsn)
+        return self._select(segment, lsn, limit, data, keys, cursors, max_bytes)
+
+    def _read_at(self, segment: SegmentInfo, lsn: int, length: int) -> bytes:
+        offset = segment.offset_of(lsn)
+        try:
+            return self._disk.read(self.folder / segment.name, offset, length)
+        except FileNotFoundError:
+            if lsn < self.first_lsn:
+                raise  # trimmed while it was being read
+            raise self._corruption(segment, lsn, "the file is missing") from None
+        except OSError as error:
+            raise self._corruption(segment, lsn, f"reading it failed: {error}") from error
+
+    def _first_length(self, segment: SegmentInfo, lsn: int, data: bytes) -> int:
+        try:
+            return parse_header(memoryview(data), 0)[0].length
+        except RecordDamageError as damage:
+            raise self._corruption(segment, lsn, damage.detail) from None
+
+    def _select(
+        self,
+        segment: SegmentInfo,
+        lsn: int,
+        limit: int,
+        data: bytes,
+        keys: Container[RowStoreKey],
+        cursors: Mapping[RowStoreKey, int],
+        max_bytes: int,
+    ) -> Chunk:
+        view = memoryview(data)
+        parts: list[memoryview] = []
+        at = size = 0
+        while at < len(view):
+            try:
+                record = parse_record(view, at)
+            except RecordDamageError as damage:
+                cut_by_window = damage.kind is DamageKind.INCOMPLETE and lsn + len(view) < limit
+                if cut_by_window and at:
+                    break
+                raise self._corruption(segment, lsn + at, damage.detail) from None
+            header = record.header
+            if header.key in keys and header.end_ordinal > cursors.get(header.key, 0):
+                if parts and size + header.length > max_bytes:
+                    break
+                parts.append(record.raw)
+                size += header.length
+            at += header.length
+        if not at:
+            raise self._corruption(segment, lsn, "the file is too short")
+        return Chunk(b"".join(parts), len(parts), lsn + at)
+
+    def _corruption(self, segment: SegmentInfo, lsn: int, detail: str) -> CorruptionError:
+        return corruption(str(self.folder / segment.name), segment.offset_of(lsn), detail)

@@ -1,0 +1,285 @@
+"""Group commit: one append and one sync for everything staged since the last.
+
+Whatever is staged while a sync is under way becomes the next group, so all who wait share the cost
+of a sync (Gray and Reuter, "Transaction Processing"; measured in ``DESIGN.md``).
+
+A write or sync that fails is final. Nothing more is written: after a failed sync the kernel may
+have dropped the pages it could not write and will call the next sync a success (PostgreSQL's
+"fsyncgate", 2018). Only a restart, which reads back what the device holds, opens the log again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import trio
+
+from cluster.errors import RowStoreReadOnlyError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.catalog.model import RowStoreKey
+    from cluster.clock import Clock
+    from cluster.rowstore.disk import Disk
+    from cluster.rowstore.entry import Entry, LogRecord
+    from cluster.rowstore.log import SegmentedLog
+
+Result = TypeVar("Result")
+
+INLINE_BYTES: Final = 128 * 1024
+"""An unsynced write up to this size costs less than handing it to another thread (100 us)."""
+
+
+async def call_disk(
+    disk: Disk, limiter: trio.CapacityLimiter, function: Callable[[], Result]
+) -> Result:
+    """Calls ``function`` where it does not hold up the trio thread. Cannot be cancelled.
+
+    A disk that does not block is called in place, so that simulations stay deterministic.
+    """
+    if disk.blocks:
+        with trio.CancelScope(shield=True) as scope:
+            result = await trio.to_thread.run_sync(function, limiter=limiter)
+        assert not scope.cancelled_caught, "nobody else has the scope"
+        return result
+    await trio.lowlevel.cancel_shielded_checkpoint()
+    return function()
+
+
+@dataclass(slots=True)
+class CommitCounters:
+    """Counts since opening. ``seconds`` are of append and sync together."""
+
+    commits: int = 0
+    records: int = 0
+    requests: int = 0
+    requests_max: int = 0
+    seconds_total: float = 0.0
+    seconds_max: float = 0.0
+    trim_failures: int = 0
+
+    def count(self, group: Group, seconds: float) -> None:
+        """One group became durable."""
+        self.commits += 1
+        self.records += len(group.records)
+        self.requests += group.request_count
+        self.requests_max = max(self.requests_max, group.request_count)
+        self.seconds_total += seconds
+        self.seconds_max = max(self.seconds_max, seconds)
+
+
+class Group:
+    """Everything staged between two commits. Its fate is one: durable, or refused."""
+
+    __slots__ = ("byte_count", "done", "entries", "failure", "records", "request_count")
+
+    def __init__(self) -> None:
+        self.records: list[LogRecord] = []
+        self.entries: list[Entry] = []
+        self.byte_count = 0
+        self.request_count = 0
+        self.failure = ""
+        self.done = trio.Event()
+
+    def add(self, record: LogRecord) -> None:
+        """Takes the next record of the log."""
+        self.records.append(record)
+        self.byte_count += len(record.raw)
+
+    async def wait(self) -> None:
+        """Returns when durable and visible; raises :class:`RowStoreReadOnlyError` if never."""
+        await self.done.wait()
+        if self.failure:
+            raise RowStoreReadOnlyError(self.failure)
+
+
+class Staged:
+    """Rows that have their ordinals but are not durable yet. Acknowledge after committed()."""
+
+    __slots__ = ("_group", "first_ordinal", "key", "row_count")
+
+    def __init__(self, key: RowStoreKey, first_ordinal: int, row_count: int, group: Group) -> None:
+        self.key = key
+        self.first_ordinal = first_ordinal
+        self.row_count = row_count
+        self._group = group
+
+    async def committed(self) -> None:
+        """Returns when the rows are durable and visible. Any number of tasks may wait.
+
+        Raises :class:`RowStoreReadOnlyError` if they could not be made durable. Whether they
+        are there after a restart is then unknown. Cancelling the wait does not unstage them.
+        """
+        await self._group.wait()
+
+
+class GroupCommit:
+    """The writing end of a log.
+
+    ``publish(group)`` is called when a group is durable, before anyone who waits for it runs.
+    ``low_water()`` gives the LSN below which no record is needed.
+    """
+
+    def __init__(
+        self,
+        log: SegmentedLog,
+        *,
+        disk: Disk,
+        clock: Clock,
+        sync: bool,
+        publish: Callable[[Group], None],
+        low_water: Callable[[], int],
+    ) -> None:
+        self._log = log
+        self._disk = disk
+        self._clock = clock
+        self._sync = sync
+        self._publish = publish
+        self._low_water = low_water
+        self._open: Group | None = None
+        self._is_writing = False
+        self._is_trim_due = False
+        self._is_stopped = False
+        self._work = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._limiter = trio.CapacityLimiter(1)
+        self.counters = CommitCounters()
+        self.refusal = ""
+        self.staged_lsn = self.committed_lsn = log.end_lsn
+
+    def check_writable(self) -> None:
+        """Raises :class:`RowStoreReadOnlyError` or :class:`UnavailableError`."""
+        if self.refusal:
+            raise RowStoreReadOnlyError(self.refusal)
+        if self._is_stopped:
+            raise UnavailableError("the row store is stopping")
+
+    @property
+    def begins_group(self) -> bool:
+        """Whether the next record is the first of its group.
+
+        It is then written when everything before it is durable.
+        """
+        return self._open is None
+
+    def group(self) -> Group:
+        """The group that is filling. What is put in it needs :meth:`commit_soon`."""
+        if self._open is None:
+            self._open = Group()
+        return self._open
+
+    def add(self, record: LogRecord) -> Group:
+        """Puts a record at the end of the log, as part of the group that is filling."""
+        assert record.lsn == self.staged_lsn, "records are added in log order"
+        group = self.group()
+        group.add(record)
+        self.staged_lsn += len(record.raw)
+        return group
+
+    def commit_soon(self) -> None:
+        """Wakes the committing task; what is staged until it runs joins the group."""
+        self._work.set()
+
+    def commit_now_if_cheap(self) -> None:
+        """Commits in place what needs no sync, is small, and has nothing before it under way.
+
+        Else wakes the committing task.
+        """
+        group = self._open
+        if group is None or self._sync or self._is_writing or group.byte_count > INLINE_BYTES:
+            self._work.set()
+            return
+        self._open = None
+        self._append_inline(group)
+
+    def trim_soon(self) -> None:
+        """Has the committing task remove segments below the low-water LSN, if there are any."""
+        segments = self._log.segments
+        if len(segments) > 1 and segments[0].end_lsn <= self._low_water():
+            self._is_trim_due = True
+            self._work.set()
+
+    async def wait_beyond(self, lsn: int) -> None:
+        """Returns when the committed end of the log is beyond ``lsn``."""
+        await trio.lowlevel.checkpoint()
+        while self.committed_lsn <= lsn:
+            await self._changed.park()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Commits until cancelled, then commits the rest."""
+        task_status.started()
+        try:
+            while True:
+                await self._work.wait()
+                self._work = trio.Event()
+                await self._do_work()
+        finally:
+            self._is_stopped = True
+            await self._do_work()
+
+    def stop(self) -> None:
+        """Refuses to take more."""
+        self._is_stopped = True
+
+    async def _do_work(self) -> None:
+        while (group := self._open) is not None:
+            self._open = None
+            await self._commit(group)
+        if self._is_trim_due and not self.refusal:
+            self._is_trim_due = False
+            await self._trim()
+
+    async def _commit(self, group: Group) -> None:
+        if not self._sync and group.byte_count <= INLINE_BYTES:
+            self._append_inline(group)
+            return
+        self._is_writing = True
+        buffers = [record.raw for record in group.records]
+        started = self._clock.monotonic()
+        try:
+            await call_disk(self._disk, self._limiter, lambda: self._log.append(buffers))
+        except BaseException as error:
+            self._refuse(group, error)
+            if not isinstance(error, OSError):
+                raise
+        else:
+            self._finish(group, started)
+        finally:
+            self._is_writing = False
+
+    def _append_inline(self, group: Group) -> None:
+        started = self._clock.monotonic()
+        try:
+            self._log.append([record.raw for record in group.records])
+        except BaseException as error:
+            self._refuse(group, error)
+            if not isinstance(error, OSError):
+                raise
+        else:
+            self._finish(group, started)
+
+    def _finish(self, group: Group, started: float) -> None:
+        self.counters.count(group, self._clock.monotonic() - started)
+        self.committed_lsn = self._log.end_lsn
+        self._publish(group)
+        group.done.set()
+        self._changed.unpark_all()
+
+    def _refuse(self, group: Group, error: BaseException) -> None:
+        # Also for a defect that is not the disk's: whoever waits must not wait for ever.
+        self.refusal = f"writing to {self._log.folder} failed: {error or type(error).__name__}"
+        for failed in (group, self._open):
+            if failed is not None:
+                failed.failure = self.refusal
+                failed.done.set()
+        self._open = None
+
+    async def _trim(self) -> None:
+        lsn = self._low_water()
+        try:
+            await call_disk(self._disk, self._limiter, lambda: self._log.remove_before(lsn))
+        except OSError:
+            # Costs space, not data; tried again when the next table is dropped.
+            self.counters.trim_failures += 1

@@ -1,0 +1,3 @@
+"""What tests import: fakes whose behaviour is that of the real thing, and its failures."""
+
+from __future__ import annotations
