@@ -159,6 +159,10 @@ class Gate:
         """Rows may be seen at this moment."""
         return self.state is GateState.OPEN and now < self._lease_until
 
+    def seconds_left(self, now: float) -> float:
+        """Seconds until :meth:`tick` closes it; infinite while it is closed."""
+        return max(0.0, self._lease_until - now) if self.open else float("inf")
+
     def hear(self, word: Word, now: float) -> bool:
         """Takes the coordinator's word, or a renewed lease under the same word."""
         grant = word.grant

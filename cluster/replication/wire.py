@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf.message import DecodeError
+
 from cluster.catalog.codec import (
     decode_changes,
     decode_database,
@@ -40,9 +42,14 @@ from cluster.rpc.convert import (
 from cluster.rpc.v1 import replication_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from cluster.limits import Limits
 
 NANOSECONDS: Final = 1_000_000_000
+
+FRAGMENT_BYTES: Final = 4 * 1024 * 1024
+"""Larger messages go in pieces of this size, well below what gRPC takes."""
 
 
 def spans_of(records: bytes) -> tuple[RecordSpan, ...]:
@@ -136,12 +143,60 @@ def leader_frame_to_message(frame: LeaderFrame) -> pb.FollowResponse:
     return _ENCODERS[type(frame)](frame)
 
 
+def leader_frame_to_messages(frame: LeaderFrame) -> Iterator[pb.FollowResponse]:
+    """Encodes a frame of the leader, in fragments if it is large."""
+    message = leader_frame_to_message(frame)
+    if message.ByteSize() <= FRAGMENT_BYTES:
+        yield message
+        return
+    data = memoryview(message.SerializeToString())
+    for start in range(0, len(data), FRAGMENT_BYTES):
+        piece = bytes(data[start : start + FRAGMENT_BYTES])
+        last = start + FRAGMENT_BYTES >= len(data)
+        yield pb.FollowResponse(fragment=pb.Fragment(data=piece, last=last))
+
+
+class Assembler:
+    """Decodes the messages of one call, putting fragments together."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._maximum_bytes = limits.replication_message_bytes
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+
+    def take(self, message: pb.FollowResponse) -> LeaderFrame | None:
+        """The frame a message is or completes; None: more fragments must come.
+
+        Raises ProtocolError if it is malformed, out of order or too large.
+        """
+        if message.WhichOneof("frame") != "fragment":
+            if self._pieces:
+                raise ProtocolError("a message between two fragments of another")
+            return leader_frame_from_message(message)
+        fragment = message.fragment
+        self._pieces.append(fragment.data)
+        self._bytes += len(fragment.data)
+        if self._bytes > self._maximum_bytes:
+            raise ProtocolError(
+                f"a frame of more than {self._maximum_bytes} bytes (replication_message_bytes)"
+            )
+        if not fragment.last:
+            return None
+        data = b"".join(self._pieces)
+        self._pieces, self._bytes = [], 0
+        try:
+            whole = pb.FollowResponse.FromString(data)
+        except DecodeError:
+            raise ProtocolError("fragments that are no message together") from None
+        return leader_frame_from_message(whole)
+
+
 def leader_frame_from_message(message: pb.FollowResponse) -> LeaderFrame:
     """Decodes a frame of the leader. Raises ProtocolError if it is empty or malformed."""
-    name = message.WhichOneof("frame")
-    if name is None:
+    decode = _DECODERS.get(message.WhichOneof("frame") or "")
+    if decode is None:
         raise ProtocolError("an empty message of a leader")
-    return _DECODERS[name](message)
+    return decode(message)
 
 
 def _snapshot_to_message(frame: Snapshot) -> pb.FollowResponse:

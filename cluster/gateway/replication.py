@@ -1,0 +1,285 @@
+"""ReplicationService: one :class:`LeaderSession` for each Follow call, and what it asks for.
+
+Three small tasks tell the session what happened (frames, catalog changes, time); one asks it what
+is due and does it. While nothing is due it sleeps right in the row store's queue of those who wait
+for a commit, so a committed record leaves for the follower without polling and with one wake-up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from cluster.errors import (
+    DatabaseNotFoundError,
+    EntityNotFoundError,
+    ProtocolError,
+    RemoraError,
+    ThrottledError,
+    UnavailableError,
+)
+from cluster.limits import LIMITS, Limits
+from cluster.replication.exchange import (
+    End,
+    LeaderSessionStatistics,
+    MetadataRead,
+    Moment,
+    Output,
+    ReadMetadata,
+    ReadRows,
+    RowsRead,
+    Send,
+)
+from cluster.replication.leader import LeaderSession
+from cluster.replication.protocol import FollowAck, Hello, MetadataDelta
+from cluster.replication.wire import (
+    follower_frame_from_message,
+    leader_frame_to_messages,
+    spans_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cluster.catalog.driver import Catalog
+    from cluster.catalog.model import Version
+    from cluster.clock import Clock
+    from cluster.replication.authority import Authority
+    from cluster.replication.protocol import FollowerFrame
+    from cluster.rowstore.driver import RowStore
+    from cluster.rpc.v1 import replication_pb2 as pb
+    from cluster.transport.api import ServerStream
+
+    FollowStream = ServerStream[pb.FollowRequest, pb.FollowResponse]
+    ExtentStream = ServerStream[pb.FetchExtentRequest, pb.FetchExtentResponse]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationStatistics:
+    """``sessions`` are the calls under way; totals count ended ones too."""
+
+    sessions: tuple[LeaderSessionStatistics, ...]
+    sessions_total: int
+    records_sent_total: int
+    bytes_sent_total: int
+
+
+class ReplicationService:
+    """Servicer of ``cluster.rpc.v1.ReplicationService`` on a leader node.
+
+    ``authority`` is asked before every frame. :meth:`authority_changed` makes a change of it take
+    effect at once; without it, at the next frame or heartbeat.
+    """
+
+    def __init__(
+        self,
+        *,
+        row_store: RowStore,
+        catalog: Catalog,
+        authority: Authority,
+        clock: Clock,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self.row_store = row_store
+        self.catalog = catalog
+        self.authority = authority
+        self.clock = clock
+        self.limits = limits
+        self._calls: dict[tuple[str, str, str], _FollowCall] = {}
+        self._sessions_total = self._records_total = self._bytes_total = 0
+
+    async def Follow(self, stream: FollowStream) -> None:  # noqa: N802 - named by the proto
+        """Serves one follower until it leaves, is detached or breaks the protocol."""
+        if len(self._calls) >= self.limits.attachments:
+            raise ThrottledError(f"{len(self._calls)} followers already, the limit of attachments")
+        frames = [follower_frame_from_message(message) for message in await stream.recv_many()]
+        if not frames:
+            return
+        if not isinstance(frames[0], Hello):
+            raise ProtocolError(f"{type(frames[0]).__name__} before Hello")
+        hello = frames[0]
+        call = _FollowCall(self, hello, stream)
+        name = (hello.follower_cluster, hello.follower_node, hello.database.lower())
+        if (older := self._calls.get(name)) is not None:
+            older.fail(UnavailableError("the follower has opened a newer session"))
+        self._calls[name] = call
+        self._sessions_total += 1
+        try:
+            await call.run(frames)
+        finally:
+            if self._calls.get(name) is call:
+                del self._calls[name]
+            ended = call.session.statistics()
+            self._records_total += ended.records_sent
+            self._bytes_total += ended.bytes_sent
+
+    async def FetchExtent(  # noqa: N802 - named by the proto
+        self, request: pb.FetchExtentRequest, stream: ExtentStream
+    ) -> None:
+        """Refuses: nothing is sealed by this version, so no extent exists."""
+        del stream
+        raise EntityNotFoundError(
+            f"Database '{request.database}' has no extent '{request.extent_id}'.",
+            metadata={"database": request.database, "extent_id": request.extent_id},
+        )
+
+    def authority_changed(self) -> None:
+        """The authority has a new view, or its lease was renewed or ran out."""
+        for call in self._calls.values():
+            call.wake()
+
+    def statistics(self) -> ReplicationStatistics:
+        """Followers now, and totals since the node started."""
+        live = tuple(call.session.statistics() for call in self._calls.values())
+        return ReplicationStatistics(
+            sessions=live,
+            sessions_total=self._sessions_total,
+            records_sent_total=self._records_total + sum(item.records_sent for item in live),
+            bytes_sent_total=self._bytes_total + sum(item.bytes_sent for item in live),
+        )
+
+
+class _FollowCall:
+    """One call: its session and the tasks around it."""
+
+    def __init__(self, service: ReplicationService, hello: Hello, stream: FollowStream) -> None:
+        self.session = LeaderSession(service.limits)
+        self._service = service
+        self._stream = stream
+        self._database = hello.database
+        self._follower = hello.follower_cluster
+        self._scope = trio.CancelScope()
+        self._nap = trio.CancelScope()
+        self._waits_for_rows = False
+        self._failure: RemoraError | None = None
+        self._heard_at = service.clock.monotonic()
+
+    async def run(self, frames: Sequence[FollowerFrame]) -> None:
+        """Serves the call. Raises the error that ended it."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._receive, frames)
+                nursery.start_soon(self._watch_catalog)
+                nursery.start_soon(self._watch_time)
+                nursery.start_soon(self._serve)
+        if self._failure is not None:
+            raise self._failure
+
+    def fail(self, error: RemoraError) -> None:
+        """Ends the call with this error."""
+        self._failure = self._failure or error
+        self._scope.cancel()
+
+    def wake(self) -> None:
+        """Something changed: ask again what is due."""
+        self._nap.cancel()
+
+    async def _receive(self, frames: Sequence[FollowerFrame]) -> None:
+        while frames:
+            self._heard_at = self._service.clock.monotonic()
+            try:
+                for frame in frames:
+                    self.session.receive(frame)
+                    # While waiting for rows the window is open: an ack changes nothing.
+                    if not (self._waits_for_rows and isinstance(frame, FollowAck)) or frame.stamp:
+                        self.wake()
+                frames = [follower_frame_from_message(m) for m in await self._stream.recv_many()]
+            except RemoraError as error:
+                self.fail(error)
+                return
+        self._scope.cancel()  # the follower has left
+
+    async def _watch_catalog(self) -> None:
+        catalog = self._service.catalog
+        revision = catalog.revision
+        while True:
+            revision = await catalog.wait_change(revision)
+            self.wake()
+
+    async def _watch_time(self) -> None:
+        limits, clock = self._service.limits, self._service.clock
+        while True:
+            await trio.sleep(limits.heartbeat_seconds)
+            silent = clock.monotonic() - self._heard_at
+            if silent > limits.lease_seconds:
+                self.fail(UnavailableError(f"the follower has been silent for {silent:.1f} s"))
+                return
+            self.session.heartbeat()
+            self.wake()
+
+    async def _serve(self) -> None:
+        try:
+            while True:
+                moment = self._moment()
+                output = self.session.next(moment)
+                if output is None:
+                    await self._sleep(self.session.waiting_beyond(moment))
+                else:
+                    await self._perform(output)
+        except RemoraError as error:
+            self.fail(error)
+        except trio.BrokenResourceError:
+            self._scope.cancel()  # the call is over
+
+    async def _sleep(self, beyond: int | None) -> None:
+        self._waits_for_rows = beyond is not None
+        with trio.CancelScope() as self._nap:
+            if beyond is None:
+                await trio.sleep_forever()
+            else:
+                await self._service.row_store.wait_beyond(beyond)
+        self._waits_for_rows = False
+
+    async def _perform(self, output: Output) -> None:
+        match output:
+            case Send(frame):
+                for message in leader_frame_to_messages(frame):
+                    await self._stream.send(message)
+            case ReadMetadata(after):
+                self._read_metadata(after)
+            case ReadRows():
+                await self._read_rows(output)
+            case End(error):
+                raise error
+
+    def _moment(self) -> Moment:
+        service = self._service
+        now = service.clock.monotonic()
+        return Moment(
+            decision=service.authority.followed(self._database, self._follower, now),
+            version=self._version(),
+            end_lsn=service.row_store.end_lsn(),
+            leader_time_ns=service.clock.now_ns(),
+        )
+
+    def _version(self) -> Version | None:
+        catalog = self._service.catalog
+        try:
+            database = catalog.get(self._database)
+            # A database that follows is nobody's leader: its rows are not in our row store.
+            return None if catalog.is_following(self._database) else database.version
+        except DatabaseNotFoundError:
+            return None
+
+    def _read_metadata(self, after: Version | None) -> None:
+        catalog = self._service.catalog
+        database = catalog.get(self._database)
+        deltas = None if after is None else catalog.deltas_since(self._database, after)
+        keys = [table.key for table in database.tables.values()]
+        frames = None
+        if deltas is not None:
+            frames = tuple(MetadataDelta(d.from_version, d.to_version, d.changes) for d in deltas)
+        ends = self._service.row_store.position_of(keys)
+        self.session.metadata_read(MetadataRead(database, frames, ends))
+
+    async def _read_rows(self, asked: ReadRows) -> None:
+        row_store = self._service.row_store
+        lsn = asked.lsn
+        if lsn is None:
+            lsn = row_store.start_lsn_for(asked.cursors, asked.cursors)
+        chunk = await row_store.read(lsn, asked.cursors, asked.cursors, asked.max_bytes)
+        self.session.rows_read(
+            RowsRead(asked.generation, chunk.records, spans_of(chunk.records), chunk.next_lsn)
+        )

@@ -1,0 +1,388 @@
+"""Follows one database: carries out what gate and session decide.
+
+:meth:`FollowedDatabase.run` keeps a call to the leader open and applies what comes. The manager
+tells it every word of the coordinator with :meth:`FollowedDatabase.hear`, which takes effect before
+it returns: from then on no query sees what the gate hides.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from cluster.coordinator.reports import NOWHERE, UNKNOWN_LAG, FollowingReport
+from cluster.errors import (
+    DatabaseNotFoundError,
+    DivergenceError,
+    RemoraError,
+    UnavailableError,
+)
+from cluster.replication.authority import Capability
+from cluster.replication.position import Position
+from cluster.replication.protocol import LeaderGate
+from cluster.replication.wire import Assembler, follower_frame_to_message
+from cluster.rpc.v1 import replication_pb2_grpc
+from follower import exchange as x
+from follower.gate import Gate, GateState
+from follower.lag import ApplyLag, ApplyLagStatistics
+from follower.session import FollowSession, SessionStatistics
+from follower.session_table import SessionState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cluster.catalog.model import Database, RowStoreKey
+    from cluster.clock import Clock
+    from cluster.limits import Limits
+    from cluster.replication.position import KeyPosition
+    from cluster.replication.protocol import FollowerFrame, Refusal
+    from cluster.rowstore.model import Rows
+    from cluster.transport.api import Channel, ClientStream
+    from follower.gate import Word
+    from follower.store import FollowedCopy
+
+logger = logging.getLogger(__name__)
+
+NOT_OPEN = "the local copy is being opened"
+NO_METADATA = "the leader's metadata has not arrived yet"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedPin:
+    """One moment of a followed database, immutable.
+
+    ``rows`` has the visible rows of each table that has some; it is empty while
+    ``rows_hidden``. ``position`` is what is visible: without rows while they are hidden.
+    """
+
+    database: Database
+    rows: Mapping[RowStoreKey, Rows]
+    position: Position
+    rows_hidden: bool
+    hidden_reason: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedDatabaseStatistics:
+    """``trouble`` is why the last call to the leader ended; empty while one is healthy."""
+
+    name: str
+    gate: GateState
+    session: SessionStatistics
+    apply_lag: ApplyLagStatistics
+    copies_dropped: int
+    trouble: str
+
+
+class FollowedDatabase:
+    """One followed database. Made by the manager."""
+
+    def __init__(
+        self,
+        copy: FollowedCopy,
+        *,
+        identity: x.Identity,
+        connect: Callable[[str], Channel],
+        clock: Clock,
+        limits: Limits,
+        chance: Callable[[], float],
+        on_gate: Callable[[], None],
+    ) -> None:
+        self.copy = copy
+        self.gate = Gate()
+        self.trouble = ""
+        self._session = FollowSession(identity, limits)
+        self._connect = connect
+        self._clock = clock
+        self._limits = limits
+        self._chance = chance
+        self._on_gate = on_gate
+        self._address = ""
+        self._capability = Capability.UNKNOWN
+        self._lag = ApplyLag()
+        self._moved = trio.lowlevel.ParkingLot()
+        self._word = trio.Event()  # a word of the coordinator that is worth a call at once
+        self._outbox: deque[FollowerFrame] = deque()
+        self._outgoing = trio.Event()
+        self._call_scope = trio.CancelScope()
+        self._hung_up: RemoraError | None = None
+
+    # -- the coordinator's word -----------------------------------------------------------------
+
+    def hear(self, word: Word) -> bool:
+        """Takes the coordinator's word; returns whether the gate moved. In effect on return."""
+        moved = self.gate.hear(word, self._clock.monotonic())
+        self._capability = word.capability
+        address = word.grant.leader_address if word.grant else ""
+        if address != self._address:
+            self._address = address
+            self._hang_up(UnavailableError("the leader has another address"))
+            self._word.set()
+        if moved:
+            self._gate_moved()
+            self._word.set()
+        return moved
+
+    def _gate_moved(self) -> None:
+        """The gate may have moved: tell the session, and whoever waits."""
+        for output in self._session.handle(x.GateMoved(self.gate.open, self.gate.epoch)):
+            assert isinstance(output, x.Send)
+            self._post(output)
+        self._moved.unpark_all()
+
+    def _tick_gate(self) -> None:
+        if self.gate.tick(self._clock.monotonic()):
+            self._gate_moved()
+            self._on_gate()
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def pin(self) -> FollowedPin:
+        """What may be seen now. Raises DatabaseNotFoundError before the first snapshot."""
+        database = self.copy.database
+        if database is None:
+            raise DatabaseNotFoundError(
+                f"Database '{self.copy.name}' follows '{self.copy.source.leader_cluster}' but has "
+                "not received its metadata yet.",
+                metadata={"database": self.copy.name},
+            )
+        hidden = self._hidden_reason()
+        rows: dict[RowStoreKey, Rows] = {}
+        if hidden is None:
+            for table in database.tables.values():
+                table_rows = self.copy.rows(table.key)
+                if table_rows.position.ordinal:
+                    rows[table.key] = table_rows
+        position = Position(database.version, {key: item.position for key, item in rows.items()})
+        return FollowedPin(
+            database, rows, position, hidden is not None, hidden or "", self.gate.epoch
+        )
+
+    def visible_position(self) -> Position:
+        """What may be seen now, without the rows themselves."""
+        database = self.copy.database
+        if database is None:
+            return NOWHERE
+        if self._hidden_reason() is not None:
+            return Position(database.version)
+        return Position(database.version, self._stored())
+
+    async def wait_for(self, position: Position) -> Position:
+        """Waits until everything up to ``position`` may be seen; returns what is then visible."""
+        await trio.lowlevel.checkpoint()
+        while not (visible := self.visible_position()).includes(position):
+            await self._moved.park()
+        return visible
+
+    def _hidden_reason(self) -> str | None:
+        if not self.gate.visible(self._clock.monotonic()):
+            self._tick_gate()
+            return self.gate.reason
+        return None if self.copy.is_open else NOT_OPEN
+
+    def _stored(self) -> dict[RowStoreKey, KeyPosition]:
+        if not self.copy.is_open:
+            return {}
+        return {key: at for key, at in self.copy.positions().items() if at.ordinal}
+
+    def report(self) -> FollowingReport:
+        """The state for the coordinator and for people."""
+        hidden = self._hidden_reason()
+        database, stored = self.copy.database, self._stored()
+        if database is None:
+            hidden = hidden or self.trouble or NO_METADATA
+        lag = self._session.lag_seconds(self._clock.monotonic())
+        apply_lag = self._lag.statistics()
+        return FollowingReport(
+            leader_cluster=self.copy.source.leader_cluster,
+            database=self.copy.source.leader_database,
+            applied_epoch=self.gate.epoch,
+            gate="open" if hidden is None else "closed",
+            refusal=hidden or "",
+            position=Position(database.version, stored) if database else NOWHERE,
+            lag_ms=UNKNOWN_LAG if lag is None else lag * 1000,
+            rows_visible=sum(at.ordinal for at in stored.values()) if hidden is None else 0,
+            connected=self._session.state is SessionState.FOLLOWING,
+            apply_lag_ms_p50=apply_lag.p50_ms,
+            apply_lag_ms_p99=apply_lag.p99_ms,
+        )
+
+    def statistics(self) -> FollowedDatabaseStatistics:
+        """Counts for people."""
+        return FollowedDatabaseStatistics(
+            name=self.copy.name,
+            gate=self.gate.state,
+            session=self._session.statistics(),
+            apply_lag=self._lag.statistics(),
+            copies_dropped=self.copy.drops,
+            trouble=self.trouble,
+        )
+
+    # -- following ------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Opens the copy, then follows until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await self._open_copy(nursery)
+            task_status.started()
+            nursery.start_soon(self._watch_time)
+            while True:
+                await self._follow_once()
+
+    async def _open_copy(self, nursery: trio.Nursery) -> None:
+        while not self.copy.is_open:
+            try:
+                await self.copy.open(nursery)
+            except (RemoraError, OSError) as error:
+                self._note(error)
+                await trio.sleep(self._limits.follow_retry_longest_seconds)
+        self.trouble = ""
+        self._moved.unpark_all()
+
+    async def _follow_once(self) -> None:
+        """One call to the leader, and the pause after it."""
+        while not self._address:
+            self._word = trio.Event()
+            await self._word.wait()
+        self._word = trio.Event()
+        error = await self._call()
+        if error is not None:
+            self._note(error)
+        lost = x.Lost(
+            chance=self._chance(),
+            diverged=isinstance(error, DivergenceError),
+            at_once=self._hung_up is not None and self._word.is_set(),
+        )
+        (retry,) = self._session.handle(lost)
+        assert isinstance(retry, x.Retry)
+        with trio.move_on_after(retry.after_seconds):
+            await self._word.wait()
+
+    async def _call(self) -> RemoraError | None:
+        """One call, until it ends; returns why, None if the leader just ended it."""
+        self._outbox.clear()
+        self._hung_up = None
+        failures: list[RemoraError] = []
+        with trio.CancelScope() as self._call_scope:
+            try:
+                async with self._connect(self._address) as channel:
+                    stub = replication_pb2_grpc.ReplicationServiceStub(channel)
+                    async with stub.Follow() as stream, trio.open_nursery() as nursery:
+                        nursery.start_soon(self._send_all, stream)
+                        try:
+                            await self._receive_all(stream)
+                        except RemoraError as error:
+                            failures.append(error)
+                        nursery.cancel_scope.cancel()
+            except RemoraError as error:
+                failures.append(error)
+        return self._hung_up or (failures[0] if failures else None)
+
+    def _hang_up(self, error: RemoraError) -> None:
+        self._hung_up = error
+        self._call_scope.cancel()
+
+    async def _send_all(self, stream: ClientStream[object, object]) -> None:
+        while True:
+            while self._outbox:
+                try:
+                    await stream.send(follower_frame_to_message(self._outbox.popleft()))
+                except trio.BrokenResourceError:
+                    return  # the receiving task learns why
+                except RemoraError as error:
+                    self._hang_up(error)
+                    return
+            self._outgoing = trio.Event()
+            await self._outgoing.wait()
+
+    async def _receive_all(self, stream: ClientStream[object, Any]) -> None:
+        session, assembler = self._session, Assembler(self._limits)
+        keys = self.copy.positions()
+        on = self._capability is Capability.ON
+        await self._perform(
+            session.handle(x.Begin(self.copy.database, keys, self._clock.monotonic(), on))
+        )
+        while messages := await stream.recv_many():
+            self._tick_gate()
+            now = self._clock.monotonic()
+            for message in messages:
+                frame = assembler.take(message)
+                if frame is not None:
+                    await self._perform(session.handle(x.Received(frame, now)))
+            await self._perform(session.handle(x.Drained(self._clock.monotonic())))
+            if session.state is SessionState.FOLLOWING:
+                self.trouble = ""
+        await stream.result()
+
+    async def _perform(self, outputs: Iterable[x.Output]) -> None:
+        for output in outputs:
+            match output:
+                case x.Send():
+                    self._post(output)
+                case x.ApplyRows(frame):
+                    await self._apply_rows(frame.records)
+                case x.ApplyDelta(delta):
+                    await self.copy.apply_delta(delta)
+                    await self._metadata_applied()
+                case x.InstallSnapshot(database, reset_rows):
+                    await self.copy.install(database, reset_rows=reset_rows)
+                    await self._metadata_applied()
+                case x.LeaderSays(word):
+                    self._leader_says(word)
+                case _:
+                    raise AssertionError(f"{output} does not answer a frame")
+
+    async def _apply_rows(self, records: bytes) -> None:
+        headers = await self.copy.apply_rows(records)
+        now_ns = self._clock.now_ns()
+        for header in headers:
+            self._lag.add(header.ingest_time_ns, now_ns)
+        self._moved.unpark_all()
+        await self._perform(self._session.handle(x.RowsApplied()))
+
+    async def _metadata_applied(self) -> None:
+        database = self.copy.database
+        assert database is not None, "it was just stored"
+        self._moved.unpark_all()
+        await self._perform(
+            self._session.handle(x.MetadataApplied(database, self.copy.positions()))
+        )
+
+    def _leader_says(self, word: LeaderGate | Refusal) -> None:
+        gate = self.gate
+        says = gate.leader_says(word) if isinstance(word, LeaderGate) else gate.leader_refuses(word)
+        if says:
+            self._gate_moved()
+            self._on_gate()
+
+    def _post(self, output: x.Send) -> None:
+        self._outbox.append(output.frame)
+        self._outgoing.set()
+
+    async def _watch_time(self) -> None:
+        """Heartbeats, silence, and the end of the lease at the moment it comes."""
+        heartbeat = self._limits.heartbeat_seconds
+        while True:
+            lease_left = self.gate.seconds_left(self._clock.monotonic())
+            await trio.sleep(min(heartbeat, lease_left))
+            self._tick_gate()
+            for output in self._session.handle(x.Tick(self._clock.monotonic())):
+                if isinstance(output, x.HangUp):
+                    silent = output.silent_seconds
+                    self._hang_up(
+                        UnavailableError(f"the leader has been silent for {silent:.1f} s")
+                    )
+                else:
+                    assert isinstance(output, x.Send)
+                    self._post(output)
+
+    def _note(self, error: BaseException) -> None:
+        trouble = str(error)
+        if trouble != self.trouble:
+            logger.info("following %r: %s", self.copy.name, trouble)
+        self.trouble = trouble
