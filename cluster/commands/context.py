@@ -1,0 +1,100 @@
+"""What executors are given: the catalog, the node's facts, the command's context. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cluster.commands.results import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cluster.catalog.changes import Change
+    from cluster.catalog.journal import Delta
+    from cluster.catalog.model import Database, RowStoreKey
+    from cluster.commands.interpreter import Command
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What ``.show cluster`` and ``.show version`` print of this node.
+
+    Times are nanoseconds since 1970 UTC, memory is in bytes. ``address`` is where clients reach
+    the node; ``build_version`` is the version of the program.
+    """
+
+    cluster: str
+    node_id: str
+    address: str
+    started_at_ns: int
+    is_admin: bool
+    total_memory_bytes: int
+    available_memory_bytes: int
+    processor_count: int
+    build_version: str
+    built_at_ns: int
+
+
+class Node(Protocol):
+    """The node that executes commands."""
+
+    def streaming_capability(self) -> bool:
+        """True only if the cluster's streaming capability is known to be on."""
+
+    def facts(self) -> NodeFacts:
+        """Facts of this moment."""
+
+
+class CatalogDoor(Protocol):
+    """What commands need of :class:`cluster.catalog.driver.Catalog`."""
+
+    def get(self, name: str) -> Database: ...
+
+    def databases(self) -> tuple[Database, ...]: ...
+
+    def is_following(self, name: str) -> bool: ...
+
+    def new_key(self) -> RowStoreKey: ...
+
+    def new_id(self) -> str: ...
+
+    async def transact(
+        self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str
+    ) -> tuple[Database, Delta | None]: ...
+
+    async def create_database(
+        self, name: str, *, if_not_exists: bool = False
+    ) -> tuple[Database, bool]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One execution. ``database`` is the name in context, as the caller wrote it."""
+
+    catalog: CatalogDoor
+    node: Node
+    database: str
+    command: Command
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """Values of the command, by their names in the grammar."""
+        return self.command.values
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Keywords of the command."""
+        return self.command.words
+
+    async def transact(
+        self, database: str, plan: Callable[[Database], Sequence[Change]]
+    ) -> Database:
+        """Changes a database on behalf of the command; returns the tree in force after it."""
+        tree, _ = await self.catalog.transact(database, plan, text=self.command.text)
+        return tree
+
+
+Executor = Callable[[Context], Awaitable[list[Row]]]
+"""Runs one command; gives the rows of its declared result."""

@@ -1,0 +1,60 @@
+"""Executors of commands about the cluster and its nodes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cluster.catalog.changes import find_table
+
+if TYPE_CHECKING:
+    from cluster.commands.context import Context
+    from cluster.commands.results import Row
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def show_cluster(context: Context) -> list[Row]:
+    """``.show cluster``: one row a node; a cluster has one node."""
+    facts = context.node.facts()
+    environment = {"Environment": "Remora", "ClusterName": facts.cluster}
+    return [
+        (
+            facts.node_id,
+            facts.address,
+            facts.node_id,
+            _time(facts.started_at_ns),
+            facts.is_admin,
+            facts.total_memory_bytes,
+            facts.available_memory_bytes,
+            facts.processor_count,
+            json.dumps(environment),
+        )
+    ]
+
+
+async def show_version(context: Context) -> list[Row]:
+    """``.show version``."""
+    facts = context.node.facts()
+    product = f"Remora_{facts.build_version}"
+    return [(facts.build_version, _time(facts.built_at_ns), "Engine", product)]
+
+
+async def clear_table_cache(context: Context) -> list[Row]:
+    """``.clear table T cache streamingingestion schema``.
+
+    Nothing is ever stale here: each ingestion reads the newest schema. So it always succeeds.
+    """
+    find_table(context.catalog.get(context.database), context.values["table"])
+    return [(context.node.facts().node_id, "Succeeded")]
+
+
+async def clear_database_cache(context: Context) -> list[Row]:
+    """``.clear database cache streamingingestion schema``; see :func:`clear_table_cache`."""
+    context.catalog.get(context.database)
+    return [(context.node.facts().node_id, "Succeeded")]
+
+
+def _time(since_epoch_ns: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=since_epoch_ns // 1000)

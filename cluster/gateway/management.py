@@ -1,0 +1,73 @@
+"""``ManagementService``: a command's text in, its table as one Arrow IPC stream out."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from cluster.catalog.arrow_types import arrow_schema
+from cluster.catalog.model import ScalarType
+from cluster.rpc.v1 import management_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cluster.commands.results import CommandResult
+    from cluster.commands.service import CommandService
+    from cluster.transport.api import Call
+
+
+class ManagementServicer:
+    """Serves ``cluster.rpc.v1.ManagementService`` on any transport."""
+
+    def __init__(self, commands: CommandService) -> None:
+        self._commands = commands
+
+    async def ExecuteCommand(  # noqa: N802  (the name is the protocol's)
+        self, request: management_pb2.ExecuteCommandRequest, call: Call
+    ) -> management_pb2.ExecuteCommandResponse:
+        """Runs one command; errors are those of :meth:`CommandService.execute`."""
+        del call
+        result = await self._commands.execute(request.database, request.command)
+        return management_pb2.ExecuteCommandResponse(
+            columns=[
+                types_pb2.Column(name=column.name, type=column.type.value)
+                for column in result.columns
+            ],
+            arrow=result_to_arrow(result),
+        )
+
+
+def result_to_arrow(result: CommandResult) -> bytes:
+    """The rows as one complete Arrow IPC stream, in the storage types of rows."""
+    schema = arrow_schema(result.columns)
+    arrays = []
+    for index, column in enumerate(result.columns):
+        convert = _STORED.get(column.type)
+        values = [row[index] for row in result.rows]
+        if convert is not None:
+            values = [None if value is None else convert(value) for value in values]
+        arrays.append(pa.array(values, schema.field(index).type))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(arrays, schema=schema))
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _stored_datetime(value: datetime) -> datetime:
+    return value.astimezone(UTC).replace(tzinfo=None)
+
+
+def _stored_guid(value: str) -> bytes:
+    return uuid.UUID(value).bytes
+
+
+_STORED: Final[Mapping[ScalarType, Callable[[Any], object]]] = {
+    ScalarType.DATETIME: _stored_datetime,
+    ScalarType.GUID: _stored_guid,
+}
+"""Types whose values in a result are not yet what Arrow stores."""

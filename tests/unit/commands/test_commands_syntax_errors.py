@@ -1,0 +1,205 @@
+"""What people read when a command does not parse: position, expectation, nearest form."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.commands.grammar import COMMANDS
+from cluster.commands.interpreter import parse_command
+from cluster.commands.lexer import TokenKind, lex, without_secrets
+from cluster.errors import NotSupportedError, SyntaxRefusedError
+from cluster.limits import LIMITS
+
+ALTER_TABLE = ".alter table <table> policy streamingingestion (<policy> | enable | disable)"
+
+GOLDEN = [
+    ("", ("at line 1, column 1: expected a command, which starts with a dot, "
+         "found the end of the command.")),
+    ("T | count", "at line 1, column 1: expected a command, which starts with a dot, found 'T'."),
+    (".", ("at line 1, column 2: expected 'show', 'create', 'create-merge', 'drop', 'alter', "
+          "'alter-merge', 'delete' or 'clear', found the end of the command.")),
+    (".shwo tables", ("at line 1, column 2: expected 'show', 'create', 'create-merge', 'drop', "
+                     "'alter', 'alter-merge', 'delete' or 'clear', found 'shwo'. "
+                     "The nearest command is: .show tables [<tables>]")),
+    (".show\n  tabels", ("at line 2, column 3: expected 'cluster', 'databases', 'database', "
+                        "'tables', 'table' or 'version', found 'tabels'. "
+                        "The nearest command is: .show tables [<tables>]")),
+    (".alter table T policy streaming enable",
+     ("at line 1, column 23: expected 'streamingingestion', found 'streaming'. "
+     f"The nearest command is: {ALTER_TABLE}")),
+    (".alter table T policy streamingingestion {\"IsEnabled\": true}",
+     ("at line 1, column 42: expected the policy as a quoted string, 'enable' or 'disable', "
+     f"found '{{'. The nearest command is: {ALTER_TABLE}")),
+    (".alter table T policy streamingingestion '{\"IsEnabled\": true}",
+     ("at line 1, column 42: expected the policy as a quoted string, 'enable' or 'disable', "
+     f"found a string that is never closed. The nearest command is: {ALTER_TABLE}")),
+    (".alter table T policy streamingingestion '\\q'",
+     ("at line 1, column 42: expected the policy as a quoted string, 'enable' or 'disable', "
+     f"found a string with the unknown escape '\\q'. The nearest command is: {ALTER_TABLE}")),
+    (".create table my-table (a:long)",
+     ("at line 1, column 15: expected a table name (with dashes it is written ['my-table']), "
+     "found 'my-table'. "
+     "The nearest command is: .create table <table> <columns> [with <properties>]")),
+    (".create table T ()",
+     ("at line 1, column 18: expected a column name, found ')'. "
+     "The nearest command is: .create table <table> <columns> [with <properties>]")),
+    (".create table T (a:long",
+     ("at line 1, column 24: expected ')' or ',', found the end of the command. "
+     "The nearest command is: .create table <table> <columns> [with <properties>]")),
+    (".create table ['T (a:long)",
+     ("at line 1, column 16: expected a table name, found a string that is never closed. "
+     "The nearest command is: .create table <table> <columns> [with <properties>]")),
+    (".drop table T | count",
+     ("at line 1, column 15: expected 'ifexists' or the end of the command, found '|'. "
+     "The nearest command is: .drop table <table> [ifexists]")),
+    (".delete database policy streamingingestion",
+     ("at line 1, column 25: expected 'policy', found 'streamingingestion'. "
+     "The nearest command is: .delete database <database> policy streamingingestion")),
+    (".show tables \x07", ("at line 1, column 14: expected '(' or the end of the command, "
+                          "found '\\x07'. The nearest command is: .show tables [<tables>]")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), GOLDEN)
+def test_messages(text, message):
+    with pytest.raises(SyntaxRefusedError) as caught:
+        parse_command(text, LIMITS)
+    assert caught.value.message == f"Syntax error {message}"
+
+
+def test_the_position_is_also_there_for_programs():
+    with pytest.raises(SyntaxRefusedError) as caught:
+        parse_command(".show tables\n  frob", LIMITS)
+    assert caught.value.metadata["line"] == "2"
+    assert caught.value.metadata["column"] == "3"
+
+
+def test_long_and_secret_tokens_are_not_repeated():
+    with pytest.raises(SyntaxRefusedError, match=r"found 'x{40}\.\.\.'"):
+        parse_command(f".show {'x' * 1000}", LIMITS)
+    with pytest.raises(SyntaxRefusedError) as caught:
+        parse_command(".show h'secret'", LIMITS)
+    assert "secret" not in str(caught.value)
+
+
+STRINGS = [
+    ("'a'", "a"),
+    ('"a"', "a"),
+    ("''", ""),
+    (r"'a\'b\"c\\d\n\t\r\0'", "a'b\"c\\d\n\t\r\0"),
+    (r"'\u00e4\x41\U0001F600'", "äA😀"),
+    (r"'\ud83d\ude00'", "😀"),
+    (r"@'a\nb''c'", r"a\nb'c"),
+    (r'@"a""b"', 'a"b'),
+    ("@'a\nb'", "a\nb"),
+    ("```a'b\"\\n\nc```", "a'b\"\\n\nc"),
+    ("h'a'", "a"),
+    ("H@'a'", "a"),
+    ("'a' \"b\"\n// comment\n@'c' ```d```", "abcd"),
+    ("'a''b'", "ab"),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), STRINGS)
+def test_strings(text, value):
+    token, end = lex(text)
+    assert (token.kind, token.value, end.kind) == (TokenKind.STRING, value, TokenKind.END)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'a",
+        "'a\nb'",
+        "\"a'",
+        "@'a''",
+        "```a``",
+        r"'\ud83d'",
+        r"'\U00110000'",
+        r"'\u12'",
+        r"'\8'",
+        "['a'",
+        "[",
+        "[a\nb]",
+        "[h'a']",
+        "[]",
+    ],
+)
+def test_literals_that_cannot_be_read(text):
+    token, end = lex(text)
+    assert (token.kind, end.kind) == (TokenKind.INVALID, TokenKind.END)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("['a b']", [("BRACKETED", "a b")]),
+        ('[ "a" ]', [("BRACKETED", "a")]),
+        ("[@'a']", [("BRACKETED", "a")]),
+        ("[My Table]", [("BRACKETED", "My Table")]),
+        ("alter-merge", [("WORD", "alter-merge")]),
+        ("größe_1", [("WORD", "größe_1")]),
+        ("db.T", [("WORD", "db"), ("SYMBOL", "."), ("WORD", "T")]),
+        ("-1 2.5e3", [("NUMBER", "-1"), ("NUMBER", "2.5e3")]),
+        (
+            "0f8fad5b-d9cb-469f-a165-70867728950e",
+            [("GUID", "0f8fad5b-d9cb-469f-a165-70867728950e")],
+        ),
+        ("a // 'b\n c", [("WORD", "a"), ("WORD", "c")]),
+        ("a | 'never lexed", [("WORD", "a"), ("PIPE", "|")]),
+    ],
+)
+def test_other_tokens(text, tokens):
+    assert [(token.kind.name, token.value) for token in lex(text)[:-1]] == tokens
+
+
+pieces = st.sampled_from(
+    sorted(
+        {word for spec in COMMANDS for word in spec.usage.replace("<", " ").split()}
+        | {"T", "'x'", '"', "'", "@'", "```", "h'a'", "[", "['a b']", "(a:long)", "(", ")", ","}
+        | {"=", ":", ";", "|", "//", "\n", "\\", "-", "1", "System.Int32", "(folder='x')", "."}
+    )
+)
+texts = (
+    st.text(max_size=80)
+    | st.lists(pieces, max_size=14).map(" ".join)
+    | st.lists(pieces, max_size=14).map("".join)
+)
+
+
+@given(texts)
+def test_no_text_raises_anything_untyped(text):
+    for command in (text, f".{text}"):
+        try:
+            parse_command(command, LIMITS)
+        except (SyntaxRefusedError, NotSupportedError):
+            continue
+
+
+@given(texts)
+def test_tokens_are_in_order_and_cover_what_is_not_space_or_comment(text):
+    tokens = lex(text)
+    at = 0
+    for token in tokens[:-1]:
+        assert at <= token.start < token.end <= len(text)
+        between = text[at : token.start]
+        assert not between.strip() or "//" in between
+        at = token.end
+    assert tokens[-1].kind is TokenKind.END
+    assert TokenKind.END not in [token.kind for token in tokens[:-1]]
+
+
+@given(texts)
+def test_masking_changes_nothing_without_secrets(text):
+    tokens = lex(text)
+    if not any(token.secret for token in tokens):
+        assert without_secrets(text, tokens) == text
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_any_text_survives_as_verbatim_literal(text):
+    doubled = text.replace("'", "''")
+    (token, _) = lex(f"@'{doubled}'")
+    assert token.value == text
