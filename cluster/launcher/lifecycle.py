@@ -64,6 +64,11 @@ class Launcher:
         self.ready_seconds = ready_seconds
         self.grace_seconds = grace_seconds
 
+    def exists(self, folder: Path | None = None) -> bool:
+        """True if there was such a setup before, up or down, registered or only in ``folder``."""
+        known = self.home.find(self.name)
+        return known is not None or (folder is not None and read_setup(folder) is not None)
+
     async def up(self, topology: Topology | None = None, folder: Path | None = None) -> Setup:
         """Starts whatever does not run, and returns when all of it is ready.
 
@@ -294,11 +299,15 @@ def check_up(setup: Setup) -> None:
 
 
 def check_address(record: ProcessRecord) -> str:
-    """Where a process serves. Raises UnavailableError unless it runs."""
+    """Where a process serves. Raises UnavailableError if it is down or paused."""
     state = state_of(record.identity)
     if state is ProcessState.DOWN:
         raise UnavailableError(
             f"{record.id} is not running", remedy=f"Start it: remora start {record.id}"
+        )
+    if state is ProcessState.PAUSED:
+        raise UnavailableError(
+            f"{record.id} is paused", remedy=f"Continue it: remora resume {record.id}"
         )
     if not record.grpc:
         raise InvalidRequestError(f"{record.id} has never been ready")

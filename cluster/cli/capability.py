@@ -1,0 +1,66 @@
+"""``remora capability CLUSTER on|off``."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+from cluster.cli.options import DEFAULT_NAME, AsJson, ClusterName, Name, TimeoutSeconds
+from cluster.cli.output import print_json
+from cluster.cli.running import load_setup, run
+
+
+class Switch(enum.StrEnum):
+    """On or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
+State = Annotated[Switch, typer.Argument(help="The new state.")]
+
+
+def capability(
+    cluster: ClusterName,
+    state: State,
+    name: Name = DEFAULT_NAME,
+    as_json: AsJson = False,
+    timeout: TimeoutSeconds = 60.0,
+) -> None:
+    """Turns a cluster's streaming ingestion on or off; off returns when it is certain."""
+    run(_capability, cluster, state is Switch.ON, name, as_json, timeout)
+
+
+async def _capability(
+    cluster: str, on: bool, name: str, as_json: bool, timeout_seconds: float
+) -> None:
+    from cluster.cli.session import open_coordinator
+    from cluster.rpc.v1 import coordinator_pb2
+
+    setup = load_setup(name)
+    setup.node_of(cluster)  # a mistyped name is answered with the known ones
+    async with open_coordinator(setup) as coordinator:
+        response: coordinator_pb2.SetCapabilityResponse = await coordinator.SetCapability(
+            coordinator_pb2.SetCapabilityRequest(cluster=cluster, streaming_ingestion=on),
+            timeout=timeout_seconds,
+        )
+    certainty = coordinator_pb2.Certainty.Name(response.certainty)
+    certainty = certainty.removeprefix("CERTAINTY_").lower()
+    word = "on" if on else "off"
+    if as_json:
+        print_json(
+            {
+                "cluster": cluster,
+                "capability": word,
+                "epoch": response.epoch,
+                "certainty": certainty,
+            }
+        )
+        return
+    how = {
+        "confirmed": "; every node concerned has confirmed it",
+        "lease_expired": "; a node did not answer, its lease has run out",
+    }
+    typer.echo(f"streaming ingestion of {cluster} is {word}{how.get(certainty, '')}")

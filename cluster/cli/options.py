@@ -1,0 +1,59 @@
+"""Options that verbs share, and what exit codes mean. Light: loaded by every command.
+
+Every flag is also an environment variable, so that a script can say it once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_NOT_RUNNING: Final = 3
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 done; 1 refused or failed, the error is printed with its code and remedy; "
+    "2 wrong usage; 3 a process that is needed is not running or cannot be reached; "
+    "130 interrupted."
+)
+
+DEFAULT_NAME: Final = "default"
+HOME_VARIABLE: Final = "REMORA_HOME"
+
+Name = Annotated[
+    str,
+    typer.Option("--name", envvar="REMORA_NAME", help="Which setup; several live side by side."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", envvar="REMORA_JSON", help="Print one line of JSON.")
+]
+AsCsv = Annotated[
+    bool, typer.Option("--csv", envvar="REMORA_CSV", help="Print CSV with a header row.")
+]
+TimeoutSeconds = Annotated[
+    float,
+    typer.Option(
+        "--timeout", envvar="REMORA_TIMEOUT", min=0.001, help="Seconds until this is given up."
+    ),
+]
+ClusterName = Annotated[str, typer.Argument(metavar="CLUSTER", help="For example leader.")]
+DatabaseName = Annotated[str, typer.Argument(metavar="DB", help="For example NetDefaultDB.")]
+Process = Annotated[
+    str, typer.Argument(metavar="NODE", help="For example leader/0, or coordinator.")
+]
+
+
+def home_folder() -> Path:
+    """``$REMORA_HOME``, or ``~/.local/share/remora``."""
+    chosen = os.environ.get(HOME_VARIABLE)
+    return Path(chosen).absolute() if chosen else Path.home() / ".local" / "share" / "remora"
+
+
+def with_name(command: str, name: str) -> str:
+    """A command line for this setup, to be pasted."""
+    return command if name == DEFAULT_NAME else f"{command} --name {name}"

@@ -1,0 +1,136 @@
+"""``remora up``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cluster.cli.options import DEFAULT_NAME, AsJson, Name, TimeoutSeconds, with_name
+from cluster.cli.output import console, plain_table, print_json
+from cluster.cli.running import launcher, run
+
+if TYPE_CHECKING:
+    from cluster.launcher.setup import Setup
+
+TopologyFile = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="TOPOLOGY.toml",
+        envvar="REMORA_TOPOLOGY",
+        exists=True,
+        dir_okay=False,
+        help="Clusters to start; without it leader, follower1 and follower2.",
+    ),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", envvar="REMORA_DATA", file_okay=False, help="Where data and logs are kept."
+    ),
+]
+
+
+def up(
+    topology: TopologyFile = None,
+    name: Name = DEFAULT_NAME,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+    timeout: TimeoutSeconds = 30.0,
+) -> None:
+    """Starts a coordinator and clusters, and returns when all of it is ready.
+
+    Whatever runs already is left alone; data of an earlier run is used again.
+    """
+    run(_up, topology, name, data, as_json, timeout)
+
+
+async def _up(
+    topology: Path | None, name: str, data: Path | None, as_json: bool, timeout_seconds: float
+) -> None:
+    from cluster.cli.view import setup_view
+
+    started = time.perf_counter()
+    wanted = None
+    if topology is not None:
+        from cluster.launcher.topology import parse_topology
+
+        wanted = parse_topology(_read(topology))
+    operator = launcher(name, ready_seconds=timeout_seconds)
+    existed = operator.exists(data)
+    setup = await operator.up(wanted, data)
+    seconds = time.perf_counter() - started
+    # The first time they are what the topology says; later the coordinator knows better.
+    view = setup_view(setup, await _capabilities(setup) if existed else None)
+    if as_json:
+        print_json(view)
+    else:
+        _print(setup, view, seconds)
+
+
+def _read(topology: Path) -> str:
+    from cluster.errors import InvalidRequestError
+
+    try:
+        return topology.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"{topology} cannot be read: {error}") from None
+
+
+async def _capabilities(setup: Setup) -> dict[str, bool]:
+    from cluster.cli.session import open_coordinator
+    from cluster.rpc.v1 import coordinator_pb2
+
+    async with open_coordinator(setup) as coordinator:
+        response: coordinator_pb2.GetStatusResponse = await coordinator.GetStatus(
+            coordinator_pb2.GetStatusRequest(), timeout=5.0
+        )
+    return {cluster.name: cluster.streaming_ingestion for cluster in response.clusters}
+
+
+def _print(setup: Setup, view: dict[str, Any], seconds: float) -> None:
+    table = plain_table(("process", "streaming", "gRPC", "pid", "data"), right=("pid",))
+    coordinator = view["coordinator"]
+    table.add_row("coordinator", "", coordinator["grpc"], str(coordinator["pid"]), "")
+    for cluster in view["clusters"]:
+        streaming = "on" if cluster["streaming_ingestion"] else "off"
+        for node in cluster["nodes"]:
+            table.add_row(node["id"], streaming, node["grpc"], str(node["pid"]), node["data"])
+    output = console()
+    output.print(f"setup '{setup.name}' is ready after {seconds:.1f} s\n", markup=False)
+    output.print(table)
+    typer.echo("\n" + _client_lines(setup))
+
+
+def _client_lines(setup: Setup) -> str:
+    """Lines to paste, with this setup's names and addresses."""
+    first = setup.topology.clusters[0].name
+    node = setup.node_of(first)
+    lines = [
+        with_name("remora status --watch", setup.name),
+        with_name(f"remora command {first} NetDefaultDB '.show databases'", setup.name),
+        with_name(f"remora query {first} NetDefaultDB 'print 1'", setup.name),
+    ]
+    if len(setup.topology.clusters) > 1:
+        follower = setup.topology.clusters[1].name
+        lines.append(with_name(f"remora attach {first}/NetDefaultDB {follower}", setup.name))
+    lines += [
+        f"grpcurl -plaintext {node.grpc} list",
+        with_name("remora down", setup.name) + "    # keeps the data; remora destroy deletes it",
+    ]
+    return "\n".join(["To paste:", *(f"  {line}" for line in lines), "", _PYTHON % node.grpc])
+
+
+_PYTHON = """\
+From Python:
+  import trio
+  from cluster.client import Client
+  from cluster.transport.select import transport_from_environment
+
+  async def main():
+      async with transport_from_environment().connect("%s") as node:
+          print((await Client(node).query("NetDefaultDB", "print 1")).rows())
+
+  trio.run(main)"""
