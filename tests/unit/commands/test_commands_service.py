@@ -1,0 +1,550 @@
+"""Commands end to end on a real catalog: rows, rules, errors, and followers left untouched."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from datetime import UTC, datetime
+
+import pytest
+import trio
+
+from cluster.catalog.changes import CreateTable, SetDatabaseStreamingPolicy, apply
+from cluster.catalog.driver import Catalog
+from cluster.catalog.model import (
+    Column,
+    Database,
+    RowStoreKey,
+    ScalarType,
+    StreamingIngestionPolicy,
+    Version,
+)
+from cluster.commands.context import NodeFacts
+from cluster.commands.grammar import COMMANDS, Kind
+from cluster.commands.service import CommandService
+from cluster.errors import (
+    ConflictError,
+    DatabaseNotFoundError,
+    EntityExistsError,
+    EntityNameError,
+    InvalidRequestError,
+    LimitExceededError,
+    NotSupportedError,
+    ReadOnlyError,
+    SyntaxRefusedError,
+    TableNotFoundError,
+)
+from cluster.limits import LIMITS, Limits
+
+NS = 10**9
+ON = '{"IsEnabled": true, "HintAllocatedRate": null}'
+OFF = '{"IsEnabled": false, "HintAllocatedRate": null}'
+
+
+class FakeNode:
+    capability = True
+
+    def streaming_capability(self):
+        return self.capability
+
+    def facts(self):
+        return NodeFacts(
+            cluster="leader",
+            node_id="leader-0",
+            address="127.0.0.1:5000",
+            started_at_ns=1_700_000_000 * NS,
+            is_admin=True,
+            total_memory_bytes=1000,
+            available_memory_bytes=500,
+            processor_count=2,
+            build_version="0.1.0",
+            built_at_ns=1_600_000_000 * NS + 123_456_789,
+        )
+
+
+class FixedClock:
+    def now_ns(self):
+        return 1
+
+    def monotonic(self):
+        return 0.0
+
+
+class World:
+    """A catalog with database Sales, which has table T; and what tests ask of it."""
+
+    def __init__(self, catalog, limits):
+        self.catalog = catalog
+        self.node = FakeNode()
+        self.service = CommandService(catalog, self.node, limits)
+
+    async def run(self, text, database="Sales"):
+        result = await self.service.execute(database, text)
+        return list(result.rows)
+
+    async def row(self, text, database="Sales"):
+        (row,) = await self.run(text, database)
+        return row
+
+    def version(self, database="Sales"):
+        return self.catalog.get(database).version
+
+
+@pytest.fixture
+async def world(tmp_path):
+    async with await Catalog.open(
+        tmp_path / "catalog.sqlite",
+        clock=FixedClock(),
+        mint=itertools.count(1).__next__,
+        limits=Limits(tables_per_database=4),
+    ) as catalog:
+        world = World(catalog, LIMITS)
+        await world.run(".create database Sales")
+        await world.run(".create table T (a:long, ['b c']:dynamic)")
+        yield world
+
+
+LEADER_TREE = apply(
+    Database("Sales", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+    [
+        CreateTable("T", "id", RowStoreKey(77), (Column("a", ScalarType.LONG),)),
+        SetDatabaseStreamingPolicy(StreamingIngestionPolicy(True)),
+    ],
+    LIMITS,
+)
+
+
+@pytest.fixture
+async def follower(tmp_path):
+    async with await Catalog.open(
+        tmp_path / "catalog.sqlite", clock=FixedClock(), mint=itertools.count(1).__next__
+    ) as catalog:
+        await catalog.install_snapshot("Sales", "leader", "Sales", LEADER_TREE)
+        yield World(catalog, LIMITS)
+
+
+# Databases
+
+
+async def test_create_database(world):
+    assert await world.row(".create database New") == ("New", "", "true", True, True)
+    again = ".create database new ifnotexists"
+    assert await world.row(again) == ("New", "", "false", True, True)
+    with pytest.raises(EntityExistsError, match="'NEW' of kind 'Database' already exists"):
+        await world.run(".create database NEW")
+    with pytest.raises(EntityNameError):
+        await world.run(".create database ['a/b']")
+    with pytest.raises(NotSupportedError):
+        await world.run(".create database Other persist ('x')")
+    assert len(world.catalog.databases()) == 3
+
+
+async def test_a_first_command_needs_no_database_in_context(world):
+    assert (await world.row(".create database X", "nowhere"))[0] == "X"
+    assert len(await world.run(".show databases", "nowhere")) == 3
+    with pytest.raises(DatabaseNotFoundError, match="Entity ID 'nowhere' of kind 'Database'"):
+        await world.run(".show tables", "nowhere")
+    with pytest.raises(DatabaseNotFoundError):
+        await world.run(".create table T (a:long)", "nowhere")
+
+
+async def test_no_database_is_the_default_one(world):
+    await world.run(".create table D (a:long)", "")
+    assert list(world.catalog.get("NetDefaultDB").tables) == ["D"]
+    assert (await world.row(".show database", ""))[0] == "NetDefaultDB"
+
+
+async def test_show_databases(world):
+    guid = world.catalog.get("Sales").database_id
+    sales = ("Sales", "", "v1.1", True, "ReadWrite", "", False, guid, "")
+    rows = await world.run(".show databases", "sALES")
+    assert [row[0] for row in rows] == ["NetDefaultDB", "Sales"]
+    assert rows[1] == sales
+    assert rows[0][3] is False
+    assert await world.run(".show database") == [sales]
+    assert await world.run(".show databases (SALES, Sales)") == [sales]
+    with pytest.raises(DatabaseNotFoundError):
+        await world.run(".show databases (Sales, Nope)")
+
+
+# Tables
+
+
+async def test_create_table(world):
+    schema = {
+        "Name": "New",
+        "OrderedColumns": [
+            {"Name": "t", "Type": "System.DateTime", "CslType": "datetime"},
+            {"Name": "d", "Type": "System.Data.SqlTypes.SqlDecimal", "CslType": "decimal"},
+        ],
+        "Folder": "f",
+        "DocString": "größe",
+    }
+    row = await world.row(
+        ".create table New (t:date, d:decimal) with (folder='f', docstring='größe')"
+    )
+    text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    assert row == ("New", text, "Sales", "f", "größe")
+    assert await world.row(".show table New schema as json") == row
+
+
+async def test_creating_an_existing_table_changes_nothing(world):
+    version = world.version()
+    row = await world.row(".create table T (other:string) with (folder='f')")
+    assert json.loads(row[1])["OrderedColumns"][0] == {
+        "Name": "a",
+        "Type": "System.Int64",
+        "CslType": "long",
+    }
+    assert row[3] == ""
+    assert world.version() == version
+
+
+async def test_create_merge(world):
+    row = await world.row(".create-merge table T (b:string, a:long, c:real) with (folder='f')")
+    names = [column["Name"] for column in json.loads(row[1])["OrderedColumns"]]
+    assert names == ["a", "b c", "b", "c"]
+    assert row[3] == "f"
+    version = world.version()
+    await world.run(".create-merge table T (a:long) with (folder='f')")
+    assert world.version() == version, "nothing new, no new version"
+    with pytest.raises(InvalidRequestError, match="'a' of table 'T' has the type 'long'"):
+        await world.run(".create-merge table T (z:int, a:string)")
+    assert world.version() == version
+    assert (await world.row(".create-merge table U (a:int)"))[0] == "U"
+
+
+async def test_drop_table_gives_what_remains(world):
+    await world.run(".create table U (a:long)")
+    await world.run(".create table B (a:long)")
+    assert await world.run(".drop table T") == [("B", "Sales"), ("U", "Sales")]
+    assert await world.run(".drop table T ifexists") == [("B", "Sales"), ("U", "Sales")]
+    with pytest.raises(TableNotFoundError, match="Entity ID 'T' of kind 'Table' was not found"):
+        await world.run(".drop table T")
+
+
+async def test_a_table_that_comes_back_has_a_new_key(world):
+    before = world.catalog.get("Sales").tables["T"]
+    await world.run(".drop table T")
+    await world.run(".create table T (a:long)")
+    after = world.catalog.get("Sales").tables["T"]
+    assert after.key != before.key
+    assert after.table_id != before.table_id
+
+
+async def test_show_tables(world):
+    await world.run(".create table A (a:long) with (folder='f', docstring='d')")
+    a, t = ("A", "Sales", "f", "d"), ("T", "Sales", "", "")
+    assert await world.run(".show tables") == [a, t]
+    assert await world.run(".show tables (T, A, T)") == [t, a]
+    with pytest.raises(TableNotFoundError):
+        await world.run(".show tables (T, t)")
+
+
+@pytest.mark.parametrize("word", ["cslschema", "kqlschema"])
+async def test_show_table_cslschema_can_be_created_again(world, word):
+    row = await world.row(f".show table T {word}")
+    assert row == ("T", "a:long,['b c']:dynamic", "Sales", "", "")
+    await world.run(f".create table Copy ({row[1]})")
+    tables = world.catalog.get("Sales").tables
+    assert tables["Copy"].columns == tables["T"].columns
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (".create table X (a:long, a:int)", InvalidRequestError),
+        (".create-merge table T (z:long, z:int)", InvalidRequestError),
+        (".create table X (['a$']:long)", EntityNameError),
+        (".create table __x (a:long)", EntityNameError),
+        (".create table X (a:long) with (color='red')", InvalidRequestError),
+        (".create table X (a:long) with (folder='a', folder='b')", InvalidRequestError),
+        (".show table X cslschema", TableNotFoundError),
+        (".show table X schema as json", TableNotFoundError),
+        (".create table X (a:long) | count", SyntaxRefusedError),
+    ],
+)
+async def test_table_commands_that_are_refused(world, text, error):
+    version = world.version()
+    with pytest.raises(error):
+        await world.run(text)
+    assert world.version() == version
+
+
+async def test_limit_of_tables(world):
+    for name in ("B", "C", "D"):
+        await world.run(f".create table {name} (a:long)")
+    with pytest.raises(LimitExceededError):
+        await world.run(".create table E (a:long)")
+    await world.run(".create table D (a:long)")
+
+
+# Streaming ingestion policy
+
+
+def table_row(policy):
+    return ("StreamingIngestionPolicy", "[Sales].[T]", policy, "", "Table")
+
+
+def database_row(policy):
+    return ("StreamingIngestionPolicy", "Sales", policy, '["T"]', "Database")
+
+
+POLICY_STORY = [
+    # what happens, what .alter, .alter-merge and .delete return and .show returns afterwards
+    ("'{\"HintAllocatedRate\": 2.1}'", InvalidRequestError),
+    ("merge '{\"HintAllocatedRate\": 2.1}'", InvalidRequestError),
+    ("'{\"IsEnabled\": true}'", ON),
+    ("merge '{\"HintAllocatedRate\": 2.1}'", '{"IsEnabled": true, "HintAllocatedRate": 2.1}'),
+    ("disable", '{"IsEnabled": false, "HintAllocatedRate": 2.1}'),
+    ("enable", '{"IsEnabled": true, "HintAllocatedRate": 2.1}'),
+    ("merge '{\"IsEnabled\": false}'", '{"IsEnabled": false, "HintAllocatedRate": 2.1}'),
+    ("merge '[{\"IsEnabled\": true}]'", InvalidRequestError),
+    ('\'{"IsEnabled": true, "Enabled": true}\'', InvalidRequestError),
+    ("'{\"IsEnabled\": false}'", OFF),
+    ("delete", "null"),
+    ("delete", "null"),
+    ("enable", ON),
+    ("delete", "null"),
+    ("disable", OFF),
+    ('merge ```{\n"IsEnabled": true\n}```', ON),
+]
+
+
+@pytest.mark.parametrize(
+    ("entity", "row", "database"),
+    [
+        ("table T", table_row, "Sales"),
+        ("table Sales.T", table_row, "NetDefaultDB"),
+        ("table ['sales'].['T']", table_row, ""),
+        ("database Sales", database_row, "NetDefaultDB"),
+        ("database SALES", database_row, "Sales"),
+    ],
+)
+async def test_the_story_of_a_policy(world, entity, row, database):
+    kind = "policy streamingingestion"
+    assert await world.row(f".show {entity} {kind}", database) == row("null")
+    for step, expected in POLICY_STORY:
+        verb = {"merge": "alter-merge", "delete": "delete"}.get(step.split()[0], "alter")
+        rest = step.removeprefix("merge").removeprefix("delete")
+        text = f".{verb} {entity} {kind} {rest}"
+        before = await world.row(f".show {entity} {kind}", database)
+        if isinstance(expected, str):
+            assert await world.row(text, database) == row(expected)
+        else:
+            with pytest.raises(expected):
+                await world.run(text, database)
+        after = await world.row(f".show {entity} {kind}", database)
+        assert after == (row(expected) if isinstance(expected, str) else before)
+
+
+async def test_database_policy_commands_use_the_database_in_context(world):
+    assert await world.row(".alter database policy streamingingestion enable") == database_row(ON)
+    merge = ".alter-merge database policy streamingingestion '{\"IsEnabled\": false}'"
+    assert await world.row(merge) == database_row(OFF)
+    assert await world.row(".show database policy streamingingestion") == database_row(OFF)
+
+
+async def test_show_table_policy_is_not_the_effective_one(world):
+    await world.run(".alter database policy streamingingestion enable")
+    assert await world.row(".show table T policy streamingingestion") == table_row("null")
+    assert world.catalog.get("Sales").streaming_tables() == ("T",)
+    await world.run(".alter table T policy streamingingestion disable")
+    assert world.catalog.get("Sales").streaming_tables() == ()
+
+
+async def test_show_cluster_policy(world):
+    row = await world.row(".show cluster policy streamingingestion")
+    assert row == ("StreamingIngestionPolicy", "", "null", "", "Cluster")
+
+
+async def test_setting_the_same_policy_again_is_no_new_version(world):
+    await world.run(".alter table T policy streamingingestion enable")
+    version = world.version()
+    await world.run(".alter table T policy streamingingestion '{\"IsEnabled\": true}'")
+    assert world.version() == version == Version(1, 2)
+
+
+@pytest.mark.parametrize("entity", ["table T", "database Sales", "database"])
+@pytest.mark.parametrize(
+    ("verb", "rest", "refused"),
+    [
+        ("alter", "'{\"IsEnabled\": true}'", True),
+        ("alter", "'{\"IsEnabled\": false}'", True),
+        ("alter-merge", "'{\"IsEnabled\": true}'", True),
+        ("alter", "enable", True),
+        ("alter", "disable", False),
+        ("delete", "", False),
+    ],
+)
+async def test_policies_while_the_clusters_capability_is_off(world, entity, verb, rest, refused):
+    for name in ("table T", "database Sales"):
+        await world.run(f".alter {name} policy streamingingestion enable")
+    world.node.capability = False
+    version = world.version()
+    if verb == "delete" and entity == "database":
+        entity = "database Sales"
+    text = f".{verb} {entity} policy streamingingestion {rest}"
+    if refused:
+        with pytest.raises(ConflictError) as caught:
+            await world.run(text)
+        assert caught.value.message == (
+            "Admin command cannot be executed as streaming ingestion is not enabled"
+        )
+        assert caught.value.http_status == 409
+        assert world.version() == version
+    else:
+        await world.run(text)
+        assert world.version() > version
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (".show table X policy streamingingestion", TableNotFoundError),
+        (".show table Nope.T policy streamingingestion", DatabaseNotFoundError),
+        (".show database Nope policy streamingingestion", DatabaseNotFoundError),
+        (".alter table X policy streamingingestion enable", TableNotFoundError),
+        (".alter table t policy streamingingestion enable", TableNotFoundError),
+        (".alter table Nope.T policy streamingingestion enable", DatabaseNotFoundError),
+        (".alter database Nope policy streamingingestion enable", DatabaseNotFoundError),
+        (".alter-merge table X policy streamingingestion '{}'", TableNotFoundError),
+        (".delete table X policy streamingingestion", TableNotFoundError),
+        (".delete database Nope policy streamingingestion", DatabaseNotFoundError),
+        (".alter cluster policy streamingingestion enable", NotSupportedError),
+    ],
+)
+async def test_policies_of_what_does_not_exist(world, text, error):
+    world.node.capability = False  # existence is looked at first
+    with pytest.raises(error):
+        await world.run(text)
+
+
+# Followers
+
+ON_A_FOLLOWER = {
+    "create table": ".create table New (a:long) with (color='red')",
+    "create-merge table": ".create-merge table T (b:long)",
+    "drop table": ".drop table X",
+    "alter table policy": ".alter table T policy streamingingestion '{'",
+    "alter database policy": ".alter database policy streamingingestion enable",
+    "alter-merge table policy": ".alter-merge table Sales.T policy streamingingestion '{}'",
+    "alter-merge database policy": ".alter-merge database SALES policy streamingingestion '{}'",
+    "delete table policy": ".delete table T policy streamingingestion",
+    "delete database policy": ".delete database Sales policy streamingingestion",
+}
+
+
+def test_every_command_that_changes_a_database_is_tried_on_a_follower():
+    mutating = {spec.name for spec in COMMANDS if spec.kind is Kind.MUTATE}
+    assert mutating - set(ON_A_FOLLOWER) == {"create database"}
+
+
+@pytest.mark.parametrize("text", [*ON_A_FOLLOWER.values(), ".create table T (a:long)"])
+async def test_a_follower_is_read_only_and_keeps_no_trace(follower, text):
+    follower.node.capability = False
+    tree, revision = follower.catalog.get("Sales"), follower.catalog.revision
+    with pytest.raises(ReadOnlyError, match="follows database 'Sales' of cluster 'leader'"):
+        await follower.run(text)
+    assert follower.catalog.get("Sales") is tree
+    assert follower.catalog.revision == revision
+
+
+async def test_a_follower_shows_everything(follower):
+    assert (await follower.row(".show database"))[:5] == (
+        "Sales",
+        "",
+        "v1.1",
+        True,
+        "ReadOnlyFollowing",
+    )
+    modes = [row[4] for row in await follower.run(".show databases")]
+    assert modes == ["ReadWrite", "ReadOnlyFollowing"]
+    assert await follower.run(".show tables") == [("T", "Sales", "", "")]
+    assert (await follower.row(".show table T cslschema"))[1] == "a:long"
+    row = await follower.row(".show database policy streamingingestion")
+    assert row == database_row(ON)
+
+
+async def test_the_node_of_a_follower_still_owns_other_databases(follower):
+    await follower.run(".create database Own")
+    await follower.run(".create table T (a:long)", "Own")
+    with pytest.raises(EntityExistsError):
+        await follower.run(".create database sales")
+
+
+# The cluster
+
+
+async def test_show_cluster_and_version(world):
+    assert await world.row(".show cluster") == (
+        "leader-0",
+        "127.0.0.1:5000",
+        "leader-0",
+        datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC),
+        True,
+        1000,
+        500,
+        2,
+        '{"Environment": "Remora", "ClusterName": "leader"}',
+    )
+    assert await world.row(".show version") == (
+        "0.1.0",
+        datetime(2020, 9, 13, 12, 26, 40, 123456, tzinfo=UTC),
+        "Engine",
+        "Remora_0.1.0",
+    )
+
+
+async def test_clearing_the_schema_cache(world):
+    done = [("leader-0", "Succeeded")]
+    assert await world.run(".clear table T cache streamingingestion schema") == done
+    assert await world.run(".clear database cache streamingingestion schema") == done
+    with pytest.raises(TableNotFoundError):
+        await world.run(".clear table X cache streamingingestion schema")
+    with pytest.raises(DatabaseNotFoundError):
+        await world.run(".clear database cache streamingingestion schema", "nowhere")
+
+
+# The service
+
+
+async def test_journal_texts_have_no_secrets(world):
+    await world.run(".create table S (a:long) with (docstring=h'hidden')")
+    (delta,) = world.catalog.deltas_since("Sales", Version(1, 1))
+    assert delta.text == ".create table S (a:long) with (docstring=******)"
+    assert delta.events == ("CREATE-TABLE",)
+
+
+async def test_concurrent_commands_see_each_other(world):
+    async def add(name):
+        await world.run(f".create-merge table T ({name}:long)")
+
+    async with trio.open_nursery() as nursery:
+        for name in "defgh":
+            nursery.start_soon(add, name)
+    columns = world.catalog.get("Sales").tables["T"].columns
+    assert {column.name for column in columns} == {"a", "b c", *"defgh"}
+
+
+async def test_long_commands_are_executed_and_refused_alike(world):
+    wide = ", ".join(f"column{n}:long" for n in range(1000))
+    await world.run(f".create table Wide ({wide})")
+    assert len(world.catalog.get("Sales").tables["Wide"].columns) == 1000
+    with pytest.raises(SyntaxRefusedError):
+        await world.run(".show tables (" + "a," * 5000)
+
+
+async def test_results_have_the_declared_columns_and_statistics_count(world):
+    result = await world.service.execute("Sales", ".show tables")
+    assert [column.name for column in result.columns] == [
+        "TableName",
+        "DatabaseName",
+        "Folder",
+        "DocString",
+    ]
+    before = world.service.statistics()
+    with pytest.raises(SyntaxRefusedError):
+        await world.run("x")
+    after = world.service.statistics()
+    assert (after.executed, after.refused) == (before.executed, before.refused + 1)
