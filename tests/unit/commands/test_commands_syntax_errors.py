@@ -20,11 +20,11 @@ GOLDEN = [
     ("T | count", "at line 1, column 1: expected a command, which starts with a dot, found 'T'."),
     (".", ("at line 1, column 2: expected 'show', 'create', 'create-merge', 'drop', 'alter', "
           "'alter-merge', 'delete' or 'clear', found the end of the command.")),
-    (".shwo tables", ("at line 1, column 2: expected 'show', 'create', 'create-merge', 'drop', "
-                     "'alter', 'alter-merge', 'delete' or 'clear', found 'shwo'. "
+    (".shows tables", ("at line 1, column 2: expected 'show', 'create', 'create-merge', 'drop', "
+                     "'alter', 'alter-merge', 'delete' or 'clear', found 'shows'. "
                      "The nearest command is: .show tables [<tables>]")),
-    (".show\n  tabels", ("at line 2, column 3: expected 'cluster', 'databases', 'database', "
-                        "'tables', 'table' or 'version', found 'tabels'. "
+    (".show\n  tablets", ("at line 2, column 3: expected 'cluster', 'databases', 'database', "
+                        "'tables', 'table' or 'version', found 'tablets'. "
                         "The nearest command is: .show tables [<tables>]")),
     (".alter table T policy streaming enable",
      ("at line 1, column 23: expected 'streamingingestion', found 'streaming'. "

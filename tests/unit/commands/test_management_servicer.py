@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 
 import pyarrow as pa
 import pytest
+import trio
 
 from cluster.catalog.model import Column, ScalarType
 from cluster.commands.results import CommandResult
-from cluster.errors import TableNotFoundError
+from cluster.errors import ReadOnlyError
 from cluster.gateway.management import ManagementServicer, result_to_arrow
-from cluster.rpc.v1 import management_pb2
+from cluster.rpc.v1 import management_pb2, management_pb2_grpc
+from cluster.transport.memory import MemoryTransport
 
 GUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 EAST = timezone(timedelta(hours=2))
@@ -35,11 +38,28 @@ def read(data):
         return reader.read_all()
 
 
+@asynccontextmanager
+async def served(commands):
+    """A stub of the service over a transport of memory."""
+    transport = MemoryTransport()
+    server = transport.server()
+    management_pb2_grpc.add_ManagementServiceServicer_to_server(
+        ManagementServicer(commands), server
+    )
+    address = server.listen("127.0.0.1:0")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        async with transport.connect(address) as channel:
+            yield management_pb2_grpc.ManagementServiceStub(channel)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_result_travels_with_its_columns():
     columns = (Column("Name", ScalarType.STRING), Column("IsCurrent", ScalarType.BOOL))
     commands = FakeCommands(CommandResult(columns, (("a", True), ("b", False))))
     request = management_pb2.ExecuteCommandRequest(database="D", command=".show databases")
-    response = await ManagementServicer(commands).ExecuteCommand(request, None)
+    async with served(commands) as stub:
+        response = await stub.ExecuteCommand(request, timeout=5.0)
     assert commands.asked == [("D", ".show databases")]
     assert [(column.name, column.type) for column in response.columns] == [
         ("Name", "string"),
@@ -48,10 +68,13 @@ async def test_a_result_travels_with_its_columns():
     assert read(response.arrow).to_pydict() == {"Name": ["a", "b"], "IsCurrent": [True, False]}
 
 
-async def test_errors_pass_as_they_are():
-    servicer = ManagementServicer(FakeCommands(TableNotFoundError("no")))
-    with pytest.raises(TableNotFoundError):
-        await servicer.ExecuteCommand(management_pb2.ExecuteCommandRequest(), None)
+async def test_errors_arrive_as_they_were_raised():
+    error = ReadOnlyError("no", remedy="ask the leader", metadata={"leader_cluster": "leader"})
+    async with served(FakeCommands(error)) as stub:
+        with pytest.raises(ReadOnlyError, match="no") as caught:
+            await stub.ExecuteCommand(management_pb2.ExecuteCommandRequest(), timeout=5.0)
+    assert caught.value.remedy == "ask the leader"
+    assert caught.value.metadata["leader_cluster"] == "leader"
 
 
 def test_every_type_is_stored_as_rows_are():
