@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cluster.coordinator.events import Attach, Detach
     from cluster.coordinator.state import Durable
     from cluster.coordinator.turn import Turn
+    from cluster.errors import RemoraError
 
 
 class Phase(enum.Enum):
@@ -93,12 +94,16 @@ def attach(turn: Turn, event: Attach) -> None:
     key = AttachmentKey(event.leader_cluster, event.database.lower(), event.follower_cluster)
     _, action = TABLE[phase(turn.durable, key), Input.ATTACH]
     if action is not Action.NOTHING:
-        _grant(turn, event, key, action)
+        database = _find_on_leader(turn, event)
+        if database is None:
+            if turn.inquire(event):
+                return
+            raise _not_found(turn, event)
+        _grant(turn, event, key, database, action)
     turn.reply(event.request, Attached(grant(turn.durable, turn.durable.attachments[key])))
 
 
-def _grant(turn: Turn, event: Attach, key: AttachmentKey, action: Action) -> None:
-    database = _find_on_leader(turn, event)
+def _grant(turn: Turn, event: Attach, key: AttachmentKey, database: str, action: Action) -> None:
     _check_name_is_free(turn, event, key)
     if len(turn.durable.attachments) >= turn.limits.attachments:
         raise LimitExceededError(
@@ -118,27 +123,28 @@ def _grant(turn: Turn, event: Attach, key: AttachmentKey, action: Action) -> Non
     turn.put_attachment(Attachment(event.leader_cluster, database, event.follower_cluster, epoch))
 
 
-def _find_on_leader(turn: Turn, event: Attach) -> str:
-    """The database's name as the leader spells it."""
-    silent = False
+def _find_on_leader(turn: Turn, event: Attach) -> str | None:
+    """The database's name as the leader spells it; None if no node has reported it."""
     for node in turn.durable.cluster_nodes(event.leader_cluster):
         report = turn.session(node.node).report
-        if report is None:
-            silent = True
-            continue
-        for database in report.databases:
+        for database in report.databases if report else ():
             if database.name.lower() == event.database.lower():
                 return database.name
-    if silent or not turn.durable.cluster_nodes(event.leader_cluster):
-        raise _not_heard(turn, event.leader_cluster)
+    return None
+
+
+def _not_found(turn: Turn, event: Attach) -> RemoraError:
+    nodes = turn.durable.cluster_nodes(event.leader_cluster)
+    if any(turn.session(node.node).report is None for node in nodes):
+        return _not_heard(turn, event.leader_cluster)
     for attachment in turn.durable.followed_by(event.leader_cluster):
         if attachment.key.database == event.database.lower():
-            raise NotSupportedError(
+            return NotSupportedError(
                 f"cluster '{event.leader_cluster}' itself follows database "
                 f"'{attachment.database}' from '{attachment.leader_cluster}'",
                 remedy=f"Attach it from cluster '{attachment.leader_cluster}'.",
             )
-    raise DatabaseNotFoundError(
+    return DatabaseNotFoundError(
         f"cluster '{event.leader_cluster}' has no database '{event.database}'"
     )
 

@@ -30,6 +30,8 @@ class Input(enum.Enum):
 
     TURN_ON = "turn on"
     TURN_OFF = "turn off"
+    TABLES_REPORTED = "a node reports tables with an enabled policy"
+    """Off was decided on an older report; a policy was enabled meanwhile."""
     CERTAIN = "certain"
     """Every process concerned has confirmed, or its lease has run out."""
 
@@ -42,6 +44,7 @@ class Action(enum.Enum):
     CLOSE = "new epoch without rows, wait for certainty"
     JOIN = "wait with the others"
     REOPEN = "new epoch with rows, answer; whoever waited for off is told it was superseded"
+    TAKE_BACK = "new epoch with rows; whoever waited for off is told which tables forbid it"
     FINISH = "answer whoever waited"
 
 
@@ -50,7 +53,10 @@ TABLE: dict[tuple[Phase, Input], tuple[Phase, Action]] = {
     (Phase.ON, Input.TURN_OFF): (Phase.CLOSING, Action.CLOSE),
     (Phase.CLOSING, Input.TURN_ON): (Phase.ON, Action.REOPEN),
     (Phase.CLOSING, Input.TURN_OFF): (Phase.CLOSING, Action.JOIN),
+    (Phase.CLOSING, Input.TABLES_REPORTED): (Phase.ON, Action.TAKE_BACK),
     (Phase.CLOSING, Input.CERTAIN): (Phase.OFF, Action.FINISH),
+    (Phase.ON, Input.TABLES_REPORTED): (Phase.ON, Action.NOTHING),
+    (Phase.OFF, Input.TABLES_REPORTED): (Phase.OFF, Action.NOTHING),
     (Phase.OFF, Input.TURN_ON): (Phase.ON, Action.OPEN),
     (Phase.OFF, Input.TURN_OFF): (Phase.OFF, Action.NOTHING),
 }
@@ -91,8 +97,21 @@ def set_capability(turn: Turn, event: SetCapability) -> None:
         turn.reply(event.request, CapabilitySet(epoch, Certainty.IMMEDIATE))
 
 
+def reopen(turn: Turn, cluster: str) -> None:
+    """Takes an off that is not certain yet back: a node reports tables that forbid it."""
+    _, action = TABLE[phase(turn.durable, cluster), Input.TABLES_REPORTED]
+    if action is not Action.TAKE_BACK:
+        return
+    error = _forbidden(turn.durable, cluster)
+    if error is not None:
+        turn.supersede(ChangeKey(ChangeKind.OFF, cluster), error)
+        _decide(turn, cluster, on=True)
+
+
 def _close(turn: Turn, event: SetCapability) -> None:
-    _check_no_streaming_tables(turn.durable, event.cluster)
+    error = _forbidden(turn.durable, event.cluster)
+    if error is not None:
+        raise error
     _decide(turn, event.cluster, on=False)
     change = Change(
         kind=ChangeKind.OFF,
@@ -113,21 +132,23 @@ def _decide(turn: Turn, cluster: str, *, on: bool) -> None:
     turn.regrant(turn.durable.touching(cluster))
 
 
-def _check_no_streaming_tables(durable: Durable, cluster: str) -> None:
+def _forbidden(durable: Durable, cluster: str) -> ConflictError | None:
+    """Why the capability cannot be turned off, from the last report of every node."""
     named = [
         f"{database}.{table}"
         for node in durable.cluster_nodes(cluster)
         for database, tables in node.streaming_tables
         for table in tables
     ]
-    if named:
-        shown = ", ".join(named[:10]) + (", ..." if len(named) > 10 else "")
-        raise ConflictError(
-            f"streaming ingestion cannot be turned off on cluster '{cluster}': the streaming "
-            f"ingestion policy is enabled on {shown}",
-            remedy="Disable or delete the policy of these tables and of their databases first.",
-            metadata={"cluster": cluster, "tables": ", ".join(named)},
-        )
+    if not named:
+        return None
+    shown = ", ".join(named[:10]) + (", ..." if len(named) > 10 else "")
+    return ConflictError(
+        f"streaming ingestion cannot be turned off on cluster '{cluster}': the streaming "
+        f"ingestion policy is enabled on {shown}",
+        remedy="Disable or delete the policy of these tables and of their databases first.",
+        metadata={"cluster": cluster, "tables": ", ".join(named)},
+    )
 
 
 def newest_epoch(durable: Durable, cluster: str) -> int:

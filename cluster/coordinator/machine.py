@@ -35,6 +35,7 @@ def _abandon(turn: Turn, event: Abandon) -> None:
         if event.request in waiting.requests:
             left = tuple(request for request in waiting.requests if request != event.request)
             turn.put_waiting(change.key, replace(waiting, requests=left))
+    turn.drop_inquiry(event.request)
 
 
 def _tick(turn: Turn, event: Tick) -> None:
@@ -64,7 +65,22 @@ def handle(state: State, event: Event, now: float, limits: Limits) -> Step:
 
     A refused request leaves the state as it is, but for the time that has passed.
     """
-    turn = Turn(state, now, limits)
+    turn = _turn(state, event, now, limits, informed=False)
+    replies = turn.replies
+    for inquiry in turn.inquiries():
+        waited = tuple(holder for holder in inquiry.holders if holder.deadline > now)
+        if waited:
+            turn.put_inquiry(replace(inquiry, holders=waited))
+            continue
+        turn.drop_inquiry(inquiry.event.request)
+        turn = _turn(turn.state, inquiry.event, now, limits, informed=True)
+        replies += turn.replies
+    return Step(turn.state, tuple(replies), _next_deadline(turn.state))
+
+
+def _turn(state: State, event: Event, now: float, limits: Limits, *, informed: bool) -> Turn:
+    """The turn one event takes, whether it is done or refused."""
+    turn = Turn(state, now, limits, informed=informed)
     try:
         TRANSITIONS[type(event)](turn, event)
     except RemoraError as error:
@@ -73,7 +89,7 @@ def handle(state: State, event: Event, now: float, limits: Limits) -> Step:
         turn = Turn(state, now, limits)
         turn.reply(event.request, error)
     _settle(turn)
-    return Step(turn.state, tuple(turn.replies), _next_deadline(turn.state))
+    return turn
 
 
 def _settle(turn: Turn) -> None:
@@ -89,7 +105,6 @@ def _settle(turn: Turn) -> None:
 
 
 def _next_deadline(state: State) -> float | None:
-    return min(
-        (holder.deadline for waiting in state.waiting.values() for holder in waiting.holders),
-        default=None,
-    )
+    holders = [holder for waiting in state.waiting.values() for holder in waiting.holders]
+    holders += [holder for inquiry in state.inquiries.values() for holder in inquiry.holders]
+    return min((holder.deadline for holder in holders), default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cluster.coordinator.capability import reopen
 from cluster.coordinator.events import Registered, Renewed
 from cluster.coordinator.state import (
     ChangeKind,
@@ -23,7 +24,7 @@ from cluster.errors import (
 
 if TYPE_CHECKING:
     from cluster.coordinator.events import Heartbeat, RegisterNode
-    from cluster.coordinator.state import Change, Durable
+    from cluster.coordinator.state import Change, Durable, Holder
     from cluster.coordinator.turn import Turn
 
 
@@ -139,16 +140,27 @@ def heartbeat(turn: Turn, event: Heartbeat) -> None:
     )
     if streaming != node.streaming_tables:
         turn.put_node(replace(node, streaming_tables=streaming))
-    for change, waiting in turn.waiting():
-        if change.cluster == event.cluster and confirms(turn.durable, change, event):
-            left = tuple(
-                holder
-                for holder in waiting.holders
-                if (holder.node, holder.instance) != (event.node, event.instance)
-            )
-            turn.put_waiting(change.key, replace(waiting, holders=left))
+    _confirm(turn, event)
     answer = Renewed(view(turn.durable, event.cluster), turn.limits.lease_seconds)
     turn.reply(event.request, answer)
+
+
+def _confirm(turn: Turn, event: Heartbeat) -> None:
+    """Takes this process off every list of those that must still confirm."""
+    if any(database.streaming_tables for database in event.report.databases):
+        reopen(turn, event.cluster)
+    for change, waiting in turn.waiting():
+        if change.cluster == event.cluster and confirms(turn.durable, change, event):
+            left = _without(waiting.holders, event)
+            turn.put_waiting(change.key, replace(waiting, holders=left))
+    for inquiry in turn.inquiries():
+        if event.applied_revision >= inquiry.revision:
+            turn.put_inquiry(replace(inquiry, holders=_without(inquiry.holders, event)))
+
+
+def _without(holders: tuple[Holder, ...], event: Heartbeat) -> tuple[Holder, ...]:
+    sender = (event.node, event.instance)
+    return tuple(holder for holder in holders if (holder.node, holder.instance) != sender)
 
 
 def confirms(durable: Durable, change: Change, event: Heartbeat) -> bool:

@@ -83,14 +83,14 @@ class CoordinatorServicer:
         stream: ServerStream[coordinator_pb2.WatchRequest, coordinator_pb2.WatchResponse],
     ) -> None:
         """Streams the node's view. A slow reader gets the newest only."""
-        sent: coordinator_pb2.NodeView | None = None
+        sent = -1
         while True:
             changed = self._driver.changed
             durable = self._driver.state.durable
             identify(durable, request.cluster, request.node, request.instance)
-            present = view_to_message(view(durable, request.cluster))
-            if sent is None or _differ(sent, present):
-                sent = present
+            if durable.revision != sent:
+                sent = durable.revision
+                present = view_to_message(view(durable, request.cluster))
                 await stream.send(coordinator_pb2.WatchResponse(view=present))
             await changed.wait()
 
@@ -137,12 +137,3 @@ class CoordinatorServicer:
     ) -> coordinator_pb2.GetStatusResponse:
         """Everything the coordinator knows."""
         return status_to_message(self._driver.state, self._clock.monotonic())
-
-
-def _differ(sent: coordinator_pb2.NodeView, present: coordinator_pb2.NodeView) -> bool:
-    # The revision also moves with changes that do not concern this cluster.
-    return (
-        sent.streaming_ingestion != present.streaming_ingestion
-        or sent.following != present.following
-        or sent.followed != present.followed
-    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cluster.coordinator.events import Attach
     from cluster.coordinator.reports import Report
     from cluster.limits import Limits
 
@@ -172,12 +173,29 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Inquiry:
+    """An attach that waits for a fresh report of its leader cluster.
+
+    The database may have been created a moment ago. A new revision is published, which makes every
+    node report at once; a heartbeat with it applied was built after the request came.
+    """
+
+    event: Attach
+    revision: int
+    holders: tuple[Holder, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """Everything. ``waiting`` has exactly the keys of ``durable.changes``."""
+    """Everything. ``waiting`` has exactly the keys of ``durable.changes``.
+
+    ``inquiries`` are by request number.
+    """
 
     durable: Durable = field(default_factory=Durable)
     sessions: Mapping[str, Session] = field(default_factory=dict)
     waiting: Mapping[ChangeKey, Waiting] = field(default_factory=dict)
+    inquiries: Mapping[int, Inquiry] = field(default_factory=dict)
 
 
 def longest_lease(limits: Limits) -> float:

@@ -10,12 +10,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cluster.coordinator.events import Reply
-from cluster.coordinator.state import Attachment, Change, Session, State, Waiting, holders
+from cluster.coordinator.state import (
+    Attachment,
+    Change,
+    Inquiry,
+    Session,
+    State,
+    Waiting,
+    holders,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cluster.coordinator.events import Answer
+    from cluster.coordinator.events import Answer, Attach
     from cluster.coordinator.state import AttachmentKey, ChangeKey, Cluster, Node
     from cluster.errors import RemoraError
     from cluster.limits import Limits
@@ -24,20 +32,22 @@ if TYPE_CHECKING:
 class Turn:
     """The state while one event is handled at ``now``."""
 
-    def __init__(self, state: State, now: float, limits: Limits) -> None:
+    def __init__(self, state: State, now: float, limits: Limits, *, informed: bool = False) -> None:
         self.now = now
         self.limits = limits
+        self.informed = informed
+        """The event has waited for a fresh report; it does not wait again."""
         self.replies: list[Reply] = []
         self.durable = state.durable
         self._before = state
         self._sessions = state.sessions
         self._waiting = state.waiting
-        self._epoch_taken = False
+        self._inquiries = state.inquiries
 
     @property
     def state(self) -> State:
         """The state so far."""
-        return State(self.durable, self._sessions, self._waiting)
+        return State(self.durable, self._sessions, self._waiting, self._inquiries)
 
     def reply(self, request: int, outcome: Answer | RemoraError) -> None:
         """Answers a request once the state is durable."""
@@ -123,6 +133,31 @@ class Turn:
         self.durable = replace(self.durable, changes=changes)
         self._waiting = {k: w for k, w in self._waiting.items() if k != key}
         return waiting
+
+    def inquire(self, event: Attach) -> bool:
+        """Lets an attach wait for a fresh report of its leader. False: nobody could give one."""
+        alive = tuple(
+            holder
+            for holder in holders(self._before, event.leader_cluster, self.now)
+            if holder.instance
+        )
+        if self.informed or not alive:
+            return False
+        inquiry = Inquiry(event, self.new_revision(), alive)
+        self.put_inquiry(inquiry)
+        return True
+
+    def inquiries(self) -> tuple[Inquiry, ...]:
+        """Attaches that wait for a report."""
+        return tuple(self._inquiries.values())
+
+    def put_inquiry(self, inquiry: Inquiry) -> None:
+        """Adds or replaces an inquiry."""
+        self._inquiries = {**self._inquiries, inquiry.event.request: inquiry}
+
+    def drop_inquiry(self, request: int) -> None:
+        """Removes an inquiry, if it is there."""
+        self._inquiries = {r: i for r, i in self._inquiries.items() if r != request}
 
     def supersede(self, key: ChangeKey, error: RemoraError) -> None:
         """A contrary decision was taken: whoever waited is told that."""

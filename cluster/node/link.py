@@ -1,0 +1,365 @@
+"""A node's link to the coordinator: register, heartbeat, watch; feeds the node's Authority.
+
+Two streams of news meet in :class:`cluster.replication.authority.Authority`: answers to heartbeats,
+which carry a view and a lease, and the watch, which carries views only and is there to be quick.
+Either may be late, lost or out of order; the authority keeps the newest view, and only a heartbeat
+extends the lease, counted from when it was sent.
+
+While the coordinator is away the link tries again with a capped back-off; nothing has to be done
+when it comes back. Only a permanent refusal ends it, such as another process having registered as
+this node.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from cluster.coordinator.messages import database_to_message, following_to_message
+from cluster.errors import EntityNotFoundError, RemoraError, UnavailableError
+from cluster.limits import LIMITS, Limits
+from cluster.rpc.convert import view_from_message
+from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable
+
+    from cluster.clock import Clock
+    from cluster.coordinator.reports import Report
+    from cluster.replication.authority import Authority
+    from cluster.transport.api import Transport
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.05
+"""First pause of a back-off; it doubles up to a third of the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the node is; see ``RegisterNodeRequest``. ``instance`` is new for each process."""
+
+    cluster: str
+    node: str
+    instance: str
+    grpc_address: str
+    pid: int
+    data: str
+    initial_streaming_ingestion: bool
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatistics:
+    """Counters since the start, and where the link stands now.
+
+    ``stale_views`` were ignored because a newer one was known; ``lapses`` is how often the lease
+    ran out. ``last_error`` is the last failed call's, empty when the last call went well.
+    """
+
+    registrations: int
+    heartbeats: int
+    heartbeat_failures: int
+    watch_views: int
+    watch_failures: int
+    stale_views: int
+    lapses: int
+    lease_left_seconds: float
+    round_trip_seconds: float
+    last_error: str
+
+
+class _Pauses:
+    """A capped exponential back-off with jitter: half of each pause is random."""
+
+    def __init__(self, longest: float, rng: random.Random) -> None:
+        self._longest = longest
+        self._rng = rng
+        self.reset()
+
+    def reset(self) -> None:
+        self._next = min(FIRST_PAUSE_SECONDS, self._longest)
+
+    def take(self) -> float:
+        pause = self._next
+        self._next = min(self._longest, pause * 2)
+        return pause * self._rng.uniform(0.5, 1.0)
+
+
+class CoordinatorLink:
+    """The link of one node process. :meth:`run` must be running.
+
+    ``report`` is called before each heartbeat; what it says about applied epochs is a promise (see
+    :class:`cluster.coordinator.reports.FollowingReport`), and it must name every attachment of the
+    view. ``on_change`` is called after every change of the authority: a new view, a lease that was
+    extended, a lease that ran out. It may call :meth:`poke`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        transport: Transport,
+        *,
+        clock: Clock,
+        identity: Identity,
+        authority: Authority,
+        report: Callable[[], Report],
+        on_change: Callable[[], None],
+        rng: random.Random,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self._address = address
+        self._transport = transport
+        self._clock = clock
+        self._identity = identity
+        self._authority = authority
+        self._report = report
+        self._on_change = on_change
+        self._rng = rng
+        self._heartbeat_seconds = min(limits.heartbeat_seconds, limits.lease_seconds / 3)
+        self._longest_pause = limits.lease_seconds / 3
+        self._poked = trio.Event()
+        self._renewed = trio.Event()
+        self._beating = trio.Event()
+        self._said: object = None
+        self._registrations = 0
+        self._heartbeats = 0
+        self._heartbeat_failures = 0
+        self._watch_views = 0
+        self._watch_failures = 0
+        self._stale_views = 0
+        self._lapses = 0
+        self._round_trip = 0.0
+        self._last_error = ""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keeps the link until cancelled. Started once the first lease is there.
+
+        Raises the coordinator's refusal if it is permanent: ConflictError when another process has
+        registered as this node, InvalidRequestError or LimitExceededError when it may not register.
+        """
+        async with (
+            self._transport.connect(self._address) as channel,
+            trio.open_nursery() as nursery,
+        ):
+            stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+            nursery.start_soon(self._watch_lease)
+            nursery.start_soon(self._announce, task_status)
+            refusal = await self._stay_registered(stub)
+            nursery.cancel_scope.cancel()
+        logger.error("the coordinator refuses this node: %s", refusal)
+        raise refusal
+
+    def poke(self) -> None:
+        """Something the report says has changed: heartbeat now instead of in a while.
+
+        Cheap, and without effect if the report says what the last heartbeat said.
+        """
+        self._poked.set()
+
+    async def _announce(self, task_status: trio.TaskStatus[None]) -> None:
+        await self._beating.wait()
+        task_status.started()
+
+    async def _stay_registered(
+        self, stub: coordinator_pb2_grpc.CoordinatorServiceStub
+    ) -> RemoraError:
+        """Registers whenever the coordinator does not know the node; returns the refusal."""
+        pauses = _Pauses(self._longest_pause, self._rng)
+        while True:
+            refusal = await self._register(stub, pauses)
+            if refusal is not None:
+                return refusal
+            heartbeats = self._heartbeats
+            ended = await self._session(stub)
+            if not isinstance(ended, EntityNotFoundError):
+                return ended
+            if self._heartbeats > heartbeats:
+                pauses.reset()
+            await trio.sleep(pauses.take())
+
+    async def _register(
+        self, stub: coordinator_pb2_grpc.CoordinatorServiceStub, pauses: _Pauses
+    ) -> RemoraError | None:
+        who = self._identity
+        request = coordinator_pb2.RegisterNodeRequest(
+            cluster=who.cluster,
+            node=who.node,
+            instance=who.instance,
+            grpc_address=who.grpc_address,
+            pid=who.pid,
+            data=who.data,
+            initial_streaming_ingestion=who.initial_streaming_ingestion,
+            strict=who.strict,
+        )
+        while True:
+            try:
+                response = await stub.RegisterNode(request, timeout=self._longest_pause)
+            except RemoraError as error:
+                if error.permanent:
+                    return error
+                self._failed(error)
+                await trio.sleep(pauses.take())
+            else:
+                self._registrations += 1
+                self._last_error = ""
+                self._heard(response.view)
+                return None
+
+    async def _session(self, stub: coordinator_pb2_grpc.CoordinatorServiceStub) -> RemoraError:
+        """Heartbeats and watches until one of them is refused for good; returns that refusal."""
+        ended: list[RemoraError] = []
+        async with trio.open_nursery() as nursery:
+
+            async def keep(
+                loop: Callable[
+                    [coordinator_pb2_grpc.CoordinatorServiceStub], Awaitable[RemoraError]
+                ],
+            ) -> None:
+                ended.append(await loop(stub))
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(keep, self._heartbeat)
+            nursery.start_soon(keep, self._watch)
+        return ended[0]
+
+    async def _heartbeat(self, stub: coordinator_pb2_grpc.CoordinatorServiceStub) -> RemoraError:
+        pauses = _Pauses(self._longest_pause, self._rng)
+        while True:
+            self._poked = trio.Event()
+            sent_at = self._clock.monotonic()
+            request, says = self._compose()
+            try:
+                response = await stub.Heartbeat(request, timeout=self._longest_pause)
+            except RemoraError as error:
+                if error.permanent:
+                    return error
+                self._heartbeat_failures += 1
+                self._failed(error)
+                pause = pauses.take()
+            else:
+                self._said = says
+                self._renew(response, sent_at)
+                pauses.reset()
+                pause = self._heartbeat_seconds
+            await self._until_due(pause)
+
+    def _compose(self) -> tuple[coordinator_pb2.HeartbeatRequest, object]:
+        """A heartbeat, and the part of it somebody may be waiting for."""
+        report = self._report()
+        revision = self._authority.view.revision if self._authority.view else 0
+        request = coordinator_pb2.HeartbeatRequest(
+            cluster=self._identity.cluster,
+            node=self._identity.node,
+            instance=self._identity.instance,
+            applied_revision=revision,
+            following=map(following_to_message, report.following),
+            databases=map(database_to_message, report.databases),
+        )
+        says = (
+            revision,
+            tuple((f.leader_cluster, f.database, f.applied_epoch) for f in report.following),
+            tuple((d.name, d.streaming_tables) for d in report.databases),
+        )
+        return request, says
+
+    async def _until_due(self, pause: float) -> None:
+        """Until the next heartbeat is due: after ``pause``, or when there is news to tell."""
+        with trio.move_on_after(pause):
+            while True:
+                await self._poked.wait()
+                if self._compose()[1] != self._said:
+                    return
+                self._poked = trio.Event()
+
+    def _renew(self, response: coordinator_pb2.HeartbeatResponse, sent_at: float) -> None:
+        self._heartbeats += 1
+        self._round_trip = self._clock.monotonic() - sent_at
+        self._last_error = ""
+        view = view_from_message(response.view)
+        lease_seconds = response.lease.ToNanoseconds() / 1e9
+        known = self._authority.view
+        if known is not None and view.revision < known.revision:
+            # Granted before the coordinator changed its mind: it renews nothing. Ask again.
+            self._stale_views += 1
+            self._said = None
+        else:
+            self._authority.renew(view, sent_at, lease_seconds)
+            self._renewed.set()
+            self._beating.set()
+            self._on_change()
+        self.poke()
+
+    def _heard(self, message: coordinator_pb2.NodeView) -> None:
+        """Takes a view that carries no lease."""
+        view = view_from_message(message)
+        known = self._authority.view
+        if known is not None and view.revision < known.revision:
+            self._stale_views += 1
+        elif self._authority.apply(view):
+            self._on_change()
+            self.poke()
+
+    async def _watch(self, stub: coordinator_pb2_grpc.CoordinatorServiceStub) -> RemoraError:
+        pauses = _Pauses(self._longest_pause, self._rng)
+        request = coordinator_pb2.WatchRequest(
+            cluster=self._identity.cluster,
+            node=self._identity.node,
+            instance=self._identity.instance,
+        )
+        while True:
+            ended: RemoraError = UnavailableError("the coordinator ended the watch")
+            try:
+                async with stub.Watch(request) as stream:
+                    async for message in stream:
+                        self._watch_views += 1
+                        pauses.reset()
+                        self._heard(message.view)
+            except RemoraError as error:
+                ended = error
+            if ended.permanent:
+                return ended
+            self._watch_failures += 1
+            self._failed(ended)
+            await trio.sleep(pauses.take())
+
+    def _failed(self, error: RemoraError) -> None:
+        if not self._last_error:
+            logger.warning("the coordinator at %s does not answer: %s", self._address, error)
+        self._last_error = str(error)
+
+    async def _watch_lease(self) -> None:
+        """Tells the node when its lease has run out."""
+        held = False
+        while True:
+            self._renewed = trio.Event()
+            left = self._authority.lease_left(self._clock.monotonic())
+            if left > 0:
+                held = True
+                await trio.sleep(min(left, self._longest_pause))
+                continue
+            if held:
+                held = False
+                self._lapses += 1
+                logger.warning("the lease has run out: streaming rows are closed")
+                self._on_change()
+            await self._renewed.wait()
+
+    def statistics(self) -> LinkStatistics:
+        """Counters since the start."""
+        return LinkStatistics(
+            registrations=self._registrations,
+            heartbeats=self._heartbeats,
+            heartbeat_failures=self._heartbeat_failures,
+            watch_views=self._watch_views,
+            watch_failures=self._watch_failures,
+            stale_views=self._stale_views,
+            lapses=self._lapses,
+            lease_left_seconds=self._authority.lease_left(self._clock.monotonic()),
+            round_trip_seconds=self._round_trip,
+            last_error=self._last_error,
+        )

@@ -1,0 +1,143 @@
+"""A coordinator without I/O, driven by hand: what the tests of this folder are written with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cluster.coordinator import events
+from cluster.coordinator.machine import handle
+from cluster.coordinator.reports import DatabaseReport, FollowingReport, Report
+from cluster.coordinator.state import Durable, restore
+from cluster.coordinator.views import view
+from cluster.limits import LIMITS, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cluster.errors import RemoraError
+    from cluster.replication.authority import NodeView
+
+DATABASE = "Db"
+
+
+class Story:
+    """Sends events, keeps the state, remembers answers by request number."""
+
+    def __init__(self, durable: Durable | None = None, limits: Limits = LIMITS) -> None:
+        self.now = 1000.0
+        self.limits = limits
+        self.state = restore(durable or Durable(), self.now, limits)
+        self.timer: float | None = None
+        self.answers: dict[int, events.Answer | RemoraError] = {}
+        self._requests = 0
+
+    def send(self, event: events.Event) -> None:
+        step = handle(self.state, event, self.now, self.limits)
+        self.state, self.timer = step.state, step.timer
+        for reply in step.replies:
+            assert reply.request not in self.answers, "answered twice"
+            self.answers[reply.request] = reply.outcome
+
+    def ask(self, kind: type, *values: object, **named: object) -> int:
+        """Sends a request; returns its number."""
+        self._requests += 1
+        self.send(kind(self._requests, *values, **named))
+        return self._requests
+
+    def get(self, kind: type, *values: object, **named: object) -> events.Answer | RemoraError:
+        """Sends a request that must be answered at once."""
+        return self.answers[self.ask(kind, *values, **named)]
+
+    def restart(self) -> None:
+        """SIGKILL and start: only what is durable is left."""
+        self.state = restore(self.state.durable, self.now, self.limits)
+        self.send(events.Tick())
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.send(events.Tick())
+
+    # What nodes do.
+
+    def register(
+        self,
+        cluster: str,
+        *,
+        on: bool = True,
+        instance: str = "a",
+        number: int = 0,
+        **named: object,
+    ) -> events.Answer | RemoraError:
+        return self.get(
+            events.RegisterNode,
+            cluster,
+            f"{cluster}/{number}",
+            instance,
+            named.pop("grpc_address", f"127.0.0.1:{5000 + len(self.state.durable.nodes)}"),
+            initial_streaming_ingestion=on,
+            **named,
+        )
+
+    def beat(
+        self,
+        cluster: str,
+        *,
+        instance: str = "a",
+        number: int = 0,
+        revision: int | None = None,
+        epoch: int | None = None,
+        following: Iterable[FollowingReport] | None = None,
+        databases: Iterable[DatabaseReport] = (),
+    ) -> events.Answer | RemoraError:
+        """A heartbeat of a node that has applied everything, unless told otherwise."""
+        seen = self.view(cluster)
+        if following is None:
+            following = (
+                FollowingReport(g.leader_cluster, g.database, g.epoch if epoch is None else epoch)
+                for g in seen.following
+            )
+        return self.get(
+            events.Heartbeat,
+            cluster,
+            f"{cluster}/{number}",
+            instance,
+            seen.revision if revision is None else revision,
+            Report(tuple(following), tuple(databases)),
+        )
+
+    def view(self, cluster: str) -> NodeView:
+        return view(self.state.durable, cluster)
+
+    def off(self, cluster: str) -> int:
+        return self.ask(events.SetCapability, cluster, False)
+
+    def on(self, cluster: str) -> int:
+        return self.ask(events.SetCapability, cluster, True)
+
+    def attach(self, follower: str, leader: str = "leader", database: str = DATABASE) -> int:
+        return self.ask(events.Attach, leader, database, follower)
+
+    def detach(self, follower: str, leader: str = "leader", database: str = DATABASE) -> int:
+        return self.ask(events.Detach, leader, database, follower)
+
+
+def owns(*names: str, tables: tuple[str, ...] = ()) -> tuple[DatabaseReport, ...]:
+    """Reports of databases owned; the first has these streaming tables."""
+    reports = [DatabaseReport(name) for name in names]
+    if tables:
+        reports[0] = replace(reports[0], streaming_content=True, streaming_tables=tables)
+    return tuple(reports)
+
+
+def attached(limits: Limits = LIMITS) -> Story:
+    """A leader with a database and a follower that follows it, both heard and up to date."""
+    story = Story(limits=limits)
+    story.register("leader")
+    story.register("follower")
+    story.beat("leader", databases=owns(DATABASE))
+    story.beat("follower")
+    story.attach("follower")
+    story.beat("leader", databases=owns(DATABASE))
+    story.beat("follower")
+    return story
