@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -81,7 +82,7 @@ def ingest(
             )
         # One name for several files still tells them apart.
         named = f"{source};{number}" if source else ""
-        inputs.append(Input.opened(file, chosen, named))
+        inputs.append(Input.described(file, chosen, named))
     run(_ingest, cluster, database, table, inputs, mapping, name, as_json)
 
 
@@ -123,7 +124,7 @@ async def send_input(
     """Streams one input; returns when every payload of it is stored.
 
     Raises the typed error of the first payload refused, EmptyPayloadError for an input without
-    records, and UnavailableError if the node decides nothing for 30 s.
+    records, and UnavailableError if the node decides nothing for 30 s or more.
     """
     import trio
 
@@ -142,10 +143,11 @@ async def send_input(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, writer)
         async with writer:
-            async for payload, read_bytes in source.payloads():
-                await writer.send(payload)
-                progress.update(task, completed=read_bytes)
-                _check_refused(writer, source)
+            async with contextlib.aclosing(source.payloads()) as pieces:
+                async for payload, read_bytes in pieces:
+                    await writer.send(payload)
+                    progress.update(task, completed=read_bytes)
+                    _check_refused(writer, source)
             if not writer.statistics().payloads_sent:
                 raise EmptyPayloadError(f"{source.name} has no record")
             await writer.drain()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import sys
 import uuid
 import zlib
@@ -18,7 +20,9 @@ from cluster.errors import InvalidArchiveError, InvalidRequestError
 from cluster.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
+
+    Pieces = AsyncGenerator[tuple[bytes, int], None]
 
 FORMATS: Final = ("csv", "tsv", "json", "multijson")
 PAYLOAD_BYTES: Final = 1 << 20
@@ -47,51 +51,60 @@ def guess_format(file: str) -> str | None:
 
 @dataclass(slots=True)
 class Input:
-    """One input. ``size_bytes`` is what will be read, None if nobody knows.
+    """One input. ``path`` None is standard input; ``size_bytes`` None is not known.
 
     ``source_id`` names it for idempotence. ``is_live`` input is sent as it trickles in, so where
     it is cut depends on time, and a repetition has other payloads.
     """
 
     name: str
-    stream: BinaryIO
+    path: Path | None
     data_format: str
     source_id: str
     size_bytes: int | None
     is_live: bool
 
     @classmethod
-    def opened(cls, file: str, data_format: str, source: str) -> Input:
-        """Opens a file, or standard input for ``-``. Wrong usage if it cannot be read."""
+    def described(cls, file: str, data_format: str, source: str) -> Input:
+        """A file, or standard input for ``-``. Wrong usage if it cannot be read."""
         if data_format not in FORMATS:
             raise typer.BadParameter(
                 f"'{data_format}' is none of {', '.join(FORMATS)}", param_hint="--format"
             )
         if file == "-":
             source_id = _digest(source) if source else uuid.uuid4().hex
-            stream = cast("BinaryIO", sys.stdin.buffer)
-            return cls("standard input", stream, data_format, source_id, None, not source)
+            return cls("standard input", None, data_format, source_id, None, not source)
         path = Path(file)
         try:
-            stream = path.open("rb")
-            facts = path.stat()
+            with path.open("rb") as stream:
+                facts = os.fstat(stream.fileno())
         except OSError as error:
             raise typer.BadParameter(
                 f"{file}: {error.strerror or error}", param_hint="FILE"
             ) from None
         identity = f"{path.absolute()}\n{facts.st_size}\n{facts.st_mtime_ns}"
         source_id = _digest(source or identity)
-        return cls(file, stream, data_format, source_id, facts.st_size, False)
+        return cls(file, path, data_format, source_id, facts.st_size, False)
 
-    async def payloads(self, limits: Limits = LIMITS) -> AsyncIterator[tuple[bytes, int]]:
+    async def payloads(self, limits: Limits = LIMITS) -> Pieces:
         """Yields payloads with the input's bytes read so far.
 
         Raises InvalidArchiveError, PayloadTooLargeError or MalformedPayloadError.
         """
+        try:
+            opened = None if self.path is None else self.path.open("rb")
+        except OSError as error:
+            raise InvalidRequestError(f"{self.name}: {error.strerror or error}") from None
+        with contextlib.nullcontext(sys.stdin.buffer) if opened is None else opened as stream:
+            async with contextlib.aclosing(self._split(stream, limits)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def _split(self, stream: BinaryIO, limits: Limits) -> Pieces:
         read = 0
         inflate: _Gunzip | None = None
         splitter: Splitter | ArraySplitter | None = None
-        while chunk := await trio.to_thread.run_sync(self._read, abandon_on_cancel=True):
+        while chunk := await trio.to_thread.run_sync(self._read, stream, abandon_on_cancel=True):
             if not read and chunk.startswith(_GZIP_MAGIC):
                 inflate = _Gunzip(self.name)
             read += len(chunk)
@@ -109,9 +122,9 @@ class Input:
         for payload in [] if splitter is None else splitter.finish():
             yield payload, read
 
-    def _read(self) -> bytes:
+    def _read(self, stream: BinaryIO) -> bytes:
         # read1 returns what there is: a pipe that trickles is not waited for.
-        reader = getattr(self.stream, "read1", self.stream.read)
+        reader = getattr(stream, "read1", stream.read)
         try:
             return cast("bytes", reader(_CHUNK_BYTES))
         except OSError as error:

@@ -14,10 +14,15 @@ from cluster.errors import MalformedPayloadError, PayloadTooLargeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# A quote opens a field only at its start; inside, two quotes are one. A record ends as
+# cluster/ingest/delimited.py says: with \n, \r\n or \r.
 _FIELD: Final = {
-    # A quote opens a field only at its start; inside, two quotes are one.
-    "csv": re.compile(rb'(?:"(?:[^"]|"")*+"[^,\n]*+|(?!")[^,\n]*+)([,\n])'),
-    "tsv": re.compile(rb'(?:"(?:[^"]|"")*+"[^\t\n]*+|(?!")[^\t\n]*+)([\t\n])'),
+    name: re.compile(
+        rb'(?:"(?:[^"]|"")*+"[^%s\r\n]*+|(?!")[^%s\r\n]*+)(%s|\r?\n|\r(?=[^\n]))'.replace(
+            b"%s", mark
+        )
+    )
+    for name, mark in (("csv", b","), ("tsv", b"\t"))
 }
 # A string that is cut off reaches to the end: what looks like a bracket in it is none.
 _JSON_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
@@ -139,12 +144,13 @@ def _last_end(data_format: str) -> Callable[[bytes, int], int]:
 
 def _delimited_end(field: re.Pattern[bytes], buffer: bytes, limit: int) -> int:
     if b'"' not in buffer[:limit]:
-        return buffer.rfind(b"\n", 0, limit) + 1
+        # A \r at the very end may be half of a line end.
+        return buffer.rfind(b"\n", 0, limit) + 1 or buffer.rfind(b"\r", 0, limit - 1) + 1
     end = 0
     offset = 0
     while (match := field.match(buffer, offset)) is not None and match.end() <= limit:
         offset = match.end()
-        if match[1] == b"\n":
+        if match[1][-1:] in b"\r\n":
             end = offset
     return end
 
