@@ -5,6 +5,7 @@ Uses ``grpc._cython.cygrpc``, the private layer grpcio's own server is written o
 
 from __future__ import annotations
 
+import collections
 import logging
 import math
 import threading
@@ -23,7 +24,7 @@ from cluster.transport.serving import STOPPING, Serving, serve_call
 from cluster.transport.status import DETAILS_KEY, CallStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cluster.transport.api import Metadata
     from cluster.transport.credentials import ServerCredentials
@@ -36,6 +37,14 @@ _CALLS_REQUESTED = 16
 
 _GRACE_SECONDS = 5.0
 
+_HOLD_BACK_SECONDS = 0.005
+"""The C-core reports "no more messages" alike for a client that half-closed and for one that
+cancelled, and the cancellation only just after. Waiting that long lets it overtake, so a handler
+does not take a broken stream for a finished one."""
+
+_FOREVER = 1e15
+"""Seconds since 1970; the C-core says "no deadline" with the largest time it can express."""
+
 
 class _CoreCall:
     """One unary call: bytes in, one batch with response and status out."""
@@ -47,7 +56,7 @@ class _CoreCall:
             (pair.key, pair.value) for pair in event.invocation_metadata
         )
         deadline = event.call_details.deadline
-        self._deadline: float = math.inf if deadline is None else deadline
+        self._deadline: float = math.inf if deadline > _FOREVER else deadline
         self._finished = False
         self._peer_gone = False
         self.scope = trio.CancelScope()
@@ -141,9 +150,12 @@ class _CoreStreamCall(_CoreCall, CoreStream):
     def _start(self, operations: tuple[Any, ...], done: Any) -> bool:
         return not self._call.start_server_batch(operations, done)
 
+    def _on_read_end(self) -> None:  # poller thread
+        self._server.hold_back(self._stop_reading)
+
     def _peer_left(self) -> None:
-        self._end()
         super()._peer_left()
+        self._end()
 
     @property
     def is_over(self) -> bool:
@@ -185,6 +197,7 @@ class CoreServer:
         self._queue = cygrpc.CompletionQueue()
         self._server = cygrpc.Server(server_options(serving.limits), False)
         self._server.register_completion_queue(self._queue)
+        self._held_back: collections.deque[tuple[float, Callable[[], None]]] = collections.deque()
         self._nursery: trio.Nursery
         self._stopping = False
         self._served = False
@@ -264,17 +277,23 @@ class CoreServer:
         self._queue.shutdown()
 
     def _poll(self) -> None:  # poller thread
+        held_back = self._held_back
         while True:
-            event = self._queue.poll(None)
+            event = self._queue.poll(held_back[0][0] if held_back else None)
             if event.completion_type == cygrpc.CompletionType.queue_shutdown:
                 return
-            if event.completion_type == cygrpc.CompletionType.queue_timeout:
-                continue
-            try:
-                event.tag(event)
-            except Exception:
-                log.exception("the gRPC poller met an unexpected error")
+            if event.completion_type != cygrpc.CompletionType.queue_timeout:
+                try:
+                    event.tag(event)
+                except Exception:
+                    log.exception("the gRPC poller met an unexpected error")
+            while held_back and held_back[0][0] <= time.time():
+                held_back.popleft()[1]()
             event = None  # drops the call's last reference before blocking again
+
+    def hold_back(self, function: Callable[[], None]) -> None:  # poller thread
+        """Runs ``function`` in the poller thread a moment later."""
+        self._held_back.append((time.time() + _HOLD_BACK_SECONDS, function))
 
     def _accept(self, event: Any) -> None:  # poller thread
         if not event.success:

@@ -96,18 +96,26 @@ class CoreStream:
 
     def _on_read(self, event: Any) -> None:  # poller thread
         message = event.batch_operations[0].message()
+        if message is None:
+            self._on_read_end()
+            return
         with self._lock:
             self._reading = False
-            if message is None:
-                self._read_over = True
-            else:
-                self._inbox.append(message)
-                self._inbox_bytes += len(message)
-                if (
-                    len(self._inbox) < self._window_messages
-                    and self._inbox_bytes < self._window_bytes
-                ):
-                    self._read_ahead()
+            self._inbox.append(message)
+            self._inbox_bytes += len(message)
+            if len(self._inbox) < self._window_messages and self._inbox_bytes < self._window_bytes:
+                self._read_ahead()
+            reader, self._reader = self._reader, None
+        if reader is not None:
+            self._hub.post(reader.wake)
+
+    def _on_read_end(self) -> None:  # poller thread
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        with self._lock:
+            self._reading = False
+            self._read_over = True
             reader, self._reader = self._reader, None
         if reader is not None:
             self._hub.post(reader.wake)

@@ -64,7 +64,12 @@ class FallbackChannel(StubChannel):
         self._closed = True
         for call in tuple(self._calls):
             call.close("the channel was closed")
-        await hosted_loop().run(self._channel.close())
+        await hosted_loop().run(self._close())
+
+    async def _close(self) -> None:
+        await self._channel.close()
+        if tasks := [task for call in self._calls for task in call.tasks]:
+            await asyncio.wait(tasks)
 
     async def raw_unary(self, call: OutgoingCall, payload: bytes) -> RawReply:
         """Makes one unary call."""
@@ -90,8 +95,13 @@ class FallbackChannel(StubChannel):
             )
         stream = FallbackClientStream(loop, self.calling, started, payload)
         self._calls.add(stream)
-        stream.done.add_done_callback(lambda _: self._calls.discard(stream))
+        for task in stream.tasks:
+            task.add_done_callback(lambda _: self._forget(stream))
         return stream
+
+    def _forget(self, stream: FallbackClientStream) -> None:
+        if all(task.done() for task in stream.tasks):
+            self._calls.discard(stream)
 
 
 class FallbackClientStream(FallbackStream):
@@ -109,8 +119,7 @@ class FallbackClientStream(FallbackStream):
             self._outgoing.reserve(len(payload))
             self._outbox.append(payload)
             self._sending_closed = True
-        self._writer = loop.create_task(self._write())
-        self.done = loop.create_task(self._read())
+        self.tasks = (loop.create_task(self._write()), loop.create_task(self._read()))
 
     async def _write(self) -> None:
         try:
@@ -120,7 +129,7 @@ class FallbackClientStream(FallbackStream):
             self._outgoing.fail()  # the call is over; the reader says why
         except asyncio.CancelledError:
             self._outgoing.fail()
-            if not self._call.done():
+            if self._status is None and not self._call.done():
                 raise
 
     async def _read(self) -> None:
@@ -142,6 +151,8 @@ class FallbackClientStream(FallbackStream):
         if self._status is None:
             self._status = status
             self._end()
+            # grpc.aio can leave a write waiting for ever when its call is cancelled early.
+            self.tasks[0].cancel()
             self._ended.set()
 
     async def status(self) -> CallStatus:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cluster.transport.credentials import ServerCredentials
     from cluster.transport.traffic import TransportStatistics
 
+_HOLD_BACK_SECONDS = 0.005
+"""See :data:`.core_server._HOLD_BACK_SECONDS`."""
+
 GRPC_STATUS = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -40,13 +43,10 @@ class _FallbackCall(FallbackStream):
         self._peer_gone = False
         self.scope = trio.CancelScope()
         self.metadata: Metadata = tuple(context.invocation_metadata() or ())
+        # Read now: after the call grpc.aio's context points to memory that has been freed.
+        self.peer: str = context.peer()
         left = context.time_remaining()
         self._deadline = math.inf if left is None else trio.current_time() + left
-
-    @property
-    def peer(self) -> str:
-        peer: str = self._context.peer()
-        return peer
 
     @property
     def seconds_left(self) -> float:
@@ -70,8 +70,9 @@ class _FallbackCall(FallbackStream):
 
     def _peer_left(self) -> None:
         self._peer_gone = True
-        self._end()
+        # First: a handler must not take a broken stream for a finished one.
         self.scope.cancel()
+        self._end()
 
     async def handle(self, server: FallbackServer, method: Method) -> None:
         """The call from its first to its last message, in asyncio."""
@@ -100,10 +101,10 @@ class _FallbackCall(FallbackStream):
                 reader.cancel()
 
     async def _read(self) -> None:
-        try:
-            await self._read_ahead(self._context.read, aio.EOF)
-        finally:
-            self._incoming.end()
+        await self._read_ahead(self._context.read, aio.EOF)
+        # The end of a stream is reported just before the cancellation that caused it, if any.
+        await asyncio.sleep(_HOLD_BACK_SECONDS)
+        self._incoming.end()
 
     def _set_status(self) -> None:
         trailing = self._trailing

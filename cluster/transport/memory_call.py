@@ -160,8 +160,9 @@ class MemoryServerCall:
     def peer_left(self) -> None:
         """The client cancelled, or the connection is gone."""
         self._finished = True
-        self._call.up_window.fail()
+        # First: a handler must not take a broken stream for a finished one.
         self.scope.cancel()
+        self._call.up_window.fail()
 
 
 class MemoryClientStream:
@@ -233,7 +234,8 @@ class MemoryClientStream:
         self._status = status
         self.trailing = trailing
         self._call.down_window.fail()
-        self._call.up_window.fail()
+        # Only the status has come back; what the server still receives is not our business.
+        self._call.up_window.abandon()
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.wake()

@@ -84,6 +84,11 @@ class Window:
         self._ended = True
         self._wake_receiver()
 
+    def abandon(self) -> None:
+        """The sender is gone: nobody waits for room. The receiver notices nothing by this."""
+        self._failed = True
+        self._wake_senders()
+
     def fail(self) -> None:
         """The call is over: senders stop waiting; what has arrived can still be received."""
         self._failed = self._ended = True
