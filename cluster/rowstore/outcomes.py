@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cluster.rowstore.record import NO_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
     from cluster.catalog.model import RowStoreKey
     from cluster.rowstore.record import RequestSpan
     from cluster.rowstore.worker import Group
 
+    Remembered: TypeAlias = tuple[RowStoreKey, int, int, Group | None]
+    """Key, first ordinal, number of rows, and the group while they are not durable.
 
-class Remembered(NamedTuple):
-    """Where a request's rows are; ``group`` is None once they are durable."""
-
-    key: RowStoreKey
-    first_ordinal: int
-    row_count: int
-    group: Group | None
+    A plain tuple: it is made twice for each request, and a named one costs 0.3 us more.
+    """
 
 
 class OutcomeWindow:
@@ -45,7 +43,7 @@ class OutcomeWindow:
         outcomes = self._outcomes
         for source, rows in spans:
             if source and source != NO_SOURCE:
-                outcomes[source] = Remembered(key, first_ordinal, rows, group)
+                outcomes[source] = (key, first_ordinal, rows, group)
                 outcomes.move_to_end(source)
                 if len(outcomes) > self._limit:
                     outcomes.popitem(last=False)
@@ -56,7 +54,7 @@ class OutcomeWindow:
         outcomes = self._outcomes
         for source, rows in spans:
             if source in outcomes:
-                outcomes[source] = Remembered(key, first_ordinal, rows, None)
+                outcomes[source] = (key, first_ordinal, rows, None)
             first_ordinal += rows
 
     def get(self, source: bytes) -> Remembered | None:

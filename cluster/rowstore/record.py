@@ -168,17 +168,16 @@ def encode_record(header: RecordHeader, spans: Sequence[RequestSpan], body: Buff
             f"a record holds at most {LENGTH_MAX} bytes and its body a multiple of {_ALIGNMENT}, "
             f"not {length} and {len(body)}"
         )
-    record = bytearray(length)
-    at = HEADER_BYTES
-    total = 0
     for source, rows in spans:
         if rows <= 0 or len(source) not in (0, SOURCE_BYTES):
             raise ValueError(f"a request has rows and a digest of 16 bytes, not {rows}, {source!r}")
-        _REQUEST.pack_into(record, at, source, rows)
-        at += _REQUEST.size
-        total += rows
+    total = sum([rows for _, rows in spans])
     if total != header.row_count:
         raise ValueError(f"requests hold {total} rows, the record {header.row_count}")
+    pack = _REQUEST.pack
+    table = b"".join([pack(source, rows) for source, rows in spans])
+    record = bytearray(length)
+    record[HEADER_BYTES : HEADER_BYTES + len(table)] = table
     record[offset : offset + len(body)] = body
     _FIELDS.pack_into(
         record,
