@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cluster.catalog.model import Column
+    from cluster.errors import RemoraError
     from cluster.limits import Limits
 
 
@@ -41,7 +42,7 @@ class GroupResult:
 
     batch: pa.RecordBatch | None
     row_counts: tuple[int, ...]
-    errors: tuple[RequestError | None, ...]
+    errors: tuple[RemoraError | None, ...]
 
 
 class PayloadFormat(Protocol):

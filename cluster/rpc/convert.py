@@ -12,6 +12,8 @@ from cluster.rpc.v1 import coordinator_pb2, types_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cluster.errors import RemoraError
+
 
 def version_to_message(version: Version) -> types_pb2.MetadataVersion:
     """Encodes a version."""
@@ -38,6 +40,19 @@ def position_from_message(message: types_pb2.Position) -> Position:
     """Decodes a position. A key named twice keeps its last entry."""
     keys = {RowStoreKey(k.key): KeyPosition(k.ordinal, k.checksum) for k in message.keys}
     return Position(version_from_message(message.version), keys)
+
+
+def failure_to_message(error: RemoraError) -> types_pb2.Failure:
+    """Encodes an error that refuses a piece of a larger request."""
+    return types_pb2.Failure(
+        status=error.status.value,
+        code=error.code,
+        reason=error.reason,
+        message=error.message,
+        remedy=error.remedy,
+        permanent=error.permanent,
+        metadata=error.metadata,
+    )
 
 
 def grant_to_message(grant: Grant) -> coordinator_pb2.Grant:

@@ -1,0 +1,56 @@
+"""What the pipeline needs of the row store, so that it can be tested without a disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from cluster.catalog.model import RowStoreKey
+    from cluster.replication.position import KeyPosition
+    from cluster.rowstore.record import RequestSpan
+
+
+class StagedRows(Protocol):
+    """Rows that have their ordinals but are not durable yet (``rowstore.group.Staged``)."""
+
+    @property
+    def key(self) -> RowStoreKey: ...
+
+    async def committed(self) -> None:
+        """Returns when durable and visible, or raises."""
+
+
+class StoredOutcome(Protocol):
+    """What the row store remembers of a source id (``rowstore.model.Outcome``)."""
+
+    @property
+    def key(self) -> RowStoreKey: ...
+
+    @property
+    def row_count(self) -> int: ...
+
+    @property
+    def staged(self) -> StagedRows | None: ...
+
+
+class RowSink(Protocol):
+    """What the pipeline needs of ``rowstore.driver.RowStore``; see there for the errors."""
+
+    def stage(
+        self,
+        key: RowStoreKey,
+        schema_version: int,
+        batch: pa.RecordBatch,
+        spans: Sequence[RequestSpan],
+    ) -> StagedRows:
+        """Takes a group of requests of one table; raises, and then nothing is staged."""
+
+    def outcome_of(self, source: bytes) -> StoredOutcome | None:
+        """What is remembered of a source digest."""
+
+    def position_of(self, keys: Iterable[RowStoreKey]) -> Mapping[RowStoreKey, KeyPosition]:
+        """The visible position of each key."""
