@@ -1,0 +1,167 @@
+"""The coordinator's process: ``python -m cluster.coordinator.main``.
+
+Configured by one JSON line on standard input::
+
+    {"data": "/path", "grpc_port": 0, "ready_fd": 1, "limits": {"lease_seconds": 5.0}}
+
+``grpc_port`` 0 means any free port. When it serves, it writes ``{"grpc": "127.0.0.1:PORT",
+"pid": N}`` and a line feed to the descriptor ``ready_fd``. It logs to standard error. SIGTERM and
+SIGINT stop it. Exit codes: 0 stopped, 1 failed, with the reason in the log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from cluster.coordinator.driver import CoordinatorDriver
+from cluster.coordinator.service import CoordinatorServicer
+from cluster.coordinator.store import Store, ThreadedStore
+from cluster.errors import InvalidRequestError, RemoraError
+from cluster.limits import LIMITS, Limits
+from cluster.node.clock import SystemClock
+from cluster.transport.select import transport_from_environment
+from cluster.transport.standard import add_standard_services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.clock import Clock
+    from cluster.transport.api import Transport
+
+logger = logging.getLogger("remora.coordinator")
+
+EXIT_STOPPED = 0
+EXIT_FAILED = 1
+_HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorConfig:
+    """What the coordinator must be told."""
+
+    data: Path
+    grpc_port: int = 0
+    ready_fd: int = 1
+    limits: Limits = field(default=LIMITS)
+
+    @classmethod
+    def from_json(cls, text: str) -> CoordinatorConfig:
+        """Parses the line. Raises InvalidRequestError naming what is wrong."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise InvalidRequestError(f"the configuration is not JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise InvalidRequestError("the configuration is not a JSON object")
+        unknown = values.keys() - {item.name for item in fields(cls)}
+        if unknown:
+            raise InvalidRequestError(f"the configuration has unknown keys: {sorted(unknown)}")
+        if not isinstance(values.get("data"), str) or not values["data"]:
+            raise InvalidRequestError("the configuration names no data folder: key 'data'")
+        return cls(
+            data=Path(values["data"]),
+            grpc_port=_number(values, "grpc_port", 0, _HIGHEST_PORT),
+            ready_fd=_number(values, "ready_fd", 1, 2**20),
+            limits=Limits.with_overrides(values.get("limits") or {}),
+        )
+
+
+def _number(values: dict[str, object], key: str, default: int, highest: int) -> int:
+    value = values.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= highest:
+        raise InvalidRequestError(f"'{key}' must be a number from 0 to {highest}, not {value!r}")
+    return value
+
+
+async def serve(
+    config: CoordinatorConfig,
+    transport: Transport,
+    clock: Clock,
+    ready: Callable[[str], None],
+    *,
+    host: str = "127.0.0.1",
+) -> None:
+    """Serves until cancelled; calls ``ready(address)`` when it does.
+
+    Raises ConflictError if another coordinator uses the data folder, CorruptionError if its file
+    is damaged, OSError if the port is taken or a save fails.
+    """
+    store = Store.open(config.data)
+    try:
+        driver = CoordinatorDriver(
+            store.load(), ThreadedStore(store), clock=clock, limits=config.limits
+        )
+        server = transport.server()
+        CoordinatorServicer(driver, clock).add_to(server)
+        health = add_standard_services(server)
+        address = server.listen(f"{host}:{config.grpc_port}")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(driver.run)
+            await nursery.start(server.serve)
+            health.set_serving(True)
+            logger.info("serving on %s, data in %s", address, config.data)
+            ready(address)
+    finally:
+        store.close()
+
+
+def announce(ready_fd: int, address: str) -> None:
+    """Writes the line that says where the coordinator serves, and closes the descriptor."""
+    line = json.dumps({"grpc": address, "pid": os.getpid()}) + "\n"
+    os.write(ready_fd, line.encode())
+    if ready_fd > sys.stderr.fileno():
+        os.close(ready_fd)
+
+
+async def run(config: CoordinatorConfig) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    transport = transport_from_environment(limits=config.limits)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                serve,
+                config,
+                transport,
+                SystemClock(),
+                lambda address: announce(config.ready_fd, address),
+            )
+            async for number in signals:
+                logger.info("stopping: %s", signal.Signals(number).name)
+                nursery.cancel_scope.cancel()
+
+
+def main() -> int:
+    """Reads the configuration and serves. Returns the exit code."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    code = EXIT_STOPPED
+    try:
+        trio.run(run, CoordinatorConfig.from_json(sys.stdin.readline()))
+    except* (RemoraError, OSError) as group:
+        for error in _leaves(group):
+            logger.critical("%s %s", error, getattr(error, "remedy", ""))
+        code = EXIT_FAILED
+    return code
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    found: list[Exception] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
