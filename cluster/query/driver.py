@@ -128,22 +128,28 @@ class QueryEngine:
             )
         self._running += 1
         try:
-            with trio.move_on_after(self._limits.query_seconds):
-                result = await self._run(kql, snapshot)
-                self._answered += 1
-                return result
-            raise TimedOutError(
-                f"The query ran longer than {self._limits.query_seconds} seconds.",
-                metadata={"limit": "query_seconds"},
-            )
+            result = await self._within_time(kql, snapshot)
         except RemoraError:
             self._refused += 1
             raise
-        except trio.Cancelled:
+        except Exception:
+            raise  # a defect; the transport reports it
+        except BaseException:  # cancelled, perhaps as a group
             self._cancelled += 1
             raise
+        else:
+            self._answered += 1
+            return result
         finally:
             self._running -= 1
+
+    async def _within_time(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+        with trio.move_on_after(self._limits.query_seconds):
+            return await self._run(kql, snapshot)
+        raise TimedOutError(
+            f"The query ran longer than {self._limits.query_seconds} seconds.",
+            metadata={"limit": "query_seconds"},
+        )
 
     async def _run(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
         size = len(kql.encode("utf-8", "surrogatepass"))
@@ -200,6 +206,7 @@ class QueryEngine:
             except Exception as error:  # carried out of the nursery as it is
                 failure = error
             nursery.cancel_scope.cancel()
+        await trio.lowlevel.checkpoint_if_cancelled()  # rather than "interrupted"
         if failure is not None:
             raise failure
         assert result is not None

@@ -24,7 +24,7 @@ from cluster.errors import (
     TimedOutError,
 )
 from cluster.query.binding import QueryResult, ResultColumn, arrow_table
-from cluster.query.translation import two_types
+from cluster.query.translation import TOO_LONG, too_long, two_types
 from cluster.query.types import RESULT_TYPES, kusto_name, outgoing
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Execution:
                 self._require_same_types(arms)
             return self._read(self._relation(self._translation.sql))
         except duckdb.Error as error:
-            raise _ours(error) from error
+            raise _ours(error, self._limits) from error
         finally:
             self.finished = True
             self._cursor.close()
@@ -140,12 +140,13 @@ class Execution:
         )
         batches: list[pa.RecordBatch] = []
         rows = size = 0
-        for batch in relation.to_arrow_reader(_BATCH_ROWS):
+        for received in relation.to_arrow_reader(_BATCH_ROWS):
+            batch = _typed(received, leaving, schema)
             rows += batch.num_rows
             size += batch.nbytes
             self._require_within("record count", rows, "query_rows")
             self._require_within("data size", size, "query_result_bytes")
-            batches.append(_typed(batch, leaving, schema))
+            batches.append(batch)
         columns = tuple(ResultColumn(n, o.type) for n, o in zip(names, leaving, strict=True))
         return QueryResult(columns, pa.Table.from_batches(batches, schema))
 
@@ -171,7 +172,7 @@ def _typed(batch: pa.RecordBatch, leaving: Sequence[Outgoing], schema: pa.Schema
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _ours(error: duckdb.Error) -> RemoraError:
+def _ours(error: duckdb.Error, limits: Limits) -> RemoraError:
     """A DuckDB error in Kusto's words; never its text, which quotes the SQL."""
     if isinstance(error, duckdb.InterruptException):
         return TimedOutError("The query was interrupted.")
@@ -187,6 +188,8 @@ def _ours(error: duckdb.Error) -> RemoraError:
         return SemanticError(
             "Semantic error: a value does not fit the type it is converted to or computed in."
         )
+    if TOO_LONG in text:
+        return too_long(limits.string_value_bytes)
     if isinstance(error, duckdb.InvalidInputException):
         return SemanticError("Semantic error: a function was given a value it does not take.")
     if isinstance(error, duckdb.NotImplementedException):

@@ -20,7 +20,7 @@ from duckdb_kql.translate import _SPECIAL_FORMS, quote_ident
 from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
-from cluster.query import vocabulary
+from cluster.query import growth, vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +69,10 @@ class Queries(Protocol):
     def database(self) -> str:
         """The database in context."""
 
+    @property
+    def string_bytes(self) -> int:
+        """Most bytes of one string or dynamic value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Typed:
@@ -89,6 +93,7 @@ class Expressions:
         self._columns = columns
         self._operator = operator
         self._queries = queries
+        self._string_bytes = queries.string_bytes
         self._seen: dict[tuple[int, bool], tuple[Any, Typed]] = {}
 
     def resolve(self, node: Any, *, aggregates: bool = False) -> Typed:
@@ -207,7 +212,7 @@ class Expressions:
                 kind = "long"
         if name in _COLLECTORS and arguments:
             return Typed(_collector(name, arguments), "dynamic")
-        return Typed(ir.FunctionCall(name, tuple(a.expr for a in arguments)), kind)
+        return Typed(growth.bounded(name, [a.expr for a in arguments], self._string_bytes), kind)
 
     def _check_function(self, name: str, *, aggregate: bool, allowed: bool) -> None:
         if aggregate:
@@ -217,7 +222,11 @@ class Expressions:
                 f"Semantic error: '{self._operator}' operator: Function '{name}' cannot be invoked "
                 "in current context: it is an aggregation, or an argument of one."
             )
-        known = name in SCALAR_FUNCTIONS or name in _SPECIAL_FORMS or name == "current_database"
+        known = (
+            (name in SCALAR_FUNCTIONS and not name.startswith("$"))
+            or name in _SPECIAL_FORMS
+            or name == "current_database"
+        )
         if known and name not in vocabulary.NEXT_STEP:
             return
         if name in vocabulary.NEXT_STEP or name in vocabulary.KUSTO_FUNCTIONS:

@@ -53,6 +53,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     schemas: Schemas
     others: dict[str, Schemas]
     sql_bytes: int
+    string_bytes: int
     cpu_seconds: float
 
 

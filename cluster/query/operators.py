@@ -67,6 +67,11 @@ class Within:
         """The database in context."""
         return self._resolver.database
 
+    @property
+    def string_bytes(self) -> int:
+        """Most bytes of one string or dynamic value."""
+        return self._resolver.string_bytes
+
     def nested(self, query: ir.Query) -> tuple[ir.Query, Columns]:
         """Resolves a query inside an expression."""
         return self._resolver.query(query, self._scope)
@@ -345,27 +350,27 @@ def _class_of(kind: str | None) -> str | None:
     return "number" if kind in ("int", "long", "real", "decimal") else kind
 
 
-def _nodes(expr: Any) -> Iterator[Any]:
-    """Every value in an expression once, nested queries left out."""
+def nodes(expr: Any) -> Iterator[Any]:
+    """Every value in an expression once; nested queries, but nothing inside them."""
     pending, seen = [expr], set()
     while pending:
         node = pending.pop()
-        if id(node) in seen or isinstance(node, ir.Query):
+        if id(node) in seen:
             continue
         seen.add(id(node))
         yield node
-        if dataclasses.is_dataclass(node):
+        if dataclasses.is_dataclass(node) and not isinstance(node, ir.Query):
             pending.extend(getattr(node, f.name) for f in dataclasses.fields(node))
         elif isinstance(node, tuple):
             pending.extend(node)
 
 
 def _texts(expr: Any) -> Iterator[str]:
-    return (node for node in _nodes(expr) if isinstance(node, str))
+    return (node for node in nodes(expr) if isinstance(node, str))
 
 
 def _require_aggregate(expr: Any) -> None:
-    for node in _nodes(expr):
+    for node in nodes(expr):
         if isinstance(node, ir.FunctionCall) and node.name in AGGREGATE_FUNCTIONS:
             return
     raise SemanticError(

@@ -77,6 +77,7 @@ class TranslatorProcess:
                 schemas,
                 others,
                 limits.query_sql_bytes,
+                limits.string_value_bytes,
                 limits.query_translate_seconds,
             )
         )

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duckdb_kql import ir
 from duckdb_kql.schema import resolve_source_let_refs
-from duckdb_kql.translate import print_column_name
+from duckdb_kql.translate import print_column_name, quote_ident, render_expr
 
 from cluster.errors import NotSupportedError, SemanticError
+from cluster.limits import LIMITS
 from cluster.query.expressions import Columns, Expressions, refuse_case_collision, unresolved
-from cluster.query.operators import OperatorResolver, Within, operator_name
+from cluster.query.operators import OperatorResolver, Within, nodes, operator_name
 from cluster.query.translation import TableUse
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ Catalog = dict[str, dict[str, Schema]]
 """Databases a query may read: case-folded name -> table name -> columns."""
 
 _INTEGERS: Final = frozenset(["int", "long"])
-_POINTS: Final = frozenset(["datetime", "timespan"])
+_POINTS: Final = ["datetime", "datetime", "timespan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,10 @@ class Resolver:
         database: str,
         catalog: Catalog,
         directions: Mapping[Any, set[Direction]] | None = None,
+        string_bytes: int = LIMITS.string_value_bytes,
     ) -> None:
         self.database = database
+        self.string_bytes = string_bytes
         self.catalog = catalog
         self.directions = directions or {}
         self.found = Resolution()
@@ -123,16 +126,27 @@ class Resolver:
         raise NotSupportedError(f"{type(source).__name__}: not supported as a source.")
 
     def _range(self, source: ir.RangeSource, nothing: Expressions) -> tuple[Any, Columns]:
+        """``range`` as DuckDB's table function, which streams.
+
+        The library unnests a list of all values: 70 bytes each, all in memory at once.
+        """
         bounds = [nothing.resolve(e) for e in (source.start, source.stop, source.step)]
-        kinds = {bound.type for bound in bounds}
-        if not (kinds <= _INTEGERS or kinds <= _POINTS):
+        kinds = [bound.type for bound in bounds]
+        if not (_INTEGERS.issuperset(kinds) or kinds == _POINTS) or any(
+            isinstance(node, ir.Query) for bound in bounds for node in nodes(bound.expr)
+        ):
             raise NotSupportedError(
-                "range is supported over long and over datetime and timespan only.",
+                "range is supported over constants of type long, or of type datetime with a "
+                "timespan step.",
                 remedy="Convert each bound with tolong(), or scale the result with extend.",
             )
-        start, stop, step = (bound.expr for bound in bounds)
-        kind = "long" if kinds <= _INTEGERS else bounds[0].type
-        return ir.RangeSource(source.name, start, stop, step), {source.name: kind}
+        kind = "datetime" if kinds == _POINTS else "long"
+        rendered = [render_expr(bound.expr) for bound in bounds]
+        if kind == "long":
+            rendered = [f"CAST({bound} AS BIGINT)" for bound in rendered]
+        series = f"generate_series({', '.join(rendered)}) AS _range(_value)"
+        sql = f"SELECT _value AS {quote_ident(source.name)} FROM {series}"  # noqa: S608 - quoted
+        return ir.CommandSource(sql, (source.name,), "range"), {source.name: kind}
 
     def _table(self, ref: ir.TableRef, scope: Scope, following: str) -> tuple[Any, Columns]:
         if ref.cluster is not None:

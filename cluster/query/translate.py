@@ -25,7 +25,7 @@ from cluster.errors import (
     SemanticError,
 )
 from cluster.limits import LIMITS, Limits
-from cluster.query import lexical
+from cluster.query import growth, lexical
 from cluster.query.resolve import Resolver, Scope
 from cluster.query.second_look import SecondLook, sort_may_be_misread
 from cluster.query.translation import Translation
@@ -86,6 +86,7 @@ def translate(
 
 
 def _translate(kql: str, database: str, catalog: Any, limits: Limits) -> Translation:
+    growth.register()
     normal = lexical.normalise(kql)
     if normal.changed:
         parse(kql)  # so that a syntax error names a place in the caller's own text
@@ -98,7 +99,7 @@ def _translate(kql: str, database: str, catalog: Any, limits: Limits) -> Transla
         lowered = lower(normal.text)
         if lowered.parameters:
             raise NotSupportedError("declare query_parameters is not supported.")
-        resolver = Resolver(database, catalog, directions)
+        resolver = Resolver(database, catalog, directions, limits.string_value_bytes)
         query, _ = resolver.query(lowered, Scope())
         found = resolver.found
         sql = _bind(str(to_sql(query, found.schema)), found)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from cluster.errors import NotSupportedError
+from cluster.errors import LimitExceededError, NotSupportedError
+
+TOO_LONG: Final = "E_VALUE_TOO_LONG"
+"""Text of the DuckDB error of a value that has grown too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +42,12 @@ def two_types(name: str, one: str, other: str) -> NotSupportedError:
         f"'union' operator: column '{name}' is {one} in one branch and {other} in another; "
         f"splitting it into '{name}_{one}' and '{name}_{other}' is not supported.",
         remedy="Convert the column to one type in every branch.",
+    )
+
+
+def too_long(limit: int) -> LimitExceededError:
+    """A value grew beyond the limit."""
+    return LimitExceededError(
+        f"A string or dynamic value would be longer than {limit} bytes ({TOO_LONG}).",
+        metadata={"limit": "string_value_bytes"},
     )

@@ -85,8 +85,9 @@ RETURN_TYPES: Final = {name: kind for kind, names in _RETURNS.items() for name i
 """Functions whose type does not depend on their arguments."""
 
 TYPE_OF_ARGUMENT: Final = {
+    "iif": 1,  # codespell:ignore iif
     "bin": 0, "floor": 0, "round": 0, "ceiling": 0, "abs": 0, "min": 0, "max": 0, "sum": 0,
-    "sumif": 0, "any": 0, "take_any": 0, "percentile": 0, "iff": 1, "iif": 1, "case": 1,
+    "sumif": 0, "any": 0, "take_any": 0, "percentile": 0, "iff": 1, "case": 1,
     "coalesce": 0, "max_of": 0, "min_of": 0, "arg_max": 0, "arg_min": 0,
 }  # fmt: skip
 """Functions with the type of the argument at this index."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import signal
 import sys
 from dataclasses import replace
 from typing import BinaryIO
@@ -26,6 +27,7 @@ def main(address_space_bytes: int) -> None:
     """Answers questions until standard input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes, address_space_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the node to handle
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints, prints to the log
     answers.write(encode(Hello(_resident_bytes())))
@@ -46,7 +48,11 @@ def _answer(question: Question) -> Answer:
             question.database,
             question.schemas,
             others=question.others,
-            limits=replace(LIMITS, query_sql_bytes=question.sql_bytes),
+            limits=replace(
+                LIMITS,
+                query_sql_bytes=question.sql_bytes,
+                string_value_bytes=question.string_bytes,
+            ),
         )
     except RemoraError as error:
         return Answer(_resident_bytes(), refusal=refusal_of(error))

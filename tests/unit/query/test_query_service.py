@@ -1,0 +1,177 @@
+"""The servicer: header, Arrow, completion; never an answer older than asked for."""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+import pytest
+import trio
+import trio.testing
+
+from cluster.catalog.model import RowStoreKey, ScalarType, Version
+from cluster.errors import DatabaseNotFoundError, SemanticError, TimedOutError
+from cluster.gateway.query import PinnedSnapshot, QueryService
+from cluster.query.binding import QueryResult, QuerySnapshot, ResultColumn
+from cluster.replication.position import KeyPosition, Position
+from cluster.rpc.convert import position_from_message, position_to_message
+from cluster.rpc.v1 import query_pb2
+
+KEY = RowStoreKey(7)
+
+
+def at(ordinal: int) -> Position:
+    return Position(Version(1, 2), {KEY: KeyPosition(ordinal, ordinal * 11)})
+
+
+class Stream:
+    """A server stream that keeps what is sent."""
+
+    def __init__(self, seconds_left: float = math.inf) -> None:
+        self.sent: list[query_pb2.QueryResponse] = []
+        self.seconds_left = seconds_left
+
+    async def send(self, message: query_pb2.QueryResponse) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent.append(message)
+
+
+class Database:
+    """A database whose position the test moves."""
+
+    def __init__(self) -> None:
+        self.position = at(3)
+        self.moved = trio.Event()
+        self.early_wakes = 0
+        self.hidden = ""
+
+    def move(self, ordinal: int) -> None:
+        self.position = at(ordinal)
+        self.moved.set()
+        self.moved = trio.Event()
+
+    def pin(self, database: str) -> PinnedSnapshot:
+        if database.lower() != "home":
+            raise DatabaseNotFoundError(f"Database '{database}' is not known.")
+        return PinnedSnapshot(
+            QuerySnapshot("Home", {}), self.position, bool(self.hidden), self.hidden
+        )
+
+    async def wait_for(self, database: str, position: Position) -> None:
+        self.pin(database)
+        if self.early_wakes:
+            self.early_wakes -= 1
+            return
+        while not self.position.includes(position):
+            await self.moved.wait()
+
+
+class Engine:
+    """Answers with a table given, or an error."""
+
+    def __init__(self, rows: int = 3, error: Exception | None = None) -> None:
+        self.rows = rows
+        self.error = error
+        self.asked: list[str] = []
+
+    async def run(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+        self.asked.append(kql)
+        await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+        table = pa.table({"x": pa.array(range(self.rows), pa.int64())})
+        return QueryResult((ResultColumn("x", ScalarType.LONG),), table)
+
+
+def request(database: str = "Home", at_least: Position | None = None) -> query_pb2.QueryRequest:
+    message = query_pb2.QueryRequest(database=database, kql="T")
+    if at_least is not None:
+        message.at_least.CopyFrom(position_to_message(at_least))
+    return message
+
+
+def rows_of(sent: list[query_pb2.QueryResponse]) -> list[int]:
+    data = b"".join(part.arrow for part in sent)
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all()["x"].to_pylist()
+
+
+async def test_header_then_arrow_then_completion():
+    database, stream = Database(), Stream()
+    database.hidden = "streaming ingestion is off"
+    await QueryService(Engine(), database).Query(request(), stream)
+    kinds = [part.WhichOneof("part") for part in stream.sent]
+    assert kinds == ["header", "arrow", "completion"]
+    header = stream.sent[0].header
+    assert [(c.name, c.type) for c in header.columns] == [("x", "long")]
+    assert position_from_message(header.position) == at(3)
+    assert header.streaming_rows_hidden
+    assert header.hidden_reason == "streaming ingestion is off"
+    assert rows_of(stream.sent) == [0, 1, 2]
+    assert stream.sent[-1].completion.row_count == 3
+
+
+async def test_large_answers_travel_in_chunks_of_half_a_mebibyte():
+    stream = Stream()
+    await QueryService(Engine(rows=200_000), Database()).Query(request(), stream)
+    sizes = [len(part.arrow) for part in stream.sent[1:-1]]
+    assert set(sizes[:-1]) == {512 * 1024}
+    assert 0 < sizes[-1] <= 512 * 1024
+    assert rows_of(stream.sent) == list(range(200_000))
+
+
+async def test_an_empty_answer_still_has_its_schema():
+    stream = Stream()
+    await QueryService(Engine(rows=0), Database()).Query(request(), stream)
+    assert rows_of(stream.sent) == []
+    assert stream.sent[-1].completion.row_count == 0
+
+
+@pytest.mark.parametrize("early_wakes", [0, 2])
+async def test_at_least_waits_and_is_never_stale(early_wakes):
+    database, stream, engine = Database(), Stream(), Engine()
+    database.early_wakes = early_wakes
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(QueryService(engine, database).Query, request(at_least=at(5)), stream)
+        await trio.testing.wait_all_tasks_blocked()
+        assert engine.asked == []
+        database.move(4)
+        await trio.testing.wait_all_tasks_blocked()
+        assert engine.asked == []
+        database.move(6)
+    assert position_from_message(stream.sent[0].header.position) == at(6)
+
+
+async def test_at_least_that_is_reached_already_does_not_wait():
+    stream = Stream()
+    await QueryService(Engine(), Database()).Query(request(at_least=at(3)), stream)
+    assert stream.sent[-1].completion.row_count == 3
+
+
+async def test_at_least_not_reached_by_the_deadline_fails(autojump_clock):
+    stream, engine = Stream(seconds_left=2.0), Engine()
+    with pytest.raises(TimedOutError, match="deadline"):
+        await QueryService(engine, Database()).Query(request(at_least=at(4)), stream)
+    assert (stream.sent, engine.asked) == ([], [])
+
+
+async def test_wait_for_returns_the_position_reached(autojump_clock):
+    database = Database()
+    service = QueryService(Engine(), database)
+    message = query_pb2.WaitForRequest(database="home", at_least=position_to_message(at(4)))
+    with pytest.raises(TimedOutError):
+        await service.WaitFor(message, Stream(seconds_left=1.0))
+    database.move(9)
+    response = await service.WaitFor(message, Stream(seconds_left=1.0))
+    assert position_from_message(response.position) == at(9)
+
+
+async def test_errors_leave_before_anything_is_sent():
+    for engine, database, kind in (
+        (Engine(error=SemanticError("Semantic error: SEM0100: x")), "Home", SemanticError),
+        (Engine(), "Nowhere", DatabaseNotFoundError),
+    ):
+        stream = Stream()
+        with pytest.raises(kind):
+            await QueryService(engine, Database()).Query(request(database), stream)
+        assert stream.sent == []
