@@ -420,7 +420,7 @@ class Limits:
     )
     coordinator_requests: int = _limit(
         1024,
-        "requests the coordinator decides, or holds until they are certain",
+        "changes the coordinator holds until they are certain",
         _CHOICE,
         "ThrottledError",
         "coordinator_throttled_total",

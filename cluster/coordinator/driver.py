@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from cluster.coordinator.events import Abandon, Tick
+from cluster.coordinator.events import Abandon, Attach, Detach, SetCapability, Tick
 from cluster.coordinator.machine import handle
 from cluster.coordinator.state import restore
 from cluster.errors import RemoraError, ThrottledError, UnavailableError
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from cluster.limits import Limits
 
 logger = logging.getLogger(__name__)
+
+
+PATIENT = (SetCapability, Attach, Detach)
+"""Requests that may wait for nodes, and so are limited. Nodes' own requests never wait for anybody
+and are never turned away: leases must not run out because people are impatient."""
 
 
 class Persistence(Protocol):
@@ -70,6 +75,7 @@ class CoordinatorDriver:
         self._arrived = trio.Event()
         self._changed = trio.Event()
         self._pending: dict[int, _Answered] = {}
+        self._patient = 0
         self._next_request = 1
         self._timer: float | None = None
         self._stopped = False
@@ -90,24 +96,29 @@ class CoordinatorDriver:
     async def request(self, make: Callable[[int], Request]) -> Answer:
         """Sends the event ``make(request number)`` and waits for its answer.
 
-        Raises the refusal, ThrottledError when too many requests wait, UnavailableError when the
-        driver stops first. Cancelling it does not undo what was asked for.
+        Raises the refusal, ThrottledError when too many :data:`PATIENT` requests wait,
+        UnavailableError when the driver stops first. Cancelling it does not undo what was asked
+        for.
         """
         if self._stopped:
             raise UnavailableError("the coordinator is stopping")
-        if len(self._pending) >= self._limits.coordinator_requests:
-            self._throttled += 1
-            raise ThrottledError(
-                f"{self._limits.coordinator_requests} requests are waiting for the coordinator",
-                retry_after_seconds=self._limits.heartbeat_seconds,
-            )
         number = self._next_request
         self._next_request += 1
+        event = make(number)
+        patient = isinstance(event, PATIENT)
+        if patient and self._patient >= self._limits.coordinator_requests:
+            self._throttled += 1
+            raise ThrottledError(
+                f"{self._patient} changes are waiting for the coordinator already",
+                retry_after_seconds=self._limits.heartbeat_seconds,
+            )
         waiter = self._pending[number] = _Answered()
+        self._patient += patient
         try:
-            self._post(make(number))
+            self._post(event)
             await waiter.done.wait()
         finally:
+            self._patient -= patient
             del self._pending[number]
             if waiter.outcome is None and not self._stopped:
                 self._post(Abandon(number))

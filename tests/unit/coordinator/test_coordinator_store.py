@@ -1,0 +1,160 @@
+"""The coordinator's file: whole, locked, versioned, and honest about damage."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.coordinator.state import (
+    Attachment,
+    Change,
+    ChangeKind,
+    Cluster,
+    Durable,
+    Node,
+)
+from cluster.coordinator.store import FILE_NAME, FORMAT_VERSION, Store, ThreadedStore
+from cluster.errors import ConflictError, CorruptionError, NotSupportedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FULL = Durable(
+    epoch=2**62,
+    revision=12,
+    clusters={"l": Cluster("l", True), "f": Cluster("f", False, strict=True)},
+    nodes={
+        "l/0": Node("l/0", "l", "i1", "127.0.0.1:1", 7, "/d", (("Db", ("T1", "Tä")), ("E", ("X",))))
+    },
+    attachments={a.key: a for a in [Attachment("l", "Db", "f", 9), Attachment("l", "dB2", "f", 3)]},
+    changes={
+        c.key: c
+        for c in [
+            Change(ChangeKind.OFF, "f", 9, 11),
+            Change(ChangeKind.DETACH, "f", 9, 12, "l", "Old"),
+        ]
+    },
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "new" / "folder")
+
+
+def test_a_new_file_holds_nothing(store: Store) -> None:
+    assert store.load() == Durable()
+
+
+def test_what_is_saved_is_loaded_by_the_next_process(tmp_path: Path) -> None:
+    with_state = Store.open(tmp_path)
+    with_state.save(Durable(), FULL)
+    with_state.close()
+    again = Store.open(tmp_path)
+    assert again.load() == FULL
+    again.save(FULL, Durable(epoch=FULL.epoch, revision=FULL.revision))
+    assert again.load() == Durable(epoch=FULL.epoch, revision=FULL.revision)
+
+
+names = st.sampled_from(["a", "b", "c"])
+durables = st.builds(
+    lambda clusters, nodes, attachments, changes, epoch: Durable(
+        epoch,
+        epoch,
+        {c.name: c for c in clusters},
+        {n.node: n for n in nodes},
+        {a.key: a for a in attachments},
+        {c.key: c for c in changes},
+    ),
+    st.lists(st.builds(Cluster, names, st.booleans(), st.booleans())),
+    st.lists(st.builds(Node, names, names, names, names)),
+    st.lists(st.builds(Attachment, names, st.sampled_from(["D", "d"]), names, st.integers(1, 3))),
+    st.lists(st.builds(Change, st.sampled_from(ChangeKind), names, st.just(1), st.just(1))),
+    st.integers(0, 5),
+)
+
+
+@settings(max_examples=30)
+@given(states=st.lists(durables, min_size=1, max_size=4))
+def test_any_step_from_any_state_is_saved_exactly(
+    tmp_path_factory: pytest.TempPathFactory, states: list[Durable]
+) -> None:
+    store = Store.open(tmp_path_factory.mktemp("store"))
+    before = Durable()
+    for after in states:
+        store.save(before, after)
+        assert store.load() == after
+        before = after
+    store.close()
+
+
+def test_a_copy_of_the_files_taken_at_any_moment_has_everything_saved(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "live")
+    store.save(Durable(), FULL)
+    shutil.copytree(tmp_path / "live", tmp_path / "copy")
+    assert Store.open(tmp_path / "copy").load() == FULL
+
+
+def test_a_torn_write_ahead_log_loses_the_last_step_as_a_whole(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "live")
+    store.save(Durable(), FULL)
+    store.save(FULL, Durable(epoch=FULL.epoch + 1, revision=99))
+    shutil.copytree(tmp_path / "live", tmp_path / "copy")
+    log = tmp_path / "copy" / (FILE_NAME + "-wal")
+    log.write_bytes(log.read_bytes()[:-100])
+    assert Store.open(tmp_path / "copy").load() == FULL
+
+
+def test_two_coordinators_cannot_share_a_folder(tmp_path: Path) -> None:
+    first = Store.open(tmp_path)
+    with pytest.raises(ConflictError, match="in use by another coordinator"):
+        Store.open(tmp_path)
+    first.close()
+    first.close()
+    Store.open(tmp_path)
+
+
+def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute(f"PRAGMA user_version = {FORMAT_VERSION + 1}")
+    connection.close()
+    before = (tmp_path / FILE_NAME).read_bytes()
+    with pytest.raises(NotSupportedError, match=f"format {FORMAT_VERSION + 1}"):
+        Store.open(tmp_path)
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+def test_a_file_of_something_else_is_named_as_damaged(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"hello, this is not a database" * 100)
+    with pytest.raises(CorruptionError, match=FILE_NAME) as caught:
+        Store.open(tmp_path)
+    assert caught.value.metadata["file"] == str(tmp_path / FILE_NAME)
+
+
+def test_overwritten_pages_are_noticed_at_open(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    store.save(Durable(), FULL)
+    store.close()
+    content = bytearray((tmp_path / FILE_NAME).read_bytes())
+    content[4096:8192] = b"\xff" * 4096
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with pytest.raises(CorruptionError):
+        Store.open(tmp_path).load()
+
+
+def test_a_failed_save_is_no_damage_but_an_error_of_the_disk(store: Store) -> None:
+    store.close()
+    with pytest.raises((OSError, CorruptionError)):
+        store.save(Durable(), FULL)
+
+
+async def test_a_threaded_store_saves(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    await ThreadedStore(store).save(Durable(), FULL)
+    assert store.load() == FULL
