@@ -227,6 +227,7 @@ class FollowSession:
             if pending.reset_rows:
                 self._distrust = False
                 self._reported = None  # the position reported is void
+                self._current.clear()  # and so is what was known of the lag
                 if self.state is SessionState.FOLLOWING:
                     yield from self._report_gate()
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cluster.catalog.driver import Catalog
-    from cluster.catalog.model import Version
+    from cluster.catalog.model import Database, Version
     from cluster.clock import Clock
     from cluster.replication.authority import Authority
     from cluster.replication.protocol import FollowerFrame
@@ -247,19 +247,20 @@ class _FollowCall:
     def _moment(self) -> Moment:
         service = self._service
         now = service.clock.monotonic()
+        database = self._find_database()
         return Moment(
             decision=service.authority.followed(self._database, self._follower, now),
-            version=self._version(),
+            version=database.version if database else None,
+            database_id=database.database_id if database else "",
             end_lsn=service.row_store.end_lsn(),
             leader_time_ns=service.clock.now_ns(),
         )
 
-    def _version(self) -> Version | None:
+    def _find_database(self) -> Database | None:
         catalog = self._service.catalog
         try:
-            database = catalog.get(self._database)
             # A database that follows is nobody's leader: its rows are not in our row store.
-            return None if catalog.is_following(self._database) else database.version
+            return None if catalog.is_following(self._database) else catalog.get(self._database)
         except DatabaseNotFoundError:
             return None
 

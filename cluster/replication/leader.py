@@ -70,7 +70,8 @@ class LeaderSession:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._hello: Hello | None = None
         self._ended = False
-        self._version: Version | None = None
+        self._version: Version | None = None  # told to the follower
+        self._database_id = ""
         self._queue: deque[LeaderFrame] = deque()
         self._streaming_content = False
         self._peer: FollowerGate | None = None
@@ -113,6 +114,7 @@ class LeaderSession:
         else:
             self._queue.extend(read.deltas)
         self._version = database.version
+        self._database_id = database.database_id
         self._bookmark_due = True
         self._streaming_content = bool(database.streaming_tables()) or any(
             at.ordinal for at in read.ends.values()
@@ -192,6 +194,8 @@ class LeaderSession:
                     metadata={"database": hello.database},
                 )
             )
+        if self._version is not None and moment.database_id != self._database_id:
+            return End(UnavailableError(f"Database '{hello.database}' is another one now."))
         strict = hello.strict or decision.grant.strict
         if strict and (refusal := self._refusal(decision)) is not None:
             return End(refusal_error(refusal))
@@ -272,6 +276,8 @@ class LeaderSession:
         self._shipping.restart(gate.position.keys)
         self._peer = gate
         self._bookmark_due = True
+        # The position went back, so what was answered for the old one must be earned again.
+        self._target, self._answered = None, 0
 
     def _receive_ack(self, ack: FollowAck) -> None:
         known = 0 if self._peer is None else self._peer.sequence

@@ -1,0 +1,420 @@
+"""A leader, a follower and a coordinator around the pure machines: no I/O, every step by hand.
+
+The world keeps the truth (what is committed and when, what the coordinator decided) and checks the
+guarantees of Follow after every step. Links may lose, repeat and reorder frames within a call,
+which no transport of ours does: the machines must notice and begin again, never distort.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+from cluster.catalog.changes import AppendColumns, CreateTable, DropTable, apply
+from cluster.catalog.journal import Delta, advance
+from cluster.catalog.model import (
+    Column,
+    Database,
+    RowStoreKey,
+    ScalarType,
+    StreamingIngestionPolicy,
+)
+from cluster.errors import DivergenceError, RemoraError
+from cluster.limits import Limits
+from cluster.replication.authority import Authority, Capability, Grant, NodeView
+from cluster.replication.exchange import (
+    End,
+    MetadataRead,
+    Moment,
+    ReadMetadata,
+    ReadRows,
+    RowsRead,
+)
+from cluster.replication.exchange import Send as LeaderSend
+from cluster.replication.leader import LeaderSession
+from cluster.replication.position import START, KeyPosition
+from cluster.replication.protocol import MetadataDelta, RecordSpan, RowRecords
+from follower import exchange as x
+from follower.gate import Gate, Word
+from follower.session import FollowSession
+from follower.session_table import SessionState
+
+LIMITS = Limits(
+    replication_frame_bytes=32,
+    replication_window_bytes=64,
+    lease_seconds=5.0,
+    heartbeat_seconds=1.0,
+)
+COLUMN = Column("Name", ScalarType.STRING)
+RECORD_BYTES = 8
+IDENTITY = x.Identity("follower", "follower/0", "db")
+
+
+@dataclass(frozen=True)
+class Record:
+    span: RecordSpan
+    committed_at: float
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the coordinator decided: one epoch each."""
+
+    epoch: int
+    follower_on: bool
+
+    @property
+    def grant(self):
+        return Grant(
+            "leader",
+            "db",
+            "follower",
+            self.epoch,
+            self.follower_on,
+            "" if self.follower_on else "streaming ingestion is off on follower",
+            follower_capability=Capability.ON if self.follower_on else Capability.OFF,
+            leader_capability=Capability.ON,
+        )
+
+
+class World:
+    def __init__(self, limits=LIMITS):
+        self.limits = limits
+        self.now = 100.0
+        self.notes = []  # frames as they are sent, for stories
+        # the coordinator
+        self.decision = Decision(1, True)
+        # the leader
+        self.incarnation = 0
+        self.next_key = 0
+        self.leader_authority = Authority()
+        self.leader_session = None
+        self.pending_read = None
+        self.fresh_leader()
+        # the follower
+        self.stored_database = None
+        self.stored = {}
+        self.distorted = False  # a test tampered with what is stored
+        self.gate = Gate()
+        self.session = FollowSession(IDENTITY, limits)
+        self.snapshots = 0
+        # the link of the present call
+        self.down = deque()
+        self.up = deque()
+        self.connected = False
+        self.errors = []
+
+    # -- the leader -----------------------------------------------------------------------------
+
+    def fresh_leader(self):
+        """A database with another id and history under the same name."""
+        self.incarnation += 1
+        self.database = Database(
+            "db",
+            f"id-{self.incarnation}",
+            streaming_policy=StreamingIngestionPolicy(is_enabled=True),
+        )
+        self.history = []
+        self.log = []
+        self.kept = 0  # deltas before this index are not kept
+
+    def commit(self, change):
+        after = apply(self.database, (change,), self.limits)
+        self.history.append(Delta(self.database.version, after.version, (change,)))
+        self.database = after
+
+    def create_table(self, name):
+        self.next_key += 1
+        self.commit(CreateTable(name, f"t{self.next_key}", RowStoreKey(self.next_key), (COLUMN,)))
+
+    def drop_table(self, name):
+        self.commit(DropTable(name))
+
+    def add_column(self, name):
+        width = len(self.database.tables[name].columns)
+        self.commit(AppendColumns(name, (Column(f"C{width}", ScalarType.LONG),)))
+
+    def ingest(self, name, rows=1):
+        table = self.database.tables[name]
+        before = self.ends().get(table.key, START)
+        checksum = hash((before.checksum, rows, len(self.log))) & 0xFFFF_FFFF
+        span = RecordSpan(table.key, table.schema_version, before.ordinal, rows, checksum)
+        self.log.append(Record(span, self.now, b"%08d" % len(self.log)))
+
+    def ends(self):
+        return {r.span.key: KeyPosition(r.span.end, r.span.checksum) for r in self.log}
+
+    def moment(self):
+        decision = self.leader_authority.followed("db", "follower", self.now)
+        return Moment(
+            decision,
+            self.database.version,
+            self.database.database_id,
+            len(self.log) * RECORD_BYTES,
+            int(self.now * 1e9),
+        )
+
+    def leader_step(self):
+        """Asks the session what is due and does it; False if nothing is."""
+        if self.leader_session is None or self.pending_read is not None:
+            return False
+        moment = self.moment()
+        output = self.leader_session.next(moment)
+        match output:
+            case None:
+                return False
+            case LeaderSend(frame):
+                if isinstance(frame, RowRecords):
+                    assert moment.decision.open, "rows sent while the leader's gate is closed"
+                    assert frame.epoch == moment.decision.epoch
+                self.down.append(frame)
+                self.notes.append(("leader", frame))
+            case ReadMetadata(after):
+                self.leader_session.metadata_read(self.read_metadata(after))
+            case ReadRows():
+                self.pending_read = output
+            case End(error):
+                self.hang_up(error)
+        return True
+
+    def read_metadata(self, after):
+        deltas = None
+        for index, delta in enumerate(self.history):
+            if delta.from_version == after and index >= self.kept:
+                tail = self.history[index:]
+                deltas = tuple(MetadataDelta(d.from_version, d.to_version, d.changes) for d in tail)
+                break
+        else:
+            if after == self.database.version:
+                deltas = ()
+        return MetadataRead(self.database, deltas, self.ends())
+
+    def finish_read(self):
+        """The read that is under way completes with what was in the log when it was asked."""
+        asked, self.pending_read = self.pending_read, None
+        if asked is None or self.leader_session is None:
+            return
+        start = 0 if asked.lsn is None else asked.lsn // RECORD_BYTES
+        spans, records, lsn = [], b"", start
+        for record in self.log[start:]:
+            wanted = record.span.end > asked.cursors.get(record.span.key, 1 << 62)
+            if wanted and len(records) + RECORD_BYTES > asked.max_bytes:
+                break
+            lsn += 1
+            if wanted:
+                spans.append(record.span)
+                records += record.body
+        self.leader_session.rows_read(
+            RowsRead(asked.generation, records, tuple(spans), lsn * RECORD_BYTES)
+        )
+
+    def leader_receive(self):
+        frame = self.up.popleft()
+        if self.leader_session is None:
+            return
+        try:
+            self.leader_session.receive(frame)
+        except RemoraError as error:
+            self.hang_up(error)
+
+    # -- the follower ---------------------------------------------------------------------------
+
+    def connect(self):
+        assert not self.connected
+        self.connected = True
+        self.leader_session = LeaderSession(self.limits)
+        self.pending_read = None
+        self.perform(self.session.handle(x.Begin(self.stored_database, self.positions(), self.now)))
+
+    def hang_up(self, error=None):
+        if not self.connected:
+            return
+        self.connected = False
+        self.errors.append(error)
+        self.leader_session = None
+        self.pending_read = None
+        self.down.clear()
+        self.up.clear()
+        if self.session.state is not SessionState.WAITING:
+            self.session.handle(x.Lost(0.0, diverged=isinstance(error, DivergenceError)))
+
+    def positions(self):
+        return {
+            key: KeyPosition(spans[-1].end, spans[-1].checksum)
+            for key, spans in self.stored.items()
+            if spans
+        }
+
+    def follower_receive(self):
+        frame = self.down.popleft()
+        self.tick_gate()
+        try:
+            self.perform(self.session.handle(x.Received(frame, self.now)))
+            self.perform(self.session.handle(x.Drained(self.now)))
+        except RemoraError as error:
+            self.hang_up(error)
+
+    def perform(self, outputs):
+        for output in outputs:
+            match output:
+                case x.Send(frame):
+                    self.up.append(frame)
+                    self.notes.append(("follower", frame))
+                case x.InstallSnapshot(database, reset_rows):
+                    self.snapshots += 1
+                    if reset_rows:
+                        self.stored = {}
+                        self.distorted = False
+                    self.learn(database)
+                case x.ApplyDelta(delta):
+                    change = Delta(delta.from_version, delta.to_version, delta.changes)
+                    self.learn(advance(self.stored_database, change))
+                case x.ApplyRows(frame):
+                    self.store_rows(frame)
+                case x.LeaderSays(told):
+                    says = (
+                        self.gate.leader_refuses
+                        if hasattr(told, "message")
+                        else self.gate.leader_says
+                    )
+                    if says(told):
+                        self.gate_moved()
+                case x.HangUp():
+                    self.hang_up()
+
+    def learn(self, database):
+        self.stored_database = database
+        keys = {table.key for table in database.tables.values()}
+        self.stored = {key: spans for key, spans in self.stored.items() if key in keys}
+        self.perform(self.session.handle(x.MetadataApplied(database, self.positions())))
+
+    def store_rows(self, frame):
+        assert self.gate.open, "rows applied while the follower's gate is closed"
+        for span in frame.spans:
+            spans = self.stored.setdefault(span.key, [])
+            end = spans[-1].end if spans else 0
+            assert span.first_ordinal == end, "a gap or a repetition was applied"
+            spans.append(span)
+        if self.distorted:
+            # What a real row store finds by computing the rolling checksum.
+            raise DivergenceError("the checksum does not continue ours")
+        self.perform(self.session.handle(x.RowsApplied()))
+
+    def restart_follower(self):
+        """Memory is lost, the disk is not."""
+        self.hang_up()
+        self.gate = Gate()
+        self.session = FollowSession(IDENTITY, self.limits)
+
+    def distort(self):
+        """Somebody changes a stored row: its checksum is another one from there on."""
+        for spans in self.stored.values():
+            if spans:
+                spans[-1] = replace(spans[-1], checksum=spans[-1].checksum ^ 1)
+                self.distorted = True
+                self.hang_up()
+                self.session.handle(x.Lost(0.0))
+                return
+
+    # -- the coordinator ------------------------------------------------------------------------
+
+    def decide(self, *, follower_on):
+        self.decision = Decision(self.decision.epoch + 1, follower_on)
+
+    def view(self):
+        decision = self.decision
+        capability = Capability.ON if decision.follower_on else Capability.OFF
+        return (
+            NodeView(decision.epoch, Capability.ON, followed=(decision.grant,)),
+            NodeView(decision.epoch, capability, following=(decision.grant,)),
+        )
+
+    def tell_leader(self):
+        self.leader_authority.renew(self.view()[0], self.now, self.limits.lease_seconds)
+
+    def tell_follower(self):
+        capability = Capability.ON if self.decision.follower_on else Capability.OFF
+        lease_until = self.now + self.limits.lease_seconds
+        if self.gate.hear(Word(self.decision.grant, capability, lease_until), self.now):
+            self.gate_moved()
+
+    def gate_moved(self):
+        self.perform(self.session.handle(x.GateMoved(self.gate.open, self.gate.epoch)))
+
+    def tick_gate(self):
+        if self.gate.tick(self.now):
+            self.gate_moved()
+
+    # -- time and truth -------------------------------------------------------------------------
+
+    def pass_time(self, seconds):
+        self.now += seconds
+        self.tick_gate()
+        if self.leader_session is not None:
+            self.leader_session.heartbeat()
+        self.perform(self.session.handle(x.Tick(self.now)))
+
+    def settle(self):
+        """Runs both ends until nothing is due and nothing is on its way."""
+        for _ in range(10_000):
+            if self.pending_read is not None:
+                self.finish_read()
+            elif self.leader_step():
+                pass
+            elif self.up:
+                self.leader_receive()
+            elif self.down:
+                self.follower_receive()
+            else:
+                return
+        raise AssertionError("the two ends never come to rest")
+
+    def visible(self):
+        """Spans a query sees now, by key."""
+        if not self.gate.visible(self.now) or self.stored_database is None:
+            return {}
+        return {key: list(spans) for key, spans in self.stored.items() if spans}
+
+    def committed(self):
+        """Spans of the tables that exist on the leader, by key."""
+        found = {table.key: [] for table in self.database.tables.values()}
+        for record in self.log:
+            if record.span.key in found:
+                found[record.span.key].append(record.span)
+        return {key: spans for key, spans in found.items() if spans}
+
+    def true_lag(self):
+        """Seconds since the oldest commit that is stored nowhere here."""
+        held = self.positions()
+        keys = {table.key for table in self.database.tables.values()}
+        missing = (
+            record.committed_at
+            for record in self.log
+            if record.span.key in keys and record.span.end > held.get(record.span.key, START).ordinal
+        )
+        return max(0.0, self.now - min(missing, default=self.now))
+
+    def check(self):
+        """Every guarantee that must hold at every instant."""
+        everything = {}
+        for record in self.log:
+            everything.setdefault(record.span.key, []).append(record.span)
+        if not self.distorted and self.same_history():
+            for key, spans in self.stored.items():
+                assert spans == everything.get(key, [])[: len(spans)], "not a prefix"
+            if self.gate.visible(self.now):
+                lag = self.session.lag_seconds(self.now)
+                assert lag is None or lag >= self.true_lag() - 1e-6, "an optimistic lag"
+        if self.gate.visible(self.now):
+            assert self.gate.epoch <= self.decision.epoch
+        if self.gate.epoch == self.decision.epoch and not self.decision.follower_on:
+            assert not self.visible(), "the close was confirmed, rows are visible"
+        if self.stored_database is not None:
+            schemas = {t.key: len(t.schemas) for t in self.stored_database.tables.values()}
+            for key, spans in self.stored.items():
+                assert all(span.schema_version < schemas[key] for span in spans)
+
+    def same_history(self):
+        known = self.stored_database
+        return known is not None and known.database_id == self.database.database_id
