@@ -37,7 +37,7 @@ _CALLS_REQUESTED = 16
 
 _GRACE_SECONDS = 5.0
 
-_HOLD_BACK_SECONDS = 0.005
+_HOLD_BACK_SECONDS = 0.01
 """The C-core reports "no more messages" alike for a client that half-closed and for one that
 cancelled, and the cancellation only just after. Waiting that long lets it overtake, so a handler
 does not take a broken stream for a finished one."""
@@ -151,7 +151,12 @@ class _CoreStreamCall(_CoreCall, CoreStream):
         return not self._call.start_server_batch(operations, done)
 
     def _on_read_end(self) -> None:  # poller thread
-        self._server.hold_back(self._stop_reading)
+        self._server.hold_back(self._stop_reading_unless_expired)
+
+    def _stop_reading_unless_expired(self) -> None:  # poller thread
+        # Past the deadline the cancellation is certain to come, if only later.
+        if self.seconds_left > 0:
+            self._stop_reading()
 
     def _peer_left(self) -> None:
         super()._peer_left()

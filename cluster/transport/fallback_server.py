@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cluster.transport.credentials import ServerCredentials
     from cluster.transport.traffic import TransportStatistics
 
-_HOLD_BACK_SECONDS = 0.005
+_HOLD_BACK_SECONDS = 0.01
 """See :data:`.core_server._HOLD_BACK_SECONDS`."""
 
 GRPC_STATUS = {code.value[0]: code for code in grpc.StatusCode}
@@ -104,7 +104,9 @@ class _FallbackCall(FallbackStream):
         await self._read_ahead(self._context.read, aio.EOF)
         # The end of a stream is reported just before the cancellation that caused it, if any.
         await asyncio.sleep(_HOLD_BACK_SECONDS)
-        self._incoming.end()
+        # Past the deadline the cancellation is certain to come, if only later.
+        if self.seconds_left > 0:
+            self._incoming.end()
 
     def _set_status(self) -> None:
         trailing = self._trailing

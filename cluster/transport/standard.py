@@ -113,7 +113,16 @@ class Reflection:
         return _files(self._pool.FindFileByName(request.file_by_filename))
 
     def _file_containing_symbol(self, request: Any) -> Any:
-        return _files(self._pool.FindFileContainingSymbol(request.file_containing_symbol))
+        symbol = request.file_containing_symbol
+        try:
+            return _files(self._pool.FindFileContainingSymbol(symbol))
+        except KeyError:
+            # The pool knows services but not their methods, which may be asked for as well.
+            service, _, method = symbol.rpartition(".")
+            found = self._pool.FindServiceByName(service)
+            if method not in found.methods_by_name:
+                raise
+            return _files(found.file)
 
     def _file_containing_extension(self, request: Any) -> Any:
         asked = request.file_containing_extension

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from grpc import unary_unary_rpc_method_handler as handler_of
 from trio.testing import wait_all_tasks_blocked
 
 from cluster.errors import (
@@ -91,10 +92,10 @@ async def test_each_kind_of_call(pair):
 
 async def test_generated_stubs_and_servicers(make_transport):
     class Ingestion(ingestion_pb2_grpc.IngestionServiceServicer):
-        async def Ingest(self, request, call):
+        async def Ingest(self, request, call):  # noqa: N802
             return ingestion_pb2.IngestResponse(row_count=len(request.payload))
 
-        async def IngestStream(self, stream):
+        async def IngestStream(self, stream):  # noqa: N802
             while messages := await stream.recv_many():
                 await stream.send(
                     ingestion_pb2.IngestStreamResponse(acked_through=messages[-1].sequence)
@@ -169,9 +170,7 @@ async def test_calls_reach_a_server_that_came_up_after_the_channel(make_transpor
         with pytest.raises(UnavailableError):
             await unary(b"", timeout=5)
         server = transport.server()
-        from grpc import unary_unary_rpc_method_handler as handler
-
-        server.add_registered_method_handlers("test.Service", {"Unary": handler(echo_one)})
+        server.add_registered_method_handlers("test.Service", {"Unary": handler_of(echo_one)})
         assert server.listen(address) == address
         await nursery.start(server.serve)
         with trio.fail_after(10):
@@ -348,9 +347,13 @@ async def test_what_was_sent_before_an_error_arrives(pair):
 
     async with pair(serve=some_then_error) as p, p.serve(b"") as stream:
         got = []
-        with pytest.raises(ConflictError, match="enough"):
+
+        async def receive():
             async for message in stream:
                 got.append(message)
+
+        with pytest.raises(ConflictError, match="enough"):
+            await receive()
         assert len(got) == 100
 
 
@@ -479,11 +482,9 @@ async def test_messages_that_do_not_parse(pair, make_transport):
         unary = p.channel.unary_unary("/test.Service/Unary", None, refuse)
         with pytest.raises(ProtocolError, match="not mine"):
             await unary(b"x")
-    from grpc import unary_unary_rpc_method_handler as handler
-
     server = make_transport().server()
     server.add_registered_method_handlers(
-        "test.Service", {"Unary": handler(echo_one, request_deserializer=refuse)}
+        "test.Service", {"Unary": handler_of(echo_one, request_deserializer=refuse)}
     )
     address = server.listen("127.0.0.1:0")
     async with trio.open_nursery() as nursery:
