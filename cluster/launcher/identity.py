@@ -68,7 +68,7 @@ def state_of(identity: Identity | None) -> ProcessState:
 def send_signal(identity: Identity, number: signal.Signals) -> bool:
     """Signals the process. False: it is gone, and nothing was signalled."""
     with _opened(identity) as handle:
-        if handle is None:
+        if handle is None or state_of(identity) is ProcessState.DOWN:
             return False
         with contextlib.suppress(ProcessLookupError):  # it died since: as good as signalled
             signal.pidfd_send_signal(handle, number)
@@ -76,7 +76,11 @@ def send_signal(identity: Identity, number: signal.Signals) -> bool:
 
 
 async def wait_exit(identity: Identity) -> int | None:
-    """Returns when the process is gone. A child of ours is reaped, and its exit code returned."""
+    """Returns when the process is gone. A child of ours is reaped, and its exit code returned.
+
+    Gone means every thread of it: a process whose first thread has ended is a zombie already, and
+    still holds its sockets and locks until its last thread has. The handle tells the difference.
+    """
     with _opened(identity) as handle:
         if handle is not None:
             await trio.lowlevel.wait_readable(handle)
@@ -104,9 +108,23 @@ def _opened(identity: Identity) -> Iterator[int | None]:
         return
     try:
         # Checked after opening: what the handle refers to stays the same process.
-        yield handle if state_of(identity) is not ProcessState.DOWN else None
+        yield handle if _is_same(identity) else None
     finally:
         os.close(handle)
+
+
+def _is_same(identity: Identity) -> bool:
+    """The process with this id, alive or a zombie, is the one that was started."""
+    try:
+        process = psutil.Process(identity.pid)
+        moved = abs(process.create_time() - identity.created_at_seconds)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return moved <= _CLOCK_JITTER_SECONDS  # it has no command line any more
+        return _matches(process, identity)
+    except psutil.ZombieProcess:  # it became one while we looked
+        return moved <= _CLOCK_JITTER_SECONDS
+    except psutil.Error:
+        return False
 
 
 def _matches(process: psutil.Process, identity: Identity) -> bool:

@@ -145,7 +145,7 @@ class Node:
         self._address = server.listen(f"{LOOPBACK}:{config.grpc_port}")
         self._link = self._make_link()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._forget_dropped_tables)
+            nursery.start_soon(self._watch_catalog)
             await nursery.start(pipeline.run)
             await nursery.start(self._followers.run)
             await nursery.start(partial(server.serve, grace_seconds=GRACE_SECONDS))
@@ -249,8 +249,11 @@ class Node:
             for table in tree.tables.values()
         }
 
-    async def _forget_dropped_tables(self) -> None:
-        """Frees the rows of a table as soon as it is dropped."""
+    async def _watch_catalog(self) -> None:
+        """Frees the rows of dropped tables, and tells the coordinator of every change at once.
+
+        A database can be attached as soon as the coordinator has been told of it.
+        """
         known = self._owned_keys()
         revision = self._catalog.revision
         while True:
@@ -259,3 +262,4 @@ class Node:
             for key in known - present:
                 self._row_store.forget(key)
             known = present
+            self._link.poke()

@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import trio
-from cluster.transport.select import transport_from_environment
 
 from cluster.client import Client
 from cluster.errors import EntityNotFoundError, RemoraError
@@ -23,6 +22,7 @@ from cluster.launcher.setup import Home, Setup
 from cluster.launcher.topology import ClusterSpec, Topology
 from cluster.rpc.convert import position_from_message
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
+from cluster.transport.select import transport_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -75,8 +75,8 @@ class LocalSetup:
             local = cls(launcher, setup, stack, database)
             for record in setup.processes.values():
                 name = record.id.partition("/")[0]
-                channel = await stack.enter_async_context(transport.connect(record.grpc))
-                local._channels[name] = channel
+                channel: Channel = transport.connect(record.grpc)
+                local._channels[name] = await stack.enter_async_context(channel)
             yield local
             await local._restore()
 

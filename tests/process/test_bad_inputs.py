@@ -66,26 +66,26 @@ PAYLOADS = {
 
 
 @pytest.fixture
-async def table(local_setup: LocalSetup) -> None:
+async def with_table(local_setup: LocalSetup) -> LocalSetup:
     """The table, with one good row so that nothing-stored means one row."""
     await make_table(local_setup.client("leader"), local_setup.database)
     await local_setup.client("leader").ingest(local_setup.database, TABLE, GOOD)
+    return local_setup
 
 
-@pytest.mark.usefixtures("table")
 @pytest.mark.parametrize("name", PAYLOADS)
-async def test_bad_payload(local_setup: LocalSetup, name: str) -> None:
+async def test_bad_payload(with_table: LocalSetup, name: str) -> None:
     payload, data_format, code = PAYLOADS[name]
-    leader = local_setup.client("leader")
+    leader = with_table.client("leader")
     with pytest.raises(RemoraError) as caught:
-        await leader.ingest(local_setup.database, TABLE, payload, data_format=data_format)
+        await leader.ingest(with_table.database, TABLE, payload, data_format=data_format)
     if code is not None:
         assert caught.value.code == code
         assert caught.value.permanent
         assert caught.value.remedy
-    assert await count(leader, local_setup.database) == 1
-    await leader.ingest(local_setup.database, TABLE, GOOD)
-    assert await count(leader, local_setup.database) == 2
+    assert await count(leader, with_table.database) == 1
+    await leader.ingest(with_table.database, TABLE, GOOD)
+    assert await count(leader, with_table.database) == 2
 
 
 TARGETS = {
@@ -96,27 +96,25 @@ TARGETS = {
 }
 
 
-@pytest.mark.usefixtures("table")
 @pytest.mark.parametrize("name", TARGETS)
-async def test_bad_target(local_setup: LocalSetup, name: str) -> None:
+async def test_bad_target(with_table: LocalSetup, name: str) -> None:
     database, table_name, mapping, code = TARGETS[name]
-    leader = local_setup.client("leader")
+    leader = with_table.client("leader")
     with pytest.raises(RemoraError) as caught:
-        await leader.ingest(database or local_setup.database, table_name, GOOD, mapping=mapping)
+        await leader.ingest(database or with_table.database, table_name, GOOD, mapping=mapping)
     assert caught.value.code == code
-    assert await count(leader, local_setup.database) == 1
+    assert await count(leader, with_table.database) == 1
 
 
-@pytest.mark.usefixtures("table")
-async def test_policy_off(local_setup: LocalSetup) -> None:
-    leader = local_setup.client("leader")
+async def test_policy_off(with_table: LocalSetup) -> None:
+    leader = with_table.client("leader")
     await leader.command(
-        local_setup.database, f".alter table {TABLE} policy streamingingestion disable"
+        with_table.database, f".alter table {TABLE} policy streamingingestion disable"
     )
     with pytest.raises(RemoraError) as caught:
-        await leader.ingest(local_setup.database, TABLE, GOOD)
+        await leader.ingest(with_table.database, TABLE, GOOD)
     assert caught.value.code == "BadRequest_StreamingIngestionPolicyNotEnabled"
-    assert await count(leader, local_setup.database) == 1
+    assert await count(leader, with_table.database) == 1
 
 
 async def test_capability_off(local_setup: LocalSetup) -> None:
@@ -147,27 +145,26 @@ MUTATIONS = [
 ]
 
 
-@pytest.mark.usefixtures("table")
-async def test_a_follower_refuses_every_mutation_and_ingestion(local_setup: LocalSetup) -> None:
-    follower = local_setup.client("follower1")
-    await local_setup.attach("follower1")
-    await local_setup.until_followed("follower1")
-    tables = (await follower.command(local_setup.database, ".show tables")).rows()
+async def test_a_follower_refuses_every_mutation_and_ingestion(with_table: LocalSetup) -> None:
+    follower = with_table.client("follower1")
+    await with_table.attach("follower1")
+    await with_table.until_followed("follower1")
+    tables = (await follower.command(with_table.database, ".show tables")).rows()
     policy = f".show table {TABLE} policy streamingingestion"
-    policies = (await follower.command(local_setup.database, policy)).rows()
+    policies = (await follower.command(with_table.database, policy)).rows()
     for mutation in MUTATIONS:
-        text = mutation.replace("DATABASE", local_setup.database)
+        text = mutation.replace("DATABASE", with_table.database)
         with pytest.raises(RemoraError) as caught:
-            await follower.command(local_setup.database, text)
+            await follower.command(with_table.database, text)
         assert caught.value.code == "Forbidden", text
         assert "leader" in caught.value.message + caught.value.remedy
     with pytest.raises(RemoraError) as caught:
-        await follower.ingest(local_setup.database, TABLE, GOOD)
+        await follower.ingest(with_table.database, TABLE, GOOD)
     assert caught.value.code == "Forbidden"
-    assert (await follower.command(local_setup.database, ".show tables")).rows() == tables
-    assert (await follower.command(local_setup.database, policy)).rows() == policies
-    assert await count(follower, local_setup.database) == 1
-    assert await count(local_setup.client("leader"), local_setup.database) == 1
+    assert (await follower.command(with_table.database, ".show tables")).rows() == tables
+    assert (await follower.command(with_table.database, policy)).rows() == policies
+    assert await count(follower, with_table.database) == 1
+    assert await count(with_table.client("leader"), with_table.database) == 1
 
 
 QUERIES = {
@@ -181,15 +178,14 @@ QUERIES = {
 }
 
 
-@pytest.mark.usefixtures("table")
 @pytest.mark.parametrize("name", QUERIES)
-async def test_bad_query(local_setup: LocalSetup, name: str) -> None:
+async def test_bad_query(with_table: LocalSetup, name: str) -> None:
     text, code = QUERIES[name]
-    leader = local_setup.client("leader")
+    leader = with_table.client("leader")
     with pytest.raises(RemoraError) as caught:
-        await leader.query(local_setup.database, text)
+        await leader.query(with_table.database, text)
     assert caught.value.code == code
-    assert await count(leader, local_setup.database) == 1
+    assert await count(leader, with_table.database) == 1
 
 
 async def test_query_of_an_unknown_database(local_setup: LocalSetup) -> None:

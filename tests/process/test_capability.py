@@ -57,6 +57,7 @@ async def test_flips_under_load_hide_everything_then_deliver_everything_once(
     leader, follower = local_setup.client("leader"), local_setup.client("follower1")
     await make_table(leader, local_setup.database)
     await local_setup.attach("follower1")
+    await local_setup.until_followed("follower1")
     ledger = Ledger(local_setup.database, "flips")
     writer = ledger.writer(local_setup.channel("leader"))
     while_off: list[int] = []
@@ -92,6 +93,7 @@ async def test_off_is_certain_after_the_lease_when_the_follower_cannot_answer(
     leader, follower = local_setup.client("leader"), local_setup.client("follower1")
     await make_table(leader, local_setup.database)
     await local_setup.attach("follower1")
+    await local_setup.until_followed("follower1")
     response = await leader.ingest(local_setup.database, "T", b"2026-11-21,one,1,s\n")
     await local_setup.wait_for("follower1", local_setup.position(response))
     assert await count(follower, local_setup.database) == 1

@@ -26,6 +26,7 @@ async def test_leader_killed_at_random_moments_loses_no_acknowledged_row(
     leader, follower = local_setup.client("leader"), local_setup.client("follower1")
     await make_table(leader, local_setup.database)
     await local_setup.attach("follower1")
+    await local_setup.until_followed("follower1")
     ledger = Ledger(local_setup.database, "leader-killed")
     writer = ledger.writer(local_setup.channel("leader"))
     async with writer:
@@ -62,6 +63,7 @@ async def test_other_processes_killed_under_load(local_setup: LocalSetup, victim
     leader, follower = local_setup.client("leader"), local_setup.client("follower1")
     await make_table(leader, local_setup.database)
     await local_setup.attach("follower1")
+    await local_setup.until_followed("follower1")
     ledger = Ledger(local_setup.database, f"{victim}-killed")
     writer = ledger.writer(local_setup.channel("leader"))
     epochs = []
