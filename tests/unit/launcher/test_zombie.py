@@ -18,9 +18,10 @@ ctypes.CDLL(None).pthread_exit(None)
 
 
 async def test_exit_is_waited_for_until_the_last_thread_has_ended() -> None:
-    child = subprocess.Popen([sys.executable, "-c", FIRST_THREAD_ENDS], stdin=subprocess.PIPE)
+    command = [sys.executable, "-c", FIRST_THREAD_ENDS]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
-        identity = identify(child.pid)
+        identity = identify(child.pid, command)
         process = psutil.Process(child.pid)
         with trio.fail_after(20):
             while process.status() != psutil.STATUS_ZOMBIE:
