@@ -155,7 +155,7 @@ class WriterStatistics:
 
     payloads_sent: int = 0
     payloads_acked: int = 0
-    rows_stored: int = 0
+    rows_acked: int = 0
     reconnects: int = 0
     refused: list[types_pb2.Failure] = field(default_factory=list)
     position: Position | None = None
@@ -282,9 +282,9 @@ class StreamWriter:
                 await self._changed.wait()
 
     async def _receive(self, stream: Any, scope: trio.CancelScope) -> None:
-        rows_before = self._statistics.rows_stored
+        rows_before = self._statistics.rows_acked
         async for response in stream:
-            self._statistics.rows_stored = rows_before + response.rows_acked
+            self._statistics.rows_acked = rows_before + response.rows_acked
             self._statistics.refused.extend(item.failure for item in response.failures)
             self._statistics.position = position_from_message(response.position)
             decided = 0

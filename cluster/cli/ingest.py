@@ -105,12 +105,12 @@ async def _ingest(
                 writer = await send_input(channel, database, table, source, mapping, progress)
                 statistics = writer.statistics()
                 payloads += statistics.payloads_acked
-                rows += statistics.rows_stored
+                rows += statistics.rows_acked
     if as_json:
         print_json({"files": len(inputs), "payloads": payloads, "rows": rows})
     else:
-        known = "" if rows else "; all of it was there already"
-        typer.echo(f"{rows:,} rows stored in {database}.{table}{known}")
+        # Rows that an earlier command stored are acknowledged again.
+        typer.echo(f"{rows:,} rows are stored in {database}.{table}")
 
 
 async def send_input(

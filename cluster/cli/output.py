@@ -48,7 +48,8 @@ def plain_table(columns: Sequence[str], *, right: Sequence[str] = ()) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left")
+        # On a narrow terminal a long value goes on below; none is cut.
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return table
 
 

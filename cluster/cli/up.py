@@ -110,12 +110,12 @@ def _client_lines(setup: Setup) -> str:
     node = setup.node_of(first)
     lines = [
         with_name("remora status --watch", setup.name),
-        with_name(f"remora command {first} NetDefaultDB '.show databases'", setup.name),
-        with_name(f"remora query {first} NetDefaultDB 'print 1'", setup.name),
+        with_name(f"remora command {first} NetDefaultDB '.create database MyDb'", setup.name),
+        with_name(f"remora query {first} MyDb 'print 1'", setup.name),
     ]
     if len(setup.topology.clusters) > 1:
         follower = setup.topology.clusters[1].name
-        lines.append(with_name(f"remora attach {first}/NetDefaultDB {follower}", setup.name))
+        lines.append(with_name(f"remora attach {first}/MyDb {follower}", setup.name))
     lines += [
         f"grpcurl -plaintext {node.grpc} list",
         with_name("remora down", setup.name) + "    # keeps the data; remora destroy deletes it",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -81,6 +82,18 @@ def test_a_record_may_be_longer_than_the_target_but_not_than_the_limit(data_form
 def test_an_unclosed_quote_does_not_collect_for_ever():
     with pytest.raises(PayloadTooLargeError, match="a record is longer than 60 bytes"):
         split(splitter("csv"), b'"' + b"a\n" * 40)
+
+
+@pytest.mark.parametrize("piece", [b'""', b"x\n", b',"', b'",', b"\r", b'"\n'])
+def test_hostile_quotes_cost_linear_time(piece):
+    """Quadratic time would be minutes here."""
+    made = Splitter("csv", target_bytes=100_000, record_bytes=200_000)
+    data = b'a,"' + piece * 160_000
+    taken = []
+    with contextlib.suppress(PayloadTooLargeError):
+        for start in range(0, len(data), 80_000):
+            taken += made.feed(data[start : start + 80_000])
+    assert data.startswith(b"".join(taken))
 
 
 def test_property_bags_may_span_lines_and_contain_brackets():
