@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FILE_LINES = 400
 FUNCTION_LINES = 70
 
+TABLES = frozenset({Path("cluster/errors.py"), Path("cluster/limits.py")})
+"""Files that are one long table; there is nothing in them to take apart."""
+
 PURE_PACKAGES = (
     "cluster.catalog",
     "cluster.commands",
@@ -71,7 +74,7 @@ def is_pure(module: str) -> bool:
 def size_violations(path: Path, text: str) -> Iterator[str]:
     """Files and functions that do not fit a reader's head."""
     lines = text.count("\n")
-    if lines > FILE_LINES:
+    if lines > FILE_LINES and path not in TABLES:
         yield f"{path}:{lines}: {lines} lines, the limit is {FILE_LINES}"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
