@@ -20,7 +20,8 @@ class Moment:
     """What is true now, gathered by the driver before each call of :meth:`LeaderSession.next`.
 
     ``version`` is the database's newest metadata version, None if there is no such database;
-    ``database_id`` is its id, another one if it was dropped and made again. ``end_lsn`` is the log's committed end, in bytes. ``leader_time_ns`` is the wall clock.
+    ``database_id`` is its id, another one if it was dropped and made again. ``end_lsn`` is the
+    log's committed end, in bytes. ``leader_time_ns`` is the wall clock.
     """
 
     decision: Decision

@@ -52,37 +52,27 @@ def gate_in(state):
     return gate
 
 
-def apply_input(gate, event):
-    """Makes exactly this classified input happen."""
-    floor = 7  # of an overruled gate; at least the epoch of any other
-    match event:
-        case GateInput.ALLOWED:
-            gate.hear(word(epoch=floor), 0)
-        case GateInput.ALLOWED_WITHOUT_LEASE:
-            gate.hear(word(epoch=floor), LEASE)
-        case GateInput.ALLOWED_BUT_STALE:
-            gate.hear(word(epoch=8, rows=False), 0)
-            gate.hear(word(epoch=6), 0)
-        case GateInput.CAPABILITY_OFF:
-            gate.hear(word(capability=OFF), 0)
-        case GateInput.REFUSED:
-            gate.hear(word(rows=False), 0)
-        case GateInput.NOT_ATTACHED:
-            gate.hear(DETACHED, 0)
-        case GateInput.LEASE_RAN_OUT:
-            gate.tick(math.inf)
-        case GateInput.LEADER_CLOSED_NEWER:
-            gate.leader_says(LeaderGate(9, False, "newer"))
-        case GateInput.LEADER_CONTRADICTS:
-            gate.leader_refuses(refusal(gate.epoch))
-        case GateInput.LEADER_CLOSED:
-            gate.leader_says(LeaderGate(gate.epoch, False, "its lease ran out"))
-        case GateInput.LEADER_OPEN:
-            gate.leader_says(LeaderGate(gate.epoch, True))
-        case GateInput.LEADER_STALE:
-            gate.leader_says(LeaderGate(gate.epoch - 1, False))
-        case GateInput.DISCONNECTED:
-            gate.disconnected()
+def hear_stale(gate):
+    gate.hear(word(epoch=8, rows=False), 0)
+    gate.hear(word(epoch=6), 0)
+
+
+# Makes exactly this input happen. 7 is the floor of the overruled gate, no less than any epoch.
+HAPPENINGS = {
+    GateInput.ALLOWED: lambda gate: gate.hear(word(epoch=7), 0),
+    GateInput.ALLOWED_WITHOUT_LEASE: lambda gate: gate.hear(word(epoch=7), LEASE),
+    GateInput.ALLOWED_BUT_STALE: hear_stale,
+    GateInput.CAPABILITY_OFF: lambda gate: gate.hear(word(capability=OFF), 0),
+    GateInput.REFUSED: lambda gate: gate.hear(word(rows=False), 0),
+    GateInput.NOT_ATTACHED: lambda gate: gate.hear(DETACHED, 0),
+    GateInput.LEASE_RAN_OUT: lambda gate: gate.tick(math.inf),
+    GateInput.LEADER_CLOSED_NEWER: lambda gate: gate.leader_says(LeaderGate(9, False, "newer")),
+    GateInput.LEADER_CONTRADICTS: lambda gate: gate.leader_refuses(refusal(gate.epoch)),
+    GateInput.LEADER_CLOSED: lambda gate: gate.leader_says(LeaderGate(gate.epoch, False, "lease")),
+    GateInput.LEADER_OPEN: lambda gate: gate.leader_says(LeaderGate(gate.epoch, True)),
+    GateInput.LEADER_STALE: lambda gate: gate.leader_says(LeaderGate(gate.epoch - 1, False)),
+    GateInput.DISCONNECTED: lambda gate: gate.disconnected(),
+}
 
 
 # A contradiction is only one if our own newest word allows rows; ALLOWED_BUT_STALE passes REFUSED.
@@ -90,7 +80,7 @@ def apply_input(gate, event):
 @pytest.mark.parametrize("state", GateState)
 def test_every_cell_is_what_the_table_says(state, event):
     gate = gate_in(state)
-    apply_input(gate, event)
+    HAPPENINGS[event](gate)
     assert gate.state is TABLE[state][event]
     assert bool(gate.reason) == (gate.state is not GateState.OPEN)
 

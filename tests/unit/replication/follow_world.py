@@ -391,7 +391,8 @@ class World:
         missing = (
             record.committed_at
             for record in self.log
-            if record.span.key in keys and record.span.end > held.get(record.span.key, START).ordinal
+            if record.span.key in keys
+            and record.span.end > held.get(record.span.key, START).ordinal
         )
         return max(0.0, self.now - min(missing, default=self.now))
 

@@ -122,7 +122,9 @@ class Histories(RuleBasedStateMachine):
         self.world.restart_follower()
 
     @precondition(lambda self: self.world.down or self.world.up)
-    @rule(down=st.booleans(), what=st.sampled_from(["lose", "repeat", "swap"]), at=st.integers(0, 9))
+    @rule(
+        down=st.booleans(), what=st.sampled_from(["lose", "repeat", "swap"]), at=st.integers(0, 9)
+    )
     def disturb_link(self, down, what, at):
         frames = self.world.down if down else self.world.up
         if not frames:

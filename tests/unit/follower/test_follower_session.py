@@ -1,0 +1,295 @@
+"""The session: every cell of its table, and each thing it must refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster.catalog.model import Column, Database, RowStoreKey, ScalarType, Table, Version
+from cluster.errors import ProtocolError
+from cluster.limits import Limits
+from cluster.replication.authority import Capability
+from cluster.replication.position import KeyPosition, Position
+from cluster.replication.protocol import (
+    FollowAck,
+    FollowerGate,
+    Hello,
+    LeaderGate,
+    MetadataDelta,
+    Progress,
+    RecordSpan,
+    Refusal,
+    RowRecords,
+    Snapshot,
+)
+from follower import exchange as x
+from follower.session import FollowSession
+from follower.session_table import TABLE, SessionInput, SessionState, table_as_markdown
+
+KEY = RowStoreKey(7)
+COLUMNS = (Column("A", ScalarType.LONG),)
+DATABASE = Database(
+    "db", "id", Version(1, 3), {"T": Table("T", "t", KEY, (COLUMNS, (*COLUMNS, *COLUMNS)))}
+)
+AT = {KEY: KeyPosition(4, 44)}
+POSITION = Position(DATABASE.version, AT)
+LIMITS = Limits(lease_seconds=5, heartbeat_seconds=1)
+DELTA = MetadataDelta(Version(1, 3), Version(1, 4), ())
+REFUSAL = Refusal("no", "leader", "follower", "db", Capability.ON, Capability.OFF, 3)
+
+
+def rows(first=4, count=2, sequence=1, epoch=3, schema=0, key=KEY):
+    span = RecordSpan(key, schema, first, count, 99)
+    return RowRecords(epoch, sequence, b"records", (span,))
+
+
+def session_in(state, *, gate=True, database=DATABASE, limits=LIMITS):
+    session = FollowSession(x.Identity("follower", "follower/0", "db"), limits)
+    session.handle(x.GateMoved(gate, 3))
+    if state is SessionState.STOPPED:
+        session.handle(x.Stop())
+    if state in (SessionState.GREETED, SessionState.FOLLOWING):
+        session.handle(x.Begin(database, AT if database else {}, 100.0))
+    if state is SessionState.FOLLOWING:
+        session.handle(received(Progress(POSITION, 0)))
+    assert session.state is state
+    return session
+
+
+def received(frame, now=100.0):
+    return x.Received(frame, now)
+
+
+def make_ready(session):
+    """Asks for a change, so that it can be answered."""
+    session.handle(received(Snapshot(DATABASE, reset_rows=False)))
+
+
+EVENTS = {
+    SessionInput.BEGIN: x.Begin(DATABASE, AT, 100.0),
+    SessionInput.SNAPSHOT: received(Snapshot(DATABASE, reset_rows=True)),
+    SessionInput.DELTA: received(DELTA),
+    SessionInput.ROWS: received(rows()),
+    SessionInput.PROGRESS: received(Progress(POSITION, 0, sequence=0)),
+    SessionInput.LEADER_GATE: received(LeaderGate(3, True)),
+    SessionInput.REFUSAL: received(REFUSAL),
+    SessionInput.APPLIED: x.MetadataApplied(DATABASE, AT),
+    SessionInput.DRAINED: x.Drained(100.0),
+    SessionInput.GATE_MOVED: x.GateMoved(False, 4),
+    SessionInput.TICK: x.Tick(100.0),
+    SessionInput.LOST: x.Lost(0.0),
+    SessionInput.STOP: x.Stop(),
+}
+
+
+@pytest.mark.parametrize("event", SessionInput)
+@pytest.mark.parametrize("state", SessionState)
+def test_every_cell_is_what_the_table_says(state, event):
+    session = session_in(state)
+    after = TABLE[state][event]
+    if event is SessionInput.APPLIED and after is not None:
+        make_ready(session)
+    if after is not None:
+        session.handle(EVENTS[event])
+        assert session.state is after
+        return
+    wrong = ProtocolError if isinstance(EVENTS[event], x.Received) else AssertionError
+    with pytest.raises(wrong):
+        session.handle(EVENTS[event])
+    assert session.state is state
+
+
+def test_the_document_shows_this_table():
+    document = Path(__file__).parents[3] / "follower" / "DESIGN.md"
+    assert table_as_markdown() in document.read_text()
+
+
+def test_hello_says_what_is_stored():
+    session = FollowSession(x.Identity("follower", "follower/0", "db", strict=True), LIMITS)
+    session.handle(x.GateMoved(True, 9))
+    (send,) = session.handle(x.Begin(DATABASE, AT, 1.0, streaming_ingestion=True))
+    assert send.frame == Hello("follower", "follower/0", "db", POSITION, "id", True, 9, True)
+
+
+def test_hello_of_a_follower_with_nothing():
+    session = FollowSession(x.Identity("follower", "follower/0", "db"), LIMITS)
+    (send,) = session.handle(x.Begin(None, {}, 1.0))
+    assert send.frame.position is None
+    assert send.frame.database_id == ""
+
+
+@pytest.mark.parametrize("gate", [True, False])
+def test_the_gate_is_reported_when_the_session_begins_and_when_it_moves(gate):
+    session = session_in(SessionState.GREETED, gate=gate)
+    (first,) = session.handle(received(Progress(POSITION, 0)))
+    assert first.frame == FollowerGate(1, 3, gate, POSITION)
+    assert session.handle(x.GateMoved(gate, 3)) == ()
+    (second,) = session.handle(x.GateMoved(not gate, 4))
+    assert second.frame == FollowerGate(2, 4, not gate, POSITION)
+
+
+def test_rows_are_applied_then_acknowledged_together():
+    session = session_in(SessionState.FOLLOWING)
+    (apply,) = session.handle(received(rows()))
+    assert isinstance(apply, x.ApplyRows)
+    assert session.handle(x.RowsApplied()) == ()
+    session.handle(received(rows(first=6)))
+    session.handle(x.RowsApplied())
+    (ack,) = session.handle(x.Drained(101.0))
+    after = Position(DATABASE.version, {KEY: KeyPosition(8, 99)})
+    assert ack.frame == FollowAck(after, 101_000_000_000, 1)
+    assert session.handle(x.Drained(101.0)) == ()
+
+
+def test_stamps_are_rare_while_rows_flow():
+    session = session_in(SessionState.FOLLOWING)
+    stamps = []
+    for index in range(20):
+        session.handle(received(rows(first=4 + 2 * index)))
+        session.handle(x.RowsApplied())
+        (ack,) = session.handle(x.Drained(101.0 + index * 0.01))
+        stamps.append(ack.frame.stamp)
+    assert sum(stamp > 0 for stamp in stamps) == 2
+    assert stamps[0] > 0
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        rows(first=5),
+        rows(first=3),
+        rows(first=0),
+        rows(count=0),
+        rows(schema=2),
+        rows(schema=-1),
+        rows(key=RowStoreKey(8)),
+        rows(epoch=2),
+        rows(epoch=4),
+        rows(sequence=2),
+        replace(rows(), spans=(*rows().spans, *rows(first=7).spans)),
+        Progress(Position(Version(1, 2), AT), 0, sequence=1),
+        Progress(Position(Version(1, 4), AT), 0, sequence=1),
+        Progress(Position(Version(1, 3)), 0, sequence=1),
+        Progress(Position(Version(1, 3), {KEY: KeyPosition(5, 1)}), 0, sequence=1),
+        Progress(Position(Version(1, 3), {KEY: KeyPosition(4, 45)}), 0, sequence=1),
+        Progress(POSITION, 0, sequence=2),
+        replace(DELTA, from_version=Version(1, 2)),
+        replace(DELTA, from_version=Version(1, 4)),
+    ],
+)
+def test_what_does_not_follow_on_is_refused_and_nothing_is_applied(frame):
+    session = session_in(SessionState.FOLLOWING)
+    with pytest.raises(ProtocolError):
+        session.handle(received(frame))
+    assert session.position() == POSITION
+
+
+def test_rows_for_a_gate_reported_closed_are_refused():
+    session = session_in(SessionState.FOLLOWING, gate=False)
+    with pytest.raises(ProtocolError, match="reported closed"):
+        session.handle(received(rows()))
+
+
+def test_rows_for_an_older_gate_report_are_dropped():
+    session = session_in(SessionState.FOLLOWING)
+    session.handle(x.GateMoved(False, 3))
+    session.handle(x.GateMoved(True, 3))
+    assert session.handle(received(rows(sequence=1))) == ()
+    assert session.position() == POSITION
+    assert session.statistics().frames_dropped == 1
+    (apply,) = session.handle(received(rows(sequence=3)))
+    assert isinstance(apply, x.ApplyRows)
+
+
+def test_a_report_while_rows_are_being_stored_counts_them():
+    session = session_in(SessionState.FOLLOWING)
+    session.handle(received(rows()))
+    (send,) = session.handle(x.GateMoved(False, 4))
+    assert send.frame.position.keys == {KEY: KeyPosition(6, 99)}
+
+
+def test_a_snapshot_that_keeps_rows_needs_a_position():
+    session = session_in(SessionState.GREETED, database=None)
+    with pytest.raises(ProtocolError):
+        session.handle(received(Snapshot(DATABASE, reset_rows=False)))
+
+
+def test_after_divergence_everything_is_asked_for_again():
+    session = session_in(SessionState.FOLLOWING)
+    session.handle(x.Lost(0.0, diverged=True))
+    (hello,) = session.handle(x.Begin(DATABASE, AT, 101.0))
+    assert hello.frame.position is None
+    (install,) = session.handle(received(Snapshot(DATABASE, reset_rows=True)))
+    assert install == x.InstallSnapshot(DATABASE, True)
+    session.handle(x.MetadataApplied(DATABASE, {}))
+    session.handle(received(Progress(Position(DATABASE.version), 0)))
+    session.handle(x.Lost(0.0))
+    (hello,) = session.handle(x.Begin(DATABASE, {}, 102.0))
+    assert hello.frame.position == Position(DATABASE.version)
+
+
+def test_back_off_doubles_to_its_limit_and_begins_again_after_success():
+    session = session_in(SessionState.WAITING)
+    delays = []
+    for _ in range(7):
+        session.handle(x.Begin(DATABASE, AT, 100.0))
+        (retry,) = session.handle(x.Lost(0.0))
+        delays.append(retry.after_seconds)
+    assert delays == [0.025, 0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
+    session.handle(x.Begin(DATABASE, AT, 100.0))
+    session.handle(received(Progress(POSITION, 0)))
+    (retry,) = session.handle(x.Lost(1 - 1e-9))
+    assert retry.after_seconds == pytest.approx(0.05)
+    session.handle(x.Begin(DATABASE, AT, 100.0))
+    assert session.handle(x.Lost(0.5, at_once=True)) == (x.Retry(0.0),)
+
+
+@pytest.mark.parametrize(("silent", "hangs_up"), [(4.999, False), (5.0, False), (5.001, True)])
+@pytest.mark.parametrize("state", [SessionState.GREETED, SessionState.FOLLOWING])
+def test_silence_up_to_the_lease_is_borne(state, silent, hangs_up):
+    outputs = session_in(state).handle(x.Tick(100.0 + silent))
+    assert any(isinstance(output, x.HangUp) for output in outputs) is hangs_up
+
+
+class TestLag:
+    """Measured on one clock: the age of the newest stamp the leader has answered."""
+
+    def answered(self, session, stamp, sequence=1, position=POSITION):
+        session.handle(received(Progress(position, 0, stamp, sequence)))
+
+    def test_it_grows_from_the_stamp(self):
+        session = session_in(SessionState.FOLLOWING)
+        assert session.lag_seconds(100.0) is None
+        self.answered(session, 99_000_000_000)
+        assert session.lag_seconds(100.0) == 1.0
+        assert session.lag_seconds(103.5) == 4.5
+
+    def test_a_lost_leader_does_not_stop_it(self):
+        session = session_in(SessionState.FOLLOWING)
+        self.answered(session, 99_000_000_000)
+        session.handle(x.Lost(0.0))
+        assert session.lag_seconds(160.0) == 61.0
+
+    def test_an_answer_for_an_older_gate_report_does_not_count(self):
+        session = session_in(SessionState.FOLLOWING)
+        session.handle(x.GateMoved(True, 4))
+        self.answered(session, 99_000_000_000, sequence=1)
+        assert session.lag_seconds(100.0) is None
+
+    def test_opening_goes_back_to_when_rows_were_last_current(self):
+        session = session_in(SessionState.FOLLOWING)
+        self.answered(session, 99_000_000_000)
+        session.handle(x.GateMoved(False, 4))
+        self.answered(session, 119_000_000_000, sequence=2)
+        assert session.lag_seconds(120.0) == 1.0, "metadata is current"
+        session.handle(x.GateMoved(True, 5))
+        assert session.lag_seconds(120.0) == 21.0, "rows are not"
+
+    def test_dropping_the_rows_makes_it_unknown(self):
+        session = session_in(SessionState.FOLLOWING)
+        self.answered(session, 99_000_000_000)
+        session.handle(received(Snapshot(DATABASE, reset_rows=True)))
+        session.handle(x.MetadataApplied(DATABASE, {}))
+        assert session.lag_seconds(100.0) is None
