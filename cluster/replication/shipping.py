@@ -72,8 +72,13 @@ class Shipping:
         self.unacknowledged = 0
 
     def set_keys(self, keys: frozenset[RowStoreKey]) -> None:
-        """The tables changed: what was read for the old ones is discarded."""
+        """The tables changed: what was read for the old ones is discarded.
+
+        The place in the log is found again: without the records of a dropped table, the log may
+        begin only after it.
+        """
         self.discard()
+        self.lsn = None
         self.keys = keys
         self.sent = {key: at for key, at in self.sent.items() if key in keys}
 

@@ -222,6 +222,66 @@ async def test_detach_removes_everything_and_attach_gives_a_fresh_copy(autojump_
     await setup.follower.shows([1, 2])
 
 
+async def test_a_detach_while_the_node_was_down_is_carried_out_at_its_start(autojump_clock, setup):
+    await setup.leader.ingest([1])
+    await setup.follower.shows([1])
+    await setup.follower.stop()
+    setup.decide(attached=False)
+    await setup.follower.start()
+    assert setup.follower.numbers() == []
+    await setup.follower.until(lambda f: f.manager.get("db") is None)
+    assert setup.follower.disk.paths() == []
+
+
+async def test_attached_again_while_being_removed(autojump_clock, setup):
+    await setup.leader.ingest([1, 2])
+    await setup.follower.shows([1, 2])
+    setup.decide(attached=False)
+    setup.tell()
+    setup.decide(attached=True)
+    setup.tell()
+    assert setup.follower.numbers() == [], "the copy of before is never shown again"
+    (report,) = setup.follower.manager.report()
+    assert report.applied_epoch == setup.epoch
+    await setup.follower.shows([1, 2])
+
+
+async def test_a_strict_follower_gets_nothing_until_it_may_have_rows(autojump_clock, setup):
+    await setup.follower.stop()
+    setup.decide(rows=False, attached=False)
+    setup.strict = True
+    await setup.follower.start()
+    await setup.follower.until(lambda f: f.manager.get("db") is None)
+    await setup.leader.ingest([1])
+    setup.decide(attached=True)
+    setup.tell()
+    await trio.sleep(3)
+    with pytest.raises(DatabaseNotFoundError):
+        setup.follower.database.pin()
+    (report,) = setup.follower.manager.report()
+    assert report.refusal == REFUSAL
+    assert REFUSAL in setup.follower.database.statistics().trouble
+    setup.decide(rows=True)
+    setup.tell()
+    await setup.follower.shows([1])
+
+
+async def test_a_slow_follower_finds_its_place_after_the_log_was_cut(autojump_clock, setup):
+    await setup.leader.ingest([1])
+    await setup.follower.shows([1])
+    setup.decide(rows=False)
+    setup.tell()
+    dropped = setup.leader.table()
+    await setup.leader.create_table("Kept")
+    await setup.leader.ingest([5], "Kept")
+    await setup.leader.catalog.commit("db", [DropTable("T")], text="")
+    setup.leader.row_store.forget(dropped.key)
+    setup.decide(rows=True)
+    setup.tell()
+    await setup.leader.ingest([6], "Kept")
+    await setup.follower.shows([5, 6], "Kept")
+
+
 async def test_a_local_database_wins_the_name(autojump_clock, setup):
     setup.decide(attached=False)
     setup.tell()
