@@ -48,6 +48,9 @@ _READ_TYPES: Final = {
 }
 """Types that pyarrow reads as they are. All others but datetime and timespan are read as text."""
 
+ODD_COLUMNS: Final = 4
+"""So many columns are read again one by one; with more, all are read as text."""
+
 _BLOCK_BYTES: Final = 1 << 30
 """More than any group: everything is one block, hence one batch."""
 
@@ -58,7 +61,7 @@ _SAFE_DECIMAL_CHARACTERS: Final = 20
 _GUID_CHARACTERS: Final = 36
 _GUID_DASHES: Final = (8, 13, 18, 23)
 _FINE_FRACTION: Final = re.compile(r"\.[0-9]{7}")
-_ZONED: Final = re.compile(r"[T ].*(?:[Z]|[+-][0-9:]+)$")
+_ZONED: Final = re.compile(r"[T ].*(?:Z|[+-][0-9:]+)$")
 _NAMED_COLUMN: Final = re.compile(r"In CSV column #([0-9]+): ")
 _NANOSECONDS_FIRST: Final = -8_520_336_000_000_000_000  # the year 1700
 _NANOSECONDS_LAST: Final = 8_835_955_200_000_000_000  # the year 2250
@@ -95,6 +98,7 @@ class VectorReader:
     def read(self, data: bytes) -> pa.RecordBatch:
         """All records, typed. Raises DeclinedError if a record or value is not fine."""
         types = self._sample_types(data)
+        odd_columns = 0
         while True:
             try:
                 batch = self._read_as(data, types)
@@ -111,10 +115,13 @@ class VectorReader:
                 odd_column = error.index
             else:
                 return pa.RecordBatch.from_arrays(arrays, schema=self._plan.schema)
-            # One odd value is no reason to leave the fast path in the other columns. Text is
-            # always read, so each column gets here once at most.
+            # One odd value is no reason to leave the fast path in the other columns, but each
+            # odd column costs one more reading.
             assert types[odd_column] != _TEXT, "reading text does not fail"
             types[odd_column] = _TEXT
+            odd_columns += 1
+            if odd_columns > ODD_COLUMNS:
+                types = [_TEXT] * len(types)
 
     def read_texts(self, data: bytes) -> list[list[str]]:
         """The fields by column, as text. Raises DeclinedError if their number is wrong."""

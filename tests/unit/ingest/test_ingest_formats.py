@@ -31,6 +31,7 @@ from cluster.errors import (
 from cluster.ingest.delimited import count_records
 from cluster.ingest.request import DataFormat
 from cluster.ingest.structure import is_deeper_than, nesting_depth, record_count
+from cluster.ingest.vector import ODD_COLUMNS, VectorReader
 
 CSV, TSV, JSON, MULTIJSON = DataFormat.CSV, DataFormat.TSV, DataFormat.JSON, DataFormat.MULTIJSON
 WORDS = (Column("a", ScalarType.STRING), Column("b", ScalarType.STRING))
@@ -205,6 +206,23 @@ def test_odd_values_leave_the_other_columns_on_the_fast_path() -> None:
     odd = b"1d,2024-05-06T00:00:00Z,+1\n"
     result = decoder(columns).decode_group(CSV, [good + odd])
     assert rows_of(result)[-1] == (86_400_000_000, 1_714_953_600_000_000, 1)
+
+
+@pytest.mark.parametrize("odd", [ODD_COLUMNS - 1, ODD_COLUMNS, ODD_COLUMNS + 1, 20])
+def test_many_odd_columns_are_read_like_few(odd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = []
+    original = VectorReader._read_as
+
+    def counted(reader: VectorReader, data: bytes, types: list[Any]) -> Any:
+        readings.append(types)
+        return original(reader, data, types)
+
+    monkeypatch.setattr(VectorReader, "_read_as", counted)
+    columns = tuple(Column(f"c{i}", ScalarType.INT) for i in range(20))
+    odd_row = ",".join(["+7"] * odd + ["7"] * (20 - odd)).encode() + b"\n"
+    result = decoder(columns).decode_group(CSV, [b",".join([b"1"] * 20) + b"\n" + odd_row * 60])
+    assert rows_of(result) == [(1,) * 20] + [(7,) * 20] * 60
+    assert len(readings) == min(odd, ODD_COLUMNS + 1) + 1
 
 
 # Structure

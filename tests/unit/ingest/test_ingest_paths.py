@@ -132,7 +132,7 @@ def fate(result: GroupResult, place: int) -> list[tuple[Any, ...]] | tuple[type,
 
 
 @pytest.mark.parametrize("kind", ScalarType, ids=lambda kind: kind.value)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_pyarrow_answers_like_the_converters_or_not_at_all(
     kind: ScalarType, data: st.DataObject
@@ -152,7 +152,7 @@ def test_pyarrow_answers_like_the_converters_or_not_at_all(
 
 
 @pytest.mark.parametrize("kind", ScalarType, ids=lambda kind: kind.value)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_alone_or_among_others_a_payload_has_the_same_fate(
     kind: ScalarType, data: st.DataObject
@@ -175,7 +175,7 @@ def test_alone_or_among_others_a_payload_has_the_same_fate(
         )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.text('ab,"\n\r\t ', max_size=4), min_size=3, max_size=3), min_size=1))
 def test_every_text_survives_quoting_in_csv_and_tsv(rows: list[list[str]]) -> None:
     columns = tuple(Column(name, ScalarType.STRING) for name in "abc")
@@ -188,7 +188,7 @@ def test_every_text_survives_quoting_in_csv_and_tsv(rows: list[list[str]]) -> No
             assert rows_of(result)[: len(rows)] == [tuple(row) for row in rows]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text('a,"\n\r', max_size=12), st.text('a,"\n\r', max_size=12))
 def test_no_payload_reaches_into_its_neighbour(first: str, second: str) -> None:
     columns = tuple(Column(name, ScalarType.STRING) for name in "ab")
@@ -208,7 +208,7 @@ JSON_TEXTS = {kind: texts.map(json.dumps) for kind, texts in TEXTS.items()}
 
 
 @pytest.mark.parametrize("kind", ScalarType, ids=lambda kind: kind.value)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_json_has_the_same_fate_on_every_path(kind: ScalarType, data: st.DataObject) -> None:
     columns = (Column("a b", ScalarType.STRING), Column("value", kind))
@@ -238,7 +238,7 @@ def test_json_has_the_same_fate_on_every_path(kind: ScalarType, data: st.DataObj
             assert found[0] is expected[0]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_a_string_means_the_same_in_json_and_csv(data: st.DataObject) -> None:
     """Where a value is text in both, it is the same value in both."""

@@ -229,7 +229,6 @@ REFUSED: dict[ScalarType, list[str]] = {
         "1 02:03:04",
     ],
     ScalarType.GUID: [
-        "",
         "x" * 36,
         "01234567-89ab-cdef-0123-456789abcde",
         "{01234567-89ab-cdef-0123-456789abcdef",
@@ -237,11 +236,8 @@ REFUSED: dict[ScalarType, list[str]] = {
         "01234567-89abcdef-0123-456789abcdef",
     ],
 }
-REFUSED[ScalarType.GUID].remove("")
 
 MISSING = {kind: "" if kind is ScalarType.STRING else None for kind in ScalarType}
-CASES = [(kind, text, value) for kind, forms in FORMS.items() for text, value in forms]
-BAD_CASES = [(kind, text) for kind, texts in REFUSED.items() for text in texts]
 DELIMITERS = {DataFormat.CSV: ",", DataFormat.TSV: "\t"}
 
 
@@ -269,26 +265,26 @@ def payloads_of(data_format: DataFormat, text: str) -> bytes:
 
 
 @pytest.mark.parametrize("data_format", DataFormat, ids=lambda f: f.value)
-@pytest.mark.parametrize(("kind", "text", "value"), CASES, ids=lambda v: str(v)[:30])
-def test_a_form_has_its_value(
-    data_format: DataFormat, kind: ScalarType, text: str, value: Any
-) -> None:
-    found = decoded(data_format, payloads_of(data_format, text), kind)
-    assert found == value
-    assert repr(found) == repr(value) or kind is ScalarType.DECIMAL  # -0.0 is not 0.0
+@pytest.mark.parametrize("kind", FORMS, ids=lambda kind: kind.value)
+def test_a_form_has_its_value(data_format: DataFormat, kind: ScalarType) -> None:
+    for text, value in FORMS[kind]:
+        found = decoded(data_format, payloads_of(data_format, text), kind)
+        assert found == value, text
+        assert repr(found) == repr(value) or kind is ScalarType.DECIMAL  # -0.0 is not 0.0
 
 
 @pytest.mark.parametrize("data_format", DataFormat, ids=lambda f: f.value)
-@pytest.mark.parametrize(("kind", "text"), BAD_CASES, ids=lambda v: str(v)[:30])
-def test_other_text_is_refused(data_format: DataFormat, kind: ScalarType, text: str) -> None:
-    payload = payloads_of(data_format, text)
-    result = decoder(one_column(kind)).decode_group(data_format, [payload])
-    error = result.errors[0]
-    assert isinstance(error, MalformedPayloadError)
-    assert error.message.startswith(f"record 1, column 'value' ({kind.value}): ")
-    assert error.metadata["column"] == "value"
-    assert len(error.message) < 250
-    assert result.batch is None
+@pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.value)
+def test_other_text_is_refused(data_format: DataFormat, kind: ScalarType) -> None:
+    for text in REFUSED[kind]:
+        payload = payloads_of(data_format, text)
+        result = decoder(one_column(kind)).decode_group(data_format, [payload])
+        error = result.errors[0]
+        assert isinstance(error, MalformedPayloadError), text
+        assert error.message.startswith(f"record 1, column 'value' ({kind.value}): ")
+        assert error.metadata["column"] == "value"
+        assert len(error.message) < 250
+        assert result.batch is None
 
 
 @pytest.mark.parametrize("data_format", DELIMITERS, ids=lambda f: f.value)
