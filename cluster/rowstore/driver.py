@@ -321,10 +321,9 @@ class RowStore:
         :meth:`start_lsn_for` or an earlier chunk. From memory if recent, else from disk, where
         records are checked again: raises :class:`CorruptionError`.
         """
-        if lsn > self._commit.committed_lsn:
-            raise ValueError(
-                f"LSN {lsn} is beyond the end of the log, {self._commit.committed_lsn}"
-            )
+        end_lsn = self._commit.committed_lsn
+        if lsn > end_lsn:
+            raise ValueError(f"LSN {lsn} is beyond the end of the log, {end_lsn}")
         await trio.lowlevel.checkpoint()
         while True:
             if lsn >= self._commit.committed_lsn:

@@ -54,6 +54,15 @@ def test_ten_thousand_small_batches_leave_at_most_46() -> None:
     assert values(rows) == list(range(10_000))
 
 
+def test_a_new_schema_version_closes_all_tiers_in_order() -> None:
+    rows = FreshRows()
+    for n in range(40):  # two tiers are filled
+        rows.append(one(n), 0, 1)
+    rows.append(one(40), 1, 1)
+    assert values(rows) == list(range(41))
+    assert rows.snapshot()[1] == (0, 1)
+
+
 def test_batches_stop_growing_when_they_are_large() -> None:
     rows = FreshRows()
     for n in range(2000):
