@@ -73,6 +73,9 @@ NANOSECONDS: Final = 1_000_000_000
 STAMPS_A_HEARTBEAT: Final = 10
 """How often the lag is measured while rows flow; at rest it is once a heartbeat."""
 
+ACK_BYTES: Final = 64 * 1024
+"""Rows applied without an acknowledgement, at most, between two measures of the lag."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionStatistics:
@@ -102,6 +105,13 @@ class FollowSession:
         self._pending: Change | None = None
         self._distrust = False  # what is stored is not the leader's: begin from nothing
         self._acknowledged: Position | None = None
+        self._unacknowledged = 0  # bytes of records
+        self._ack_bytes = min(
+            ACK_BYTES,
+            limits.replication_window_bytes // 8,
+            # The leader waits when less than a frame is left of the window.
+            max(0, limits.replication_window_bytes - limits.replication_frame_bytes),
+        )
         self._heard_at = 0.0
         self._stamped_at = float("-inf")
         self._current: dict[bool, int] = {}  # newest stamp answered, by gate open or closed
@@ -219,6 +229,7 @@ class FollowSession:
         if isinstance(event, RowsApplied):
             assert isinstance(pending, ApplyRows)
             self._records += len(pending.frame.spans)
+            self._unacknowledged += len(pending.frame.records)
             return
         assert isinstance(pending, InstallSnapshot | ApplyDelta)
         self._know(event.database, event.keys)
@@ -305,12 +316,17 @@ class FollowSession:
         self._sequence += 1
         self._reported = self._gate
         self._acknowledged = position
+        self._unacknowledged = 0
         yield Send(FollowerGate(self._sequence, self._gate.epoch, self._gate.open, position))
 
     def _drained(self, event: Drained) -> Iterable[Output]:
-        position = self.position()
-        if self.state is SessionState.FOLLOWING and position != self._acknowledged:
-            yield self._ack(event.now, self._limits.heartbeat_seconds / STAMPS_A_HEARTBEAT)
+        if self.state is not SessionState.FOLLOWING or self.position() == self._acknowledged:
+            return
+        # A message costs more than applying a small frame, and the window is large: wait a while.
+        since_stamp = event.now - self._stamped_at
+        measure = since_stamp >= self._limits.heartbeat_seconds / STAMPS_A_HEARTBEAT
+        if measure or self._unacknowledged >= self._ack_bytes:
+            yield self._ack(event.now, stamped=measure)
 
     def _tick(self, event: Tick) -> Iterable[Output]:
         if self.state not in (SessionState.GREETED, SessionState.FOLLOWING):
@@ -319,16 +335,16 @@ class FollowSession:
         if silent > self._limits.lease_seconds:
             yield HangUp(silent)
         elif self.state is SessionState.FOLLOWING and self._pending is None:
-            yield self._ack(event.now, 0.0)
+            yield self._ack(event.now, stamped=True)
 
-    def _ack(self, now: float, stamp_interval: float) -> Send:
+    def _ack(self, now: float, *, stamped: bool) -> Send:
         position = self.position()
         assert position is not None
-        stamp = 0
-        if now - self._stamped_at >= stamp_interval:
-            self._stamped_at = now
-            stamp = max(1, int(now * NANOSECONDS))
         self._acknowledged = position
+        self._unacknowledged = 0
+        if stamped:
+            self._stamped_at = now
+        stamp = max(1, int(now * NANOSECONDS)) if stamped else 0
         return Send(FollowAck(position, stamp, self._sequence))
 
 

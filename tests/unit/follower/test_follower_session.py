@@ -25,7 +25,7 @@ from cluster.replication.protocol import (
     Snapshot,
 )
 from follower import exchange as x
-from follower.session import FollowSession
+from follower.session import ACK_BYTES, FollowSession
 from follower.session_table import TABLE, SessionInput, SessionState, table_as_markdown
 
 KEY = RowStoreKey(7)
@@ -143,16 +143,33 @@ def test_rows_are_applied_then_acknowledged_together():
     assert session.handle(x.Drained(101.0)) == ()
 
 
-def test_stamps_are_rare_while_rows_flow():
-    session = session_in(SessionState.FOLLOWING)
-    stamps = []
-    for index in range(20):
-        session.handle(received(rows(first=4 + 2 * index)))
+def flow(session, frames, *, size):
+    """Applies frames of ``size`` bytes, 10 ms apart; returns the acknowledgements."""
+    acks = []
+    for index in range(frames):
+        session.handle(received(replace(rows(first=4 + 2 * index), records=bytes(size))))
         session.handle(x.RowsApplied())
-        (ack,) = session.handle(x.Drained(101.0 + index * 0.01))
-        stamps.append(ack.frame.stamp)
-    assert sum(stamp > 0 for stamp in stamps) == 2
-    assert stamps[0] > 0
+        acks.extend(out.frame for out in session.handle(x.Drained(101.0 + index * 0.01)))
+    return acks
+
+
+def test_small_frames_are_acknowledged_ten_times_a_second():
+    acks = flow(session_in(SessionState.FOLLOWING), 25, size=10)
+    assert len(acks) == 3
+    assert all(ack.stamp for ack in acks), "each of them also measures the lag"
+
+
+@pytest.mark.parametrize(("size", "acks"), [(ACK_BYTES - 1, 2), (ACK_BYTES, 3), (ACK_BYTES + 1, 3)])
+def test_many_bytes_are_acknowledged_at_once(size, acks):
+    # The first of the three also measures the lag.
+    assert len(flow(session_in(SessionState.FOLLOWING), 3, size=size)) == acks
+
+
+@pytest.mark.parametrize("window", [32, 36, 64])
+def test_a_small_window_is_never_waited_for(window):
+    limits = Limits(replication_frame_bytes=32, replication_window_bytes=window)
+    session = session_in(SessionState.FOLLOWING, limits=limits)
+    assert len(flow(session, 5, size=window - 32 + 8)) == 5
 
 
 @pytest.mark.parametrize(
