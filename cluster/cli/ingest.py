@@ -104,7 +104,7 @@ async def _ingest(
             for source in inputs:
                 writer = await send_input(channel, database, table, source, mapping, progress)
                 statistics = writer.statistics()
-                payloads += statistics.payloads_acked
+                payloads += statistics.payloads_decided
                 rows += statistics.rows_acked
     if as_json:
         print_json({"files": len(inputs), "payloads": payloads, "rows": rows})
@@ -164,9 +164,9 @@ async def _watch(writer: StreamWriter) -> None:
 
     statistics = writer.statistics()
     while True:
-        acked, waiting = statistics.payloads_acked, statistics.payloads_sent
+        acked, waiting = statistics.payloads_decided, statistics.payloads_sent
         await trio.sleep(PATIENCE_SECONDS)
-        if waiting > acked and statistics.payloads_acked == acked:
+        if waiting > acked and statistics.payloads_decided == acked:
             raise UnavailableError(
                 f"the node has decided nothing for {PATIENCE_SECONDS:g} s; "
                 f"{acked} payloads were stored",
@@ -182,7 +182,7 @@ def _check_refused(writer: StreamWriter, source: Input) -> None:
     if not statistics.refused:
         return
     failure = statistics.refused[0]
-    stored = statistics.payloads_acked - len(statistics.refused)
+    stored = statistics.payloads_decided - len(statistics.refused)
     kinds = {kind.reason: kind for kind in error_classes()}
     raise kinds.get(failure.reason, RemoraError)(
         f"{failure.message} (in {source.name}, after {stored} payloads stored)",

@@ -46,7 +46,7 @@ def plain_table(columns: Sequence[str], *, right: Sequence[str] = ()) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         # On a narrow terminal a long value goes on below; none is cut.
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")

@@ -25,6 +25,8 @@ def run(verb: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
     except RemoraError as error:
         fail(error)
     except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[0] is not None:
+            raise KeyboardInterrupt from None
         typed = _typed(group)
         if typed is None:
             raise

@@ -11,6 +11,8 @@ from cluster.cli.output import console, plain_table, print_json
 from cluster.cli.running import load_setup, run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from cluster.launcher.identity import ProcessState
@@ -22,6 +24,8 @@ Watch = Annotated[
 
 ANSWER_SECONDS = 2.0
 WATCH_SECONDS = 1.0
+ROOMY_CHARACTERS = 130
+"""Width of a terminal from which on every column is shown."""
 
 
 def status(name: Name = DEFAULT_NAME, as_json: AsJson = False, watch: Watch = False) -> None:
@@ -40,7 +44,8 @@ async def _status(name: str, as_json: bool, watch: bool) -> None:
         if as_json:
             print_json(view)
         else:
-            console().print(render(view))
+            output = console()
+            output.print(render(view, output.width))
         return
     if as_json:
         while True:
@@ -48,9 +53,11 @@ async def _status(name: str, as_json: bool, watch: bool) -> None:
             await trio.sleep(WATCH_SECONDS)
     from rich.live import Live
 
-    with Live(console=console(), auto_refresh=False, screen=False) as live:
+    output = console()
+    with Live(console=output, auto_refresh=False, screen=False) as live:
         while True:
-            live.update(render(await read_status(load_setup(name))), refresh=True)
+            view = await read_status(load_setup(name))
+            live.update(render(view, output.width), refresh=True)
             await trio.sleep(WATCH_SECONDS)
 
 
@@ -82,26 +89,39 @@ async def read_status(setup: Setup) -> dict[str, Any]:
     return status_view(setup, states, answer, problem)
 
 
-def render(view: dict[str, Any]) -> RenderableType:
-    """The view for people: one line a node, then a sentence for each closed gate."""
+def render(view: dict[str, Any], width: int) -> RenderableType:
+    """The view for people: one line a node, then a sentence for each closed gate.
+
+    A line of ``width`` characters has what fits: pid and lease only if there is room.
+    """
     from rich.console import Group
     from rich.text import Text
 
-    columns = ("node", "pid", "state", "lease", "gRPC", "streaming", "follows", "gate")
-    numbers = ("pid", "rows", "lag ms p50/p99")
-    table = plain_table((*columns, "position", "lag ms p50/p99", "rows"), right=numbers)
+    left = ("node", "pid", "state", "lease", "gRPC", "streaming", "database", "gate", "position")
+    right = ("lag ms p50/p99", "rows")
+    hidden = () if width >= ROOMY_CHARACTERS else ("pid", "lease")
+    table = plain_table(
+        [column for column in (*left, *right) if column not in hidden], right=("pid", *right)
+    )
+
+    def add(values: Sequence[RenderableType]) -> None:
+        columns = zip((*left, *right), values, strict=False)
+        table.add_row(*(value for column, value in columns if column not in hidden))
+
     coordinator = view["coordinator"]
-    table.add_row(
-        "coordinator",
-        str(coordinator["pid"]),
-        _state(coordinator["state"]),
-        "",
-        coordinator["grpc"],
+    add(
+        [
+            "coordinator",
+            str(coordinator["pid"]),
+            _state(coordinator["state"]),
+            "",
+            coordinator["grpc"],
+        ]
     )
     notes: list[Text] = []
     for cluster in view["clusters"]:
         for node in cluster["nodes"]:
-            row = [
+            row: list[RenderableType] = [
                 node["id"],
                 str(node["pid"]),
                 _state(node["state"]),
@@ -109,9 +129,11 @@ def render(view: dict[str, Any]) -> RenderableType:
                 node["grpc"],
                 cluster["capability"] + (" (changing)" if cluster["changing"] else ""),
             ]
-            for attachment in cluster["attachments"] or [None]:
-                table.add_row(*row, *_attachment(attachment))
-                row = [""] * len(row)  # further attachments stand below the node's line
+            owned = [_owned(base) for base in cluster["databases"] if base["streaming_content"]]
+            followed = [_attachment(source) for source in cluster["attachments"]]
+            for cells in [*owned, *followed] or [[]]:
+                add([*row, *cells])
+                row = [""] * len(row)  # further databases stand below the node's line
         notes += [
             Text(
                 f"{cluster['name']} shows no streaming rows of {source['leader']}/"
@@ -126,18 +148,24 @@ def render(view: dict[str, Any]) -> RenderableType:
     return Group(head, table, *([Text("")] if notes else []), *notes)
 
 
-def _attachment(attachment: dict[str, Any] | None) -> list[RenderableType]:
+def _owned(database: dict[str, Any]) -> list[RenderableType]:
+    position = database["position"]
+    return [database["name"], "", _position(position), "", f"{position['rows']:,}"]
+
+
+def _position(position: dict[str, Any] | None) -> str:
+    return "-" if position is None else f"{position['version']} @{position['rows']:,}"
+
+
+def _attachment(attachment: dict[str, Any]) -> list[RenderableType]:
     from rich.text import Text
 
-    if attachment is None:
-        return ["", "", "", "", ""]
-    position = attachment["position"]
     p50, p99 = attachment["lag_ms_p50"], attachment["lag_ms_p99"]
     is_open = attachment["gate"] == "open"
     return [
         f"{attachment['leader']}/{attachment['database']}",
         Text(attachment["gate"], style="green" if is_open else "red"),
-        "-" if position is None else f"{position['version']} @{position['rows']:,}",
+        _position(attachment["position"]),
         "-" if p50 is None or p99 is None else f"{p50:.2f} / {p99:.2f}",
         f"{attachment['rows']:,}",
     ]

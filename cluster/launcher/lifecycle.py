@@ -19,7 +19,7 @@ import trio
 from cluster.errors import ConflictError, InvalidRequestError, RemoraError, UnavailableError
 from cluster.launcher.identity import ProcessState, send_signal, state_of, wait_exit
 from cluster.launcher.processes import Child, configure, kill, spawn, wait_ready
-from cluster.launcher.setup import STATE_FILE, Home, ProcessRecord, Setup, read_setup
+from cluster.launcher.setup import STATE_FILE, Home, ProcessRecord, Setup, read_setup, start_remedy
 from cluster.launcher.topology import COORDINATOR, DEFAULT_TOPOLOGY, Topology
 
 if TYPE_CHECKING:
@@ -293,9 +293,7 @@ def _first(error: BaseException) -> BaseException:
 def check_up(setup: Setup) -> None:
     """Raises UnavailableError if no process of the setup runs."""
     if all(state_of(record.identity) is ProcessState.DOWN for record in setup.processes.values()):
-        raise UnavailableError(
-            f"setup '{setup.name}' is down", remedy=f"Start it: remora up --name {setup.name}"
-        )
+        raise UnavailableError(f"setup '{setup.name}' is down", remedy=start_remedy(setup.name))
 
 
 def check_address(record: ProcessRecord) -> str:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 STATE_FILE: Final = "setup.json"
+DEFAULT_NAME: Final = "default"
+"""The setup that commands mean when they name none."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -142,7 +144,7 @@ class Home:
             known = ", ".join(self.names())
             raise UnavailableError(
                 f"no setup named '{name}' is up" + (f"; there are: {known}" if known else ""),
-                remedy=f"Start it: remora up{'' if name == 'default' else f' --name {name}'}",
+                remedy=start_remedy(name),
             )
         return setup
 
@@ -171,6 +173,11 @@ class Home:
 
     def _pointer(self, name: str) -> Path:
         return self.folder / "setups" / f"{_checked(name)}.json"
+
+
+def start_remedy(name: str) -> str:
+    """What to do about a setup that is not up."""
+    return "Start it: remora up" + ("" if name == DEFAULT_NAME else f" --name {name}")
 
 
 def read_setup(folder: Path) -> Setup | None:

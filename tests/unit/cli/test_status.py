@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
+from cluster.cli.status import render
 from cluster.cli.view import setup_view, status_view
 from cluster.errors import UnavailableError
 from cluster.launcher.identity import ProcessState
@@ -149,7 +152,18 @@ def test_status_for_people_has_a_line_a_node_and_a_sentence_a_closed_gate(world)
     assert "open" in lines[6]
     assert "v1.4 @1,234" in lines[6]
     assert "0.50 / 2.25" in lines[6]
+    assert lines[5].split()[-4:] == ["Db", "v0.0", "@0", "0"]
     assert lines[-1] == "follower2 shows no streaming rows of leader/db: it is off."
+
+
+def test_a_narrow_terminal_leaves_out_what_matters_least(world):
+    view = status_view(world.setup, running(world.setup), answer())
+    for width, shown in ((129, False), (130, True)):
+        text = io.StringIO()
+        Console(file=text, width=200).print(render(view, width))
+        heads = text.getvalue().splitlines()[2].split()
+        assert ("pid" in heads, "lease" in heads) == (shown, shown)
+        assert {"node", "state", "gate", "rows"} <= set(heads)
 
 
 @pytest.mark.parametrize(
