@@ -154,25 +154,28 @@ class WriterStatistics:
     """What a :class:`StreamWriter` has done so far."""
 
     payloads_sent: int = 0
-    payloads_acked: int = 0
+    payloads_decided: int = 0
+    payloads_repeated: int = 0
     rows_acked: int = 0
     reconnects: int = 0
     refused: list[types_pb2.Failure] = field(default_factory=list)
     position: Position | None = None
 
 
-@dataclass(slots=True)
-class _Pending:
+@dataclass(frozen=True, slots=True)
+class _Payload:
+    number: int  # 0, 1, 2, ... in the order of send()
     request: ingestion_pb2.IngestRequest
-    sequence: int = 0
 
 
 class StreamWriter:
     """Streams payloads into one table, many in flight, and outlives its node.
 
-    Each payload has a source id. When the stream breaks, what was not acknowledged is sent again
-    under the same source ids over a new stream, so every acknowledged payload is stored once.
-    ``on_acked`` is called with the number of payloads each time some are decided, in order.
+    Each payload has a source id. When the stream breaks, what was not decided is sent again under
+    the same source ids over a new stream; a payload that is refused for the moment only is sent
+    again after ``retry_seconds``. So every acknowledged payload is stored once. ``on_decided`` is
+    called with the numbers of payloads (0, 1, 2, ... in the order of :meth:`send`) as they are
+    stored or refused for good; the latter are in ``statistics().refused``.
     """
 
     def __init__(
@@ -186,7 +189,7 @@ class StreamWriter:
         mapping: str = "",
         window: int = 16,
         retry_seconds: float = 0.05,
-        on_acked: Callable[[int], None] | None = None,
+        on_decided: Callable[[Sequence[int]], None] | None = None,
     ) -> None:
         if window < 1:
             raise ValueError(f"window must be at least 1, not {window}")
@@ -197,9 +200,9 @@ class StreamWriter:
         self._source = source
         self._window = window
         self._retry_seconds = retry_seconds
-        self._on_acked = on_acked
-        self._pending: deque[_Pending] = deque()
-        self._unsent: deque[_Pending] = deque()
+        self._on_decided = on_decided
+        self._undecided: dict[int, _Payload] = {}
+        self._unsent: deque[_Payload] = deque()
         self._changed = trio.Event()
         self._closing = False
         self._statistics = WriterStatistics()
@@ -226,27 +229,27 @@ class StreamWriter:
 
     async def send(self, payload: bytes) -> None:
         """Queues one payload; parks while ``window`` of them are undecided."""
-        while len(self._pending) >= self._window:
+        while len(self._undecided) >= self._window:
             await self._changed.wait()
         number = self._statistics.payloads_sent
         self._statistics.payloads_sent += 1
         request = ingestion_pb2.IngestRequest(source_id=f"{self._source};{number}", payload=payload)
         request.MergeFrom(self._template)
-        pending = _Pending(request)
-        self._pending.append(pending)
-        self._unsent.append(pending)
+        item = _Payload(number, request)
+        self._undecided[number] = item
+        self._unsent.append(item)
         self._wake()
         await trio.lowlevel.checkpoint()
 
     async def drain(self) -> None:
         """Returns when everything sent is decided."""
-        while self._pending:
+        while self._undecided:
             await self._changed.wait()
 
-    async def wait_acked(self) -> None:
+    async def wait_decided(self) -> None:
         """Returns when at least one more payload has been decided."""
-        seen = self._statistics.payloads_acked
-        while self._statistics.payloads_acked == seen:
+        seen = self._statistics.payloads_decided
+        while self._statistics.payloads_decided == seen:
             await self._changed.wait()
 
     def _wake(self) -> None:
@@ -254,7 +257,7 @@ class StreamWriter:
         self._changed = trio.Event()
 
     async def _run(self) -> None:
-        while not (self._closing and not self._pending):
+        while not (self._closing and not self._undecided):
             try:
                 await self._session()
             except* (UnavailableError, trio.BrokenResourceError):
@@ -262,39 +265,55 @@ class StreamWriter:
                 await trio.sleep(self._retry_seconds)
 
     async def _session(self) -> None:
-        self._unsent = deque(self._pending)
+        """One stream, from its first payload until it breaks or everything is decided."""
+        self._unsent = deque(self._undecided.values())
+        sent: deque[_Payload] = deque()  # in the order of their sequence numbers
+        sequence = 0
         async with self._stub.IngestStream() as stream, trio.open_nursery() as nursery:
-            nursery.start_soon(self._receive, stream, nursery.cancel_scope)
-            sequence = 0
+            nursery.start_soon(self._receive, stream, sent, nursery)
             while True:
                 while self._unsent:
-                    pending = self._unsent.popleft()
+                    item = self._unsent.popleft()
                     sequence += 1
-                    pending.sequence = sequence
+                    sent.append(item)
                     await stream.send(
-                        ingestion_pb2.IngestStreamRequest(
-                            sequence=sequence, request=pending.request
-                        )
+                        ingestion_pb2.IngestStreamRequest(sequence=sequence, request=item.request)
                     )
-                if self._closing and not self._pending:
+                if self._closing and not self._undecided:
                     stream.close_send()
                     return
                 await self._changed.wait()
 
-    async def _receive(self, stream: Any, scope: trio.CancelScope) -> None:
-        rows_before = self._statistics.rows_acked
+    async def _receive(self, stream: Any, sent: deque[_Payload], nursery: trio.Nursery) -> None:
+        statistics = self._statistics
+        rows_before, acked_through = statistics.rows_acked, 0
         async for response in stream:
-            self._statistics.rows_acked = rows_before + response.rows_acked
-            self._statistics.refused.extend(item.failure for item in response.failures)
-            self._statistics.position = position_from_message(response.position)
-            decided = 0
-            while self._pending and 0 < self._pending[0].sequence <= response.acked_through:
-                self._pending.popleft()
-                decided += 1
-            self._statistics.payloads_acked += decided
-            if decided and self._on_acked is not None:
-                self._on_acked(decided)
+            failures = {item.sequence: item.failure for item in response.failures}
+            decided, again = [], []
+            for sequence in range(acked_through + 1, response.acked_through + 1):
+                item, failure = sent.popleft(), failures.get(sequence)
+                if failure is not None and not failure.permanent:
+                    again.append(item)
+                    continue
+                if failure is not None:
+                    statistics.refused.append(failure)
+                del self._undecided[item.number]
+                decided.append(item.number)
+            acked_through = response.acked_through
+            statistics.rows_acked = rows_before + response.rows_acked
+            statistics.position = position_from_message(response.position)
+            statistics.payloads_decided += len(decided)
+            statistics.payloads_repeated += len(again)
+            if again:
+                nursery.start_soon(self._send_again, again)
+            if decided and self._on_decided is not None:
+                self._on_decided(decided)
             self._wake()
-        if self._pending or not self._closing:
+        if self._undecided or not self._closing:
             raise UnavailableError("the node closed the stream")
-        scope.cancel()
+        nursery.cancel_scope.cancel()
+
+    async def _send_again(self, items: Sequence[_Payload]) -> None:
+        await trio.sleep(self._retry_seconds)
+        self._unsent.extend(items)
+        self._wake()

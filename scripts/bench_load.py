@@ -6,12 +6,15 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
-from cluster.transport.select import transport_from_environment
 
 from cluster.client import Client, StreamWriter
+from cluster.transport.select import transport_from_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SAMPLE_EVERY = 20
 """Of the payloads of a lag run, one in so many is followed to the follower by WaitFor."""
@@ -52,10 +55,9 @@ class Load:
         options = self.options
         sent: list[float] = []
 
-        def acked(payloads: int) -> None:
+        def decided(payloads: Sequence[int]) -> None:
             now = time.perf_counter()
-            self.ack_seconds.extend(now - at for at in sent[:payloads])
-            del sent[:payloads]
+            self.ack_seconds.extend(now - sent[number] for number in payloads)
 
         payload = b"".join(
             b"2026-11-21T08:00:00.123456Z,process.%d.rss,%d,host/%d\n" % (number, row, row)
@@ -64,7 +66,7 @@ class Load:
         source = f"bench-{time.time_ns()}-{number}"
         writer = StreamWriter(
             channel, options["database"], "T", source=source,
-            window=options["window"], on_acked=acked,
+            window=options["window"], on_decided=decided,
         )  # fmt: skip
         pause = options["clients"] / options["rate"] if options["rate"] else 0.0
         next_at = trio.current_time() + pause * number / options["clients"]

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import trio
-from cluster.transport.select import transport_from_environment
 
 from cluster.client import Client
 from cluster.errors import RemoraError
 from cluster.rpc.convert import position_from_message
+from cluster.transport.select import transport_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,16 +11,19 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
-from cluster.transport.select import transport_from_environment
 
 import demo_view
 from cluster.client import Client, StreamWriter
 from cluster.errors import RemoraError
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
+from cluster.transport.select import transport_from_environment
 from demo_rows import RowSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DATABASE = "StreamingTestDb"
 TABLE = "TestTable"
@@ -111,13 +114,12 @@ class Story:
         rows = RowSource()
         sent: list[list[str]] = []
 
-        def acked(payloads: int) -> None:
-            for identities in sent[:payloads]:
-                self.acked.update(identities)
-            del sent[:payloads]
+        def decided(payloads: Sequence[int]) -> None:
+            for payload in payloads:
+                self.acked.update(sent[payload])
 
         source = f"demo-{os.getpid()}"
-        writer = StreamWriter(leader, DATABASE, TABLE, source=source, on_acked=acked)
+        writer = StreamWriter(leader, DATABASE, TABLE, source=source, on_decided=decided)
         async with writer, trio.open_nursery() as nursery:
             nursery.start_soon(self.break_things)
             with trio.move_on_after(self.seconds):

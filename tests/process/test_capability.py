@@ -11,9 +11,8 @@ from rows import Ledger, count, make_table
 from cluster.rpc.v1 import coordinator_pb2
 
 if TYPE_CHECKING:
-    from cluster.testing.local import LocalSetup
-
     from cluster.client import Client, StreamWriter
+    from cluster.testing.local import LocalSetup
 
 pytestmark = pytest.mark.process
 
@@ -70,7 +69,7 @@ async def test_flips_under_load_hide_everything_then_deliver_everything_once(
             async with trio.open_nursery() as closed:
                 closed.start_soon(watch_closed, follower, local_setup, while_off)
                 while len(ledger.acked) < acked_before + 50:
-                    await writer.wait_acked()
+                    await writer.wait_decided()
                 closed.cancel_scope.cancel()
             while_off.append(await count(follower, local_setup.database))
             await local_setup.capability("follower1", on=True)

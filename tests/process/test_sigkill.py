@@ -35,7 +35,7 @@ async def test_leader_killed_at_random_moments_loses_no_acknowledged_row(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(keep_sending, writer, ledger, chance)
                 while len(ledger.acked) < goal:
-                    await writer.wait_acked()
+                    await writer.wait_decided()
                 await local_setup.kill("leader/0")
                 await local_setup.start("leader/0")
                 nursery.cancel_scope.cancel()
@@ -73,7 +73,7 @@ async def test_other_processes_killed_under_load(local_setup: LocalSetup, victim
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(keep_sending, writer, ledger, chance)
                 while len(ledger.acked) < goal:
-                    await writer.wait_acked()
+                    await writer.wait_decided()
                 await local_setup.kill(victim)
                 await local_setup.start(victim)
                 nursery.cancel_scope.cancel()
