@@ -176,14 +176,14 @@ async def _watch(writer: StreamWriter) -> None:
 
 def _check_refused(writer: StreamWriter, source: Input) -> None:
     """Raises the first refusal as the error it stands for."""
-    from cluster.errors import RemoraError, error_classes
+    from cluster.errors import RemoraError, RpcError, error_classes
 
     statistics = writer.statistics()
     if not statistics.refused:
         return
     failure = statistics.refused[0]
     stored = statistics.payloads_decided - len(statistics.refused)
-    kinds = {kind.reason: kind for kind in error_classes()}
+    kinds = {kind.reason: kind for kind in error_classes() if kind is not RpcError}
     raise kinds.get(failure.reason, RemoraError)(
         f"{failure.message} (in {source.name}, after {stored} payloads stored)",
         remedy=failure.remedy,
