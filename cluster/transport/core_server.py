@@ -42,6 +42,9 @@ _HOLD_BACK_SECONDS = 0.01
 cancelled, and the cancellation only just after. Waiting that long lets it overtake, so a handler
 does not take a broken stream for a finished one."""
 
+_HOLD_BACK_MOST_SECONDS = 0.1
+"""How much longer it is held back while the poller is behind with its events."""
+
 _FOREVER = 1e15
 """Seconds since 1970; the C-core says "no deadline" with the largest time it can express."""
 
@@ -62,9 +65,10 @@ class _CoreCall:
         self.scope = trio.CancelScope()
         # Completes when the call is over, whoever ended it: cancellation, deadline and lost
         # connection all arrive here, because the C-core enforces deadlines itself.
-        self._call.start_server_batch(
-            (cygrpc.ReceiveCloseOnServerOperation(NO_FLAGS),), self._on_close
-        )
+        self._start((cygrpc.ReceiveCloseOnServerOperation(NO_FLAGS),), self._on_close)
+
+    def _start(self, operations: tuple[Any, ...], done: Callable[[Any], None]) -> bool:
+        return self._server.start_batch(self._call, operations, done)
 
     def _on_close(self, event: Any) -> None:  # poller thread
         if event.batch_operations[0].cancelled():
@@ -117,10 +121,7 @@ class _CoreCall:
         last = cygrpc.SendStatusFromServerOperation(
             trailing, int(status.code), status.message.encode(), NO_FLAGS
         )
-        error = self._call.start_server_batch((*operations, last), _ignore)
-        if error:
-            log.error("gRPC refused the status of a call with error %s", error)
-            self._call.cancel(cygrpc.StatusCode.internal, "no status could be sent")
+        self._start((*operations, last), _ignore)
 
     def request_message(self, method: Method) -> None:  # poller thread
         """Asks for the single request; the handler starts when it is there."""
@@ -133,7 +134,7 @@ class _CoreCall:
                 # Too large, or the client half-closed without one. Harmless if it is gone.
                 self.finish(CallStatus(Status.UNIMPLEMENTED, "one request expected"), (), None)
 
-        self._call.start_server_batch((cygrpc.ReceiveMessageOperation(NO_FLAGS),), arrived)
+        self._start((cygrpc.ReceiveMessageOperation(NO_FLAGS),), arrived)
 
 
 class _CoreStreamCall(_CoreCall, CoreStream):
@@ -146,9 +147,6 @@ class _CoreStreamCall(_CoreCall, CoreStream):
 
     recv_many = CoreStream.recv_many
     send = CoreStream.send
-
-    def _start(self, operations: tuple[Any, ...], done: Any) -> bool:
-        return not self._call.start_server_batch(operations, done)
 
     def _on_read_end(self) -> None:  # poller thread
         self._server.hold_back(self._stop_reading_unless_expired)
@@ -202,6 +200,8 @@ class CoreServer:
         self._queue = cygrpc.CompletionQueue()
         self._server = cygrpc.Server(server_options(serving.limits), False)
         self._server.register_completion_queue(self._queue)
+        self._queue_lock = threading.Lock()
+        self._queue_open = True
         self._held_back: collections.deque[tuple[float, Callable[[], None]]] = collections.deque()
         self._nursery: trio.Nursery
         self._stopping = False
@@ -279,7 +279,9 @@ class CoreServer:
             self._server.cancel_all_calls()
             await flushed.wait()
         self._server.destroy()
-        self._queue.shutdown()
+        with self._queue_lock:
+            self._queue_open = False
+            self._queue.shutdown()
 
     def _poll(self) -> None:  # poller thread
         held_back = self._held_back
@@ -292,9 +294,23 @@ class CoreServer:
                     event.tag(event)
                 except Exception:
                     log.exception("the gRPC poller met an unexpected error")
-            while held_back and held_back[0][0] <= time.time():
+            # A cancellation that is already in the queue comes first, unless the queue never rests.
+            idle = event.completion_type == cygrpc.CompletionType.queue_timeout
+            now = time.time()
+            while held_back and now >= held_back[0][0] + (0.0 if idle else _HOLD_BACK_MOST_SECONDS):
                 held_back.popleft()[1]()
             event = None  # drops the call's last reference before blocking again
+
+    def start_batch(
+        self, call: Any, operations: tuple[Any, ...], done: Callable[[Any], None]
+    ) -> bool:
+        """Starts a batch of a call; False if it cannot be. From either thread.
+
+        A server that has flushed may still be told of writes that failed. A batch started in
+        answer to that, after the queue has been shut, would abort the process.
+        """
+        with self._queue_lock:
+            return self._queue_open and not call.start_server_batch(operations, done)
 
     def hold_back(self, function: Callable[[], None]) -> None:  # poller thread
         """Runs ``function`` in the poller thread a moment later."""

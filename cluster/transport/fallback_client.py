@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
 from grpc import aio
 
-from cluster.errors import UnavailableError
+from cluster.errors import Status, UnavailableError
 from cluster.transport.asyncio_host import HostedLoop, hosted_loop
 from cluster.transport.calling import Calling, StubChannel
 from cluster.transport.fallback_stream import FallbackStream
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from cluster.transport.api import Metadata
     from cluster.transport.credentials import ChannelCredentials
     from cluster.transport.interceptors import OutgoingCall
+
+
+_CORE_ERROR = "Internal error from Core"
+"""What grpc.aio says if a call is over before its first batch, for example by its deadline."""
 
 
 class FallbackChannel(StubChannel):
@@ -93,7 +98,9 @@ class FallbackChannel(StubChannel):
             started = self._channel.stream_stream(call.method)(
                 timeout=call.timeout_seconds, metadata=call.metadata or None
             )
-        stream = FallbackClientStream(loop, self.calling, started, payload)
+        seconds = math.inf if call.timeout_seconds is None else call.timeout_seconds
+        deadline = trio.current_time() + seconds
+        stream = FallbackClientStream(loop, self.calling, started, payload, deadline)
         self._calls.add(stream)
         for task in stream.tasks:
             task.add_done_callback(lambda _: self._forget(stream))
@@ -108,10 +115,16 @@ class FallbackClientStream(FallbackStream):
     """One call at the client, unary ones too: on the wire they are streams of one message."""
 
     def __init__(
-        self, loop: HostedLoop, calling: Calling, call: Any, payload: bytes | None
+        self,
+        loop: HostedLoop,
+        calling: Calling,
+        call: Any,
+        payload: bytes | None,
+        deadline: float,
     ) -> None:
         super().__init__(loop, calling.limits)
         self._call = call
+        self._deadline = deadline
         self._status: CallStatus | None = None
         self._ended = trio.Event()
         self.trailing: Metadata = ()
@@ -145,7 +158,10 @@ class FallbackClientStream(FallbackStream):
         details = next((value for key, value in trailing if key == DETAILS_KEY), b"")
         text = await self._call.details() or ""
         self.trailing = tuple(pair for pair in trailing if pair[0] != DETAILS_KEY)
-        self._finish(CallStatus(status_code(code.value[0]), text, details))
+        status = CallStatus(status_code(code.value[0]), text, details)
+        if text == _CORE_ERROR and trio.current_time() >= self._deadline:
+            status = CallStatus(Status.DEADLINE_EXCEEDED, "the deadline is over")
+        self._finish(status)
 
     def _finish(self, status: CallStatus) -> None:
         if self._status is None:

