@@ -135,7 +135,7 @@ class RowStore:
             return lock, recovered
 
         started = clock.monotonic()
-        lock, recovered = await call_disk(disk, trio.CapacityLimiter(1), load)
+        lock, recovered = await call_disk(disk, load)
         seconds = clock.monotonic() - started
         recovered.report = replace(recovered.report, seconds=seconds)
         return cls(
@@ -393,8 +393,7 @@ class RowStore:
     ) -> Chunk:
         end_lsn = self._commit.committed_lsn
         self._disk_reads += 1
-        return await call_disk(
-            self._disk,
-            self._readers,
-            lambda: self._log.read(lsn, end_lsn, keys, cursors, max_bytes),
-        )
+        async with self._readers:
+            return await call_disk(
+                self._disk, lambda: self._log.read(lsn, end_lsn, keys, cursors, max_bytes)
+            )

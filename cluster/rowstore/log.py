@@ -103,9 +103,7 @@ class SegmentedLog:
         last = self.segments[-1]
         if self._file is None:
             self._file = self._disk.open(self.folder / last.name)
-        self._file.append(records)
-        if self._sync:
-            self._file.datasync()
+        self._put(self._file, records)
         end_lsn = last.end_lsn + sum(map(len, records))
         self.segments = (*self.segments[:-1], last._replace(end_lsn=end_lsn))
 
@@ -115,11 +113,16 @@ class SegmentedLog:
         name = segment_name(start)
         file = self._disk.create(self.folder / name)
         self._file = file
-        file.append([encode_segment_header(SegmentHeader(self._store_id, start))])
+        self._put(file, [encode_segment_header(SegmentHeader(self._store_id, start))])
         if self._sync:
-            file.datasync()
             self._disk.sync_folder(self.folder)
         self.segments = (*self.segments, SegmentInfo(name, start, start))
+
+    def _put(self, file: LogFile, buffers: Sequence[Buffer]) -> None:
+        if self._sync:
+            file.append_and_sync(buffers)
+        else:
+            file.append(buffers)
 
     def remove_before(self, lsn: int) -> None:
         """Removes the segments all of whose records lie before ``lsn``; never the last one.

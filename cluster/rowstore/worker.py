@@ -20,6 +20,8 @@ from cluster.errors import RowStoreReadOnlyError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from outcome import Outcome
+
     from cluster.catalog.model import RowStoreKey
     from cluster.clock import Clock
     from cluster.rowstore.disk import Disk
@@ -32,20 +34,25 @@ INLINE_BYTES: Final = 128 * 1024
 """An unsynced write up to this size costs less than handing it to another thread (100 us)."""
 
 
-async def call_disk(
-    disk: Disk, limiter: trio.CapacityLimiter, function: Callable[[], Result]
-) -> Result:
+async def call_disk(disk: Disk, function: Callable[[], Result]) -> Result:
     """Calls ``function`` where it does not hold up the trio thread. Cannot be cancelled.
 
-    A disk that does not block is called in place, so that simulations stay deterministic.
+    A disk that does not block is called in place, so that simulations stay deterministic. Else
+    this is ``trio.to_thread.run_sync`` without its limiter, contexts and thread names: 36 us
+    instead of 53, on every commit. Callers bound how many run at once.
     """
-    if disk.blocks:
-        with trio.CancelScope(shield=True) as scope:
-            result = await trio.to_thread.run_sync(function, limiter=limiter)
-        assert not scope.cancelled_caught, "nobody else has the scope"
-        return result
-    await trio.lowlevel.cancel_shielded_checkpoint()
-    return function()
+    if not disk.blocks:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return function()
+    task = trio.lowlevel.current_task()
+    token = trio.lowlevel.current_trio_token()
+
+    def deliver(result: Outcome[Result]) -> None:
+        token.run_sync_soon(trio.lowlevel.reschedule, task, result)
+
+    trio.lowlevel.start_thread_soon(function, deliver, "row store disk")
+    result: Result = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+    return result
 
 
 @dataclass(slots=True)
@@ -144,7 +151,6 @@ class GroupCommit:
         self._is_stopped = False
         self._work = trio.Event()
         self._changed = trio.lowlevel.ParkingLot()
-        self._limiter = trio.CapacityLimiter(1)
         self.counters = CommitCounters()
         self.refusal = ""
         self.staged_lsn = self.committed_lsn = log.end_lsn
@@ -239,7 +245,7 @@ class GroupCommit:
         buffers = [record.raw for record in group.records]
         started = self._clock.monotonic()
         try:
-            await call_disk(self._disk, self._limiter, lambda: self._log.append(buffers))
+            await call_disk(self._disk, lambda: self._log.append(buffers))
         except BaseException as error:
             self._refuse(group, error)
             if not isinstance(error, OSError):
@@ -279,7 +285,7 @@ class GroupCommit:
     async def _trim(self) -> None:
         lsn = self._low_water()
         try:
-            await call_disk(self._disk, self._limiter, lambda: self._log.remove_before(lsn))
+            await call_disk(self._disk, lambda: self._log.remove_before(lsn))
         except OSError:
             # Costs space, not data; tried again when the next table is dropped.
             self.counters.trim_failures += 1

@@ -304,6 +304,10 @@ class _Handle:
         self._disk.check_alive(self._generation, self.path)
         self._disk.append_to(self, buffers)
 
+    def append_and_sync(self, buffers: Sequence[Buffer]) -> None:
+        self.append(buffers)
+        self.datasync()
+
     def datasync(self) -> None:
         self._disk.check_alive(self._generation, self.path)
         self._disk.sync_of(self)

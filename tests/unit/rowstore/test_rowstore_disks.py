@@ -47,6 +47,25 @@ def test_files_are_appended_to_read_cut_and_removed(place) -> None:
     assert disk.list_names(folder) == []
 
 
+def test_appending_and_syncing_is_one_step_that_may_be_short(place, monkeypatch) -> None:
+    disk, folder = place
+    disk.make_folder(folder)
+    file = disk.create(folder / "one")
+    file.append_and_sync([b"abc", b"def"])
+    file.append_and_sync([b"%04d" % n for n in range(3000)])
+    real = os.pwritev
+    monkeypatch.setattr(os, "pwritev", lambda fd, buffers, *more: real(fd, buffers[:1], *more))
+    file.append_and_sync([b"gh", b"i"])
+
+    def unsupported(*_args) -> int:
+        raise OSError(errno.EOPNOTSUPP, "no flags here")
+
+    monkeypatch.setattr(os, "pwritev", unsupported)
+    file.append_and_sync([b"jk", b"l"])
+    expected = b"abcdef" + b"".join(b"%04d" % n for n in range(3000)) + b"ghijkl"
+    assert disk.read_all(folder / "one", from_device=True) == expected
+
+
 def test_what_is_missing_or_in_the_way_is_said(place) -> None:
     disk, folder = place
     disk.make_folder(folder)
