@@ -163,6 +163,10 @@ class FollowedDatabase:
             database, rows, position, hidden is not None, hidden or "", self.gate.epoch
         )
 
+    def shows_rows_of(self, epoch: int) -> bool:
+        """Rows pinned at this epoch may still be shown."""
+        return self.gate.epoch == epoch and self._hidden_reason() is None
+
     def visible_position(self) -> Position:
         """What may be seen now, without the rows themselves."""
         database = self.copy.database

@@ -26,7 +26,8 @@ class View:
         """One line of the story."""
         style = "bold cyan" if text.startswith("$") else ""
         stamp = f"{time.monotonic() - self._started:5.1f} s  "
-        self._console.print(Text(stamp, style="dim") + Text(text, style=style))
+        line = Text(stamp, style="dim") + Text(text, style=style)
+        self._console.print(line, soft_wrap=True)
 
     async def refresh(self, observed: Any) -> None:
         """Redraws four times a second; without a terminal prints a line a second."""

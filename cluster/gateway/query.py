@@ -15,7 +15,7 @@ from cluster.rpc.convert import position_from_message, position_to_message
 from cluster.rpc.v1 import query_pb2, types_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cluster.query.binding import QueryResult, QuerySnapshot
     from cluster.replication.position import Position
@@ -27,12 +27,17 @@ _ENCODED_INLINE_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PinnedSnapshot:
-    """A snapshot and what to tell about it."""
+    """A snapshot and what to tell about it.
+
+    ``may_be_shown``, if set, is asked when the answer is ready: False means that the gate has closed on
+    rows of the snapshot meanwhile, so the query is answered anew from what may be seen then.
+    """
 
     snapshot: QuerySnapshot
     position: Position
     streaming_rows_hidden: bool = False
     hidden_reason: str = ""
+    may_be_shown: Callable[[], bool] | None = None
 
 
 class SnapshotSource(Protocol):
@@ -66,10 +71,12 @@ class QueryService:
     ) -> None:
         """Header, Arrow bytes, completion. The header goes out when the whole answer is ready."""
         with _deadline(stream):
-            pinned = await self._pin(
-                request.database, request.at_least if request.HasField("at_least") else None
-            )
-            result = await self._engine.run(request.kql, pinned.snapshot)
+            at_least = request.at_least if request.HasField("at_least") else None
+            while True:
+                pinned = await self._pin(request.database, at_least)
+                result = await self._engine.run(request.kql, pinned.snapshot)
+                if pinned.may_be_shown is None or pinned.may_be_shown():
+                    break
             await stream.send(query_pb2.QueryResponse(header=_header(result, pinned)))
             for chunk in await _encoded(result.table):
                 await stream.send(query_pb2.QueryResponse(arrow=chunk))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -61,8 +62,12 @@ class NodeDatabases:
     def pin(self, database: str) -> PinnedSnapshot:
         """What is visible now. Raises DatabaseNotFoundError."""
         tree = self._catalog.get(database)
+        may_be_shown = None
         if self._catalog.is_following(database):
-            pinned = self._followed(database).pin()
+            followed = self._followed(database)
+            pinned = followed.pin()
+            if not pinned.rows_hidden:
+                may_be_shown = partial(followed.shows_rows_of, pinned.epoch)
             rows, position = pinned.rows, pinned.position
             tree, hidden, reason = pinned.database, pinned.rows_hidden, pinned.hidden_reason
         else:
@@ -77,7 +82,7 @@ class NodeDatabases:
             for name, table in tree.tables.items()
         }
         snapshot = QuerySnapshot(tree.name, tables, self._others(tree))
-        return PinnedSnapshot(snapshot, position, hidden, reason)
+        return PinnedSnapshot(snapshot, position, hidden, reason, may_be_shown)
 
     async def wait_for(self, database: str, position: Position) -> None:
         """Returns once the database includes ``position``. Raises DatabaseNotFoundError."""

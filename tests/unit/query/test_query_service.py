@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -175,3 +176,21 @@ async def test_errors_leave_before_anything_is_sent():
         with pytest.raises(kind):
             await QueryService(engine, Database()).Query(request(database), stream)
         assert stream.sent == []
+
+
+async def test_rows_hidden_while_the_query_ran_are_not_in_its_answer():
+    class Closing(Database):
+        """Its gate closes while the first query runs."""
+
+        def pin(self, database: str) -> PinnedSnapshot:
+            pinned = super().pin(database)
+            return replace(pinned, may_be_shown=None if self.hidden else self.close)
+
+        def close(self) -> bool:
+            self.hidden = "streaming ingestion is off"
+            return False
+
+    engine, stream = Engine(), Stream()
+    await QueryService(engine, Closing()).Query(request(), stream)
+    assert len(engine.asked) == 2
+    assert stream.sent[0].header.hidden_reason == "streaming ingestion is off"
