@@ -29,8 +29,8 @@ _ENCODED_INLINE_BYTES: Final = 1024 * 1024
 class PinnedSnapshot:
     """A snapshot and what to tell about it.
 
-    ``may_be_shown``, if set, is asked when the answer is ready: False means that the gate has closed on
-    rows of the snapshot meanwhile, so the query is answered anew from what may be seen then.
+    ``may_be_shown``, if set, is asked when the answer is ready. False: the gate has closed on rows
+    of the snapshot meanwhile, and the query is answered anew from what may be seen then.
     """
 
     snapshot: QuerySnapshot
