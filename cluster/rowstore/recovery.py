@@ -45,8 +45,8 @@ _RUN_BATCHES: Final = 256
 class Recovered:
     """The state a log left behind. ``outcomes`` are (key, first ordinal, requests), oldest first.
 
-    ``orphans`` are keys with void records in the log: dropped tables, or databases no longer followed. The
-    log must say so (a reset mark) before such a key is used again.
+    ``orphans`` are keys with void records in the log: of dropped tables, or of databases no longer
+    followed. The log must say so (a reset mark) before such a key is used again.
     """
 
     store_id: int

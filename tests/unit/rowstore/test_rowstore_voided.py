@@ -1,4 +1,4 @@
-"""Dropped tables, databases no longer followed and reset keys: their rows go and never come back."""
+"""Dropped tables, databases no longer followed, reset keys: their rows never come back."""
 
 from __future__ import annotations
 
