@@ -55,9 +55,7 @@ class _CoreCall:
     def __init__(self, server: CoreServer, event: Any) -> None:
         self._server = server
         self._call = event.call
-        self.metadata: Metadata = tuple(
-            (pair.key, pair.value) for pair in event.invocation_metadata
-        )
+        self._metadata = event.invocation_metadata
         deadline = event.call_details.deadline
         self._deadline: float = math.inf if deadline > _FOREVER else deadline
         self._finished = False
@@ -77,6 +75,10 @@ class _CoreCall:
     def _peer_left(self) -> None:
         self._peer_gone = True
         self.scope.cancel()
+
+    @property
+    def metadata(self) -> Metadata:
+        return tuple((pair.key, pair.value) for pair in self._metadata)
 
     @property
     def peer(self) -> str:
