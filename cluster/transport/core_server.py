@@ -123,7 +123,9 @@ class _CoreCall:
         last = cygrpc.SendStatusFromServerOperation(
             trailing, int(status.code), status.message.encode(), NO_FLAGS
         )
-        self._start((*operations, last), _ignore)
+        if not self._start((*operations, last), _ignore):
+            # Older cores refuse a batch with bad metadata; without any status the client waits.
+            self._call.cancel(cygrpc.StatusCode.internal, "no status could be sent")
 
     def request_message(self, method: Method) -> None:  # poller thread
         """Asks for the single request; the handler starts when it is there."""
