@@ -195,7 +195,9 @@ class _Recovery:
                 self._drop(lsns[index + 1 :])
                 break
         if self._sync and self._segments:
-            # What a killed process wrote but did not sync becomes visible now, so sync it now.
+            # What a killed process wrote but did not sync becomes visible now, so sync it now: the
+            # bytes, and the file's name, which that process may have made a moment before.
+            self._disk.sync_folder(self._folder)
             file = self._disk.open(self._folder / self._segments[-1].name)
             try:
                 file.datasync()

@@ -330,3 +330,17 @@ async def test_a_copy_is_cut_at_the_first_bad_byte() -> None:
         async with world.running(sync=False) as store:
             assert (numbers(store), numbers(store, LOGS)) == ([0, 1, 2, 3, 4, 5, 6], [0, 1])
         assert first in world.disk.paths()
+
+
+async def test_the_name_of_a_segment_made_just_before_a_kill_becomes_durable() -> None:
+    """The first write of a segment fails after its file was made; the next process adopts it."""
+    world = World()
+    async with world.running() as store:
+        world.disk.fail("append", kept_bytes=32)
+        put(store, 1)
+    world.disk.kill()
+    async with world.running() as store:
+        await put(store, 1).committed()
+        world.disk.crash()
+    async with world.running() as store:
+        assert numbers(store) == [0]
