@@ -83,7 +83,6 @@ class IngestPipeline:
         self._ready: deque[Lane] = deque()
         self._work = trio.Event()
         self._pending: deque[_Pending] = deque()
-        self._staged = trio.Event()
         self._in_threads: set[DecodeGroup] = set()
         self._by_source: dict[bytes, Ticket] = {}
         self._decoders: OrderedDict[tuple[LaneKey, RowStoreKey, int], TableDecoder] = OrderedDict()
@@ -168,14 +167,15 @@ class IngestPipeline:
         """Works until cancelled. What is undecided then is refused with UnavailableError."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._acknowledge)
                 task_status.started()
                 while True:
-                    if not self._ready:
+                    # Other tasks get their turn between groups; they bring what the next one is.
+                    if self._ready:
+                        await trio.lowlevel.checkpoint()
+                    else:
                         self._work = trio.Event()
                         await self._work.wait()
-                    # Other tasks get their turn between groups; they bring what the next one is.
-                    await trio.lowlevel.checkpoint()
+                        await trio.lowlevel.checkpoint_if_cancelled()
                     self._start_group(self._ready.popleft(), nursery)
         finally:
             self._stop()
@@ -331,27 +331,23 @@ class IngestPipeline:
 
     def _await_commit(self, pending: _Pending) -> None:
         self._pending.append(pending)
-        self._staged.set()
+        pending.staged.when_decided(self._decide_oldest)
 
-    async def _acknowledge(self) -> None:
-        """Decides staged requests in the order they were staged, which is that of commits."""
-        while True:
-            if not self._pending:
-                self._staged = trio.Event()
-                await self._staged.wait()
-            staged, tickets, row_counts, duplicate = self._pending[0]
-            try:
-                await staged.committed()
-            except RemoraError as error:
-                self._pending.popleft()
-                for ticket in tickets:
-                    self._refuse(ticket, error)
-                continue
-            self._pending.popleft()
-            key = staged.key
-            position = self._row_store.position_of((key,))[key]
-            for ticket, row_count in zip(tickets, row_counts, strict=True):
-                self._commit(ticket, key, row_count, position, duplicate=duplicate)
+    def _decide_oldest(self) -> None:
+        """Decides the requests staged first: commits come in the order of staging."""
+        if not self._pending:
+            return  # the pipeline has stopped and refused them
+        staged, tickets, row_counts, duplicate = self._pending.popleft()
+        try:
+            staged.check_committed()
+        except RemoraError as error:
+            for ticket in tickets:
+                self._refuse(ticket, error)
+            return
+        key = staged.key
+        position = self._row_store.position_of((key,))[key]
+        for ticket, row_count in zip(tickets, row_counts, strict=True):
+            self._commit(ticket, key, row_count, position, duplicate=duplicate)
 
     def _commit(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 
 class StagedRows(Protocol):
-    """Rows that have their ordinals but are not durable yet (``rowstore.group.Staged``)."""
+    """Rows that have their ordinals but are not durable yet (``rowstore.worker.Staged``)."""
 
     @property
     def key(self) -> RowStoreKey: ...
 
-    async def committed(self) -> None:
-        """Returns when durable and visible, or raises."""
+    def when_decided(self, callback: Callable[[], None]) -> None:
+        """Calls ``callback`` once the rows are durable and visible, or refused."""
+
+    def check_committed(self) -> None:
+        """Raises if they were refused."""
 
 
 class StoredOutcome(Protocol):

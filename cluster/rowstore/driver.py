@@ -324,13 +324,12 @@ class RowStore:
         end_lsn = self._commit.committed_lsn
         if lsn > end_lsn:
             raise ValueError(f"LSN {lsn} is beyond the end of the log, {end_lsn}")
-        await trio.lowlevel.checkpoint()
         while True:
+            await trio.lowlevel.checkpoint()
             if lsn >= self._commit.committed_lsn:
                 return Chunk(b"", 0, lsn)
             if self._tail.covers(lsn):
                 chunk = self._tail.read(lsn, keys, cursors, max_bytes)
-                await trio.lowlevel.checkpoint()
             else:
                 chunk = await self._read_disk(lsn, keys, cursors, max_bytes)
             if chunk.count:

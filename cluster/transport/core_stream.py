@@ -64,6 +64,7 @@ class CoreStream:
         Raises BusyResourceError if another task is receiving from this stream.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        parked = False
         while True:
             with self._lock:
                 if self._inbox:
@@ -85,7 +86,9 @@ class CoreStream:
                 with self._lock:
                     if self._reader is waiter:
                         self._reader = None
-        await trio.lowlevel.cancel_shielded_checkpoint()
+            parked = True
+        if not parked:  # parking has let other tasks run already
+            await trio.lowlevel.cancel_shielded_checkpoint()
         return messages
 
     def _read_ahead(self) -> None:
