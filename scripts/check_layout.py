@@ -36,8 +36,11 @@ PURE_PACKAGES = (
 
 IO_NAMES = frozenset(
     {"__main__", "disk", "driver", "link", "main", "process", "service", "store", "worker"}
-)
-"""Last part of a module's name that says: this does I/O. See DESIGN, section 6."""
+) | frozenset({"inflight", "ticket"})
+"""Last part of a module's name that says: this does I/O, or is what tasks wait for (the last two).
+
+See DESIGN, section 6.
+"""
 
 # In pieces, so that this file does not break its own rule.
 HOSTS = tuple(

@@ -168,4 +168,5 @@ async def test_a_node_that_decides_nothing_is_given_up(tmp_path, autojump_clock)
     with pytest.raises(ExceptionGroup) as caught:
         await send_input(Stuck(), "D", "T", source, "", Progress(disable=True))
     assert caught.group_contains(UnavailableError, match="has decided nothing for 30 s")
-    assert PATIENCE_SECONDS <= trio.current_time() - started <= 2 * PATIENCE_SECONDS
+    # Not less. It may be more here: the clock jumps while a thread reads the file.
+    assert trio.current_time() - started >= PATIENCE_SECONDS

@@ -57,12 +57,14 @@ async def test_a_bomb_is_stopped_in_time_and_the_next_query_answered(engine_with
 async def test_a_bomb_cannot_take_more_memory_than_allowed(limits):
     tight = limits(query_translator_bytes=300 * 1024 * 1024, query_translate_seconds=60.0)
     translator = TranslatorProcess(tight)
-    with pytest.raises((LimitExceededError, InternalError)):
-        await translator.translate(
-            BOMB.replace("print x22", "print " + "x22+" * 400 + "1"), "", {}, {}
-        )
-    assert translator.statistics().resident_bytes < 300 * 1024 * 1024
-    await translator.aclose()
+    try:
+        with pytest.raises((LimitExceededError, InternalError)):
+            await translator.translate(
+                BOMB.replace("print x22", "print " + "x22+" * 400 + "1"), "", {}, {}
+            )
+        assert translator.statistics().resident_bytes < 300 * 1024 * 1024
+    finally:
+        await translator.aclose()
 
 
 async def test_a_process_that_is_killed_is_replaced(translator):
