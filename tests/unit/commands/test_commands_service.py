@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from datetime import UTC, datetime
 
 import pytest
 import trio
+from commands_world import ON, database_row
 
-from cluster.catalog.changes import CreateTable, SetDatabaseStreamingPolicy, apply
-from cluster.catalog.driver import Catalog
-from cluster.catalog.model import (
-    Column,
-    Database,
-    RowStoreKey,
-    ScalarType,
-    StreamingIngestionPolicy,
-    Version,
-)
-from cluster.commands.context import NodeFacts
+from cluster.catalog.model import Version
 from cluster.commands.grammar import COMMANDS, Kind
-from cluster.commands.service import CommandService
 from cluster.errors import (
-    ConflictError,
     DatabaseNotFoundError,
     EntityExistsError,
     EntityNameError,
@@ -34,94 +22,6 @@ from cluster.errors import (
     SyntaxRefusedError,
     TableNotFoundError,
 )
-from cluster.limits import LIMITS, Limits
-
-NS = 10**9
-ON = '{"IsEnabled": true, "HintAllocatedRate": null}'
-OFF = '{"IsEnabled": false, "HintAllocatedRate": null}'
-
-
-class FakeNode:
-    capability = True
-
-    def streaming_capability(self):
-        return self.capability
-
-    def facts(self):
-        return NodeFacts(
-            cluster="leader",
-            node_id="leader-0",
-            address="127.0.0.1:5000",
-            started_at_ns=1_700_000_000 * NS,
-            is_admin=True,
-            total_memory_bytes=1000,
-            available_memory_bytes=500,
-            processor_count=2,
-            build_version="0.1.0",
-            built_at_ns=1_600_000_000 * NS + 123_456_789,
-        )
-
-
-class FixedClock:
-    def now_ns(self):
-        return 1
-
-    def monotonic(self):
-        return 0.0
-
-
-class World:
-    """A catalog with database Sales, which has table T; and what tests ask of it."""
-
-    def __init__(self, catalog, limits):
-        self.catalog = catalog
-        self.node = FakeNode()
-        self.service = CommandService(catalog, self.node, limits)
-
-    async def run(self, text, database="Sales"):
-        result = await self.service.execute(database, text)
-        return list(result.rows)
-
-    async def row(self, text, database="Sales"):
-        (row,) = await self.run(text, database)
-        return row
-
-    def version(self, database="Sales"):
-        return self.catalog.get(database).version
-
-
-@pytest.fixture
-async def world(tmp_path):
-    async with await Catalog.open(
-        tmp_path / "catalog.sqlite",
-        clock=FixedClock(),
-        mint=itertools.count(1).__next__,
-        limits=Limits(tables_per_database=4),
-    ) as catalog:
-        world = World(catalog, LIMITS)
-        await world.run(".create database Sales")
-        await world.run(".create table T (a:long, ['b c']:dynamic)")
-        yield world
-
-
-LEADER_TREE = apply(
-    Database("Sales", "0f8fad5b-d9cb-469f-a165-70867728950e"),
-    [
-        CreateTable("T", "id", RowStoreKey(77), (Column("a", ScalarType.LONG),)),
-        SetDatabaseStreamingPolicy(StreamingIngestionPolicy(True)),
-    ],
-    LIMITS,
-)
-
-
-@pytest.fixture
-async def follower(tmp_path):
-    async with await Catalog.open(
-        tmp_path / "catalog.sqlite", clock=FixedClock(), mint=itertools.count(1).__next__
-    ) as catalog:
-        await catalog.install_snapshot("Sales", "leader", "Sales", LEADER_TREE)
-        yield World(catalog, LIMITS)
-
 
 # Databases
 
@@ -277,147 +177,6 @@ async def test_limit_of_tables(world):
     with pytest.raises(LimitExceededError):
         await world.run(".create table E (a:long)")
     await world.run(".create table D (a:long)")
-
-
-# Streaming ingestion policy
-
-
-def table_row(policy):
-    return ("StreamingIngestionPolicy", "[Sales].[T]", policy, "", "Table")
-
-
-def database_row(policy):
-    return ("StreamingIngestionPolicy", "Sales", policy, '["T"]', "Database")
-
-
-POLICY_STORY = [
-    # what happens, what .alter, .alter-merge and .delete return and .show returns afterwards
-    ("'{\"HintAllocatedRate\": 2.1}'", InvalidRequestError),
-    ("merge '{\"HintAllocatedRate\": 2.1}'", InvalidRequestError),
-    ("'{\"IsEnabled\": true}'", ON),
-    ("merge '{\"HintAllocatedRate\": 2.1}'", '{"IsEnabled": true, "HintAllocatedRate": 2.1}'),
-    ("disable", '{"IsEnabled": false, "HintAllocatedRate": 2.1}'),
-    ("enable", '{"IsEnabled": true, "HintAllocatedRate": 2.1}'),
-    ("merge '{\"IsEnabled\": false}'", '{"IsEnabled": false, "HintAllocatedRate": 2.1}'),
-    ("merge '[{\"IsEnabled\": true}]'", InvalidRequestError),
-    ('\'{"IsEnabled": true, "Enabled": true}\'', InvalidRequestError),
-    ("'{\"IsEnabled\": false}'", OFF),
-    ("delete", "null"),
-    ("delete", "null"),
-    ("enable", ON),
-    ("delete", "null"),
-    ("disable", OFF),
-    ('merge ```{\n"IsEnabled": true\n}```', ON),
-]
-
-
-@pytest.mark.parametrize(
-    ("entity", "row", "database"),
-    [
-        ("table T", table_row, "Sales"),
-        ("table Sales.T", table_row, "NetDefaultDB"),
-        ("table ['sales'].['T']", table_row, ""),
-        ("database Sales", database_row, "NetDefaultDB"),
-        ("database SALES", database_row, "Sales"),
-    ],
-)
-async def test_the_story_of_a_policy(world, entity, row, database):
-    kind = "policy streamingingestion"
-    assert await world.row(f".show {entity} {kind}", database) == row("null")
-    for step, expected in POLICY_STORY:
-        verb = {"merge": "alter-merge", "delete": "delete"}.get(step.split()[0], "alter")
-        rest = step.removeprefix("merge").removeprefix("delete")
-        text = f".{verb} {entity} {kind} {rest}"
-        before = await world.row(f".show {entity} {kind}", database)
-        if isinstance(expected, str):
-            assert await world.row(text, database) == row(expected)
-        else:
-            with pytest.raises(expected):
-                await world.run(text, database)
-        after = await world.row(f".show {entity} {kind}", database)
-        assert after == (row(expected) if isinstance(expected, str) else before)
-
-
-async def test_database_policy_commands_use_the_database_in_context(world):
-    assert await world.row(".alter database policy streamingingestion enable") == database_row(ON)
-    merge = ".alter-merge database policy streamingingestion '{\"IsEnabled\": false}'"
-    assert await world.row(merge) == database_row(OFF)
-    assert await world.row(".show database policy streamingingestion") == database_row(OFF)
-
-
-async def test_show_table_policy_is_not_the_effective_one(world):
-    await world.run(".alter database policy streamingingestion enable")
-    assert await world.row(".show table T policy streamingingestion") == table_row("null")
-    assert world.catalog.get("Sales").streaming_tables() == ("T",)
-    await world.run(".alter table T policy streamingingestion disable")
-    assert world.catalog.get("Sales").streaming_tables() == ()
-
-
-async def test_show_cluster_policy(world):
-    row = await world.row(".show cluster policy streamingingestion")
-    assert row == ("StreamingIngestionPolicy", "", "null", "", "Cluster")
-
-
-async def test_setting_the_same_policy_again_is_no_new_version(world):
-    await world.run(".alter table T policy streamingingestion enable")
-    version = world.version()
-    await world.run(".alter table T policy streamingingestion '{\"IsEnabled\": true}'")
-    assert world.version() == version == Version(1, 2)
-
-
-@pytest.mark.parametrize("entity", ["table T", "database Sales", "database"])
-@pytest.mark.parametrize(
-    ("verb", "rest", "refused"),
-    [
-        ("alter", "'{\"IsEnabled\": true}'", True),
-        ("alter", "'{\"IsEnabled\": false}'", True),
-        ("alter-merge", "'{\"IsEnabled\": true}'", True),
-        ("alter", "enable", True),
-        ("alter", "disable", False),
-        ("delete", "", False),
-    ],
-)
-async def test_policies_while_the_clusters_capability_is_off(world, entity, verb, rest, refused):
-    for name in ("table T", "database Sales"):
-        await world.run(f".alter {name} policy streamingingestion enable")
-    world.node.capability = False
-    version = world.version()
-    if verb == "delete" and entity == "database":
-        entity = "database Sales"
-    text = f".{verb} {entity} policy streamingingestion {rest}"
-    if refused:
-        with pytest.raises(ConflictError) as caught:
-            await world.run(text)
-        assert caught.value.message == (
-            "Admin command cannot be executed as streaming ingestion is not enabled"
-        )
-        assert caught.value.http_status == 409
-        assert world.version() == version
-    else:
-        await world.run(text)
-        assert world.version() > version
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        (".show table X policy streamingingestion", TableNotFoundError),
-        (".show table Nope.T policy streamingingestion", DatabaseNotFoundError),
-        (".show database Nope policy streamingingestion", DatabaseNotFoundError),
-        (".alter table X policy streamingingestion enable", TableNotFoundError),
-        (".alter table t policy streamingingestion enable", TableNotFoundError),
-        (".alter table Nope.T policy streamingingestion enable", DatabaseNotFoundError),
-        (".alter database Nope policy streamingingestion enable", DatabaseNotFoundError),
-        (".alter-merge table X policy streamingingestion '{}'", TableNotFoundError),
-        (".delete table X policy streamingingestion", TableNotFoundError),
-        (".delete database Nope policy streamingingestion", DatabaseNotFoundError),
-        (".alter cluster policy streamingingestion enable", NotSupportedError),
-    ],
-)
-async def test_policies_of_what_does_not_exist(world, text, error):
-    world.node.capability = False  # existence is looked at first
-    with pytest.raises(error):
-        await world.run(text)
 
 
 # Followers

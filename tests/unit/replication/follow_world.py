@@ -10,30 +10,17 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
-from cluster.catalog.changes import AppendColumns, CreateTable, DropTable, apply
+from follow_leader_data import RECORD_BYTES, LeaderData
+
 from cluster.catalog.journal import Delta, advance
-from cluster.catalog.model import (
-    Column,
-    Database,
-    RowStoreKey,
-    ScalarType,
-    StreamingIngestionPolicy,
-)
 from cluster.errors import DivergenceError, RemoraError
 from cluster.limits import Limits
 from cluster.replication.authority import Authority, Capability, Grant, NodeView
-from cluster.replication.exchange import (
-    End,
-    MetadataRead,
-    Moment,
-    ReadMetadata,
-    ReadRows,
-    RowsRead,
-)
+from cluster.replication.exchange import End, Moment, ReadMetadata, ReadRows
 from cluster.replication.exchange import Send as LeaderSend
 from cluster.replication.leader import LeaderSession
 from cluster.replication.position import START, KeyPosition
-from cluster.replication.protocol import MetadataDelta, RecordSpan, RowRecords
+from cluster.replication.protocol import RowRecords
 from follower import exchange as x
 from follower.gate import Gate, Word
 from follower.session import FollowSession
@@ -45,16 +32,7 @@ LIMITS = Limits(
     lease_seconds=5.0,
     heartbeat_seconds=1.0,
 )
-COLUMN = Column("Name", ScalarType.STRING)
-RECORD_BYTES = 8
 IDENTITY = x.Identity("follower", "follower/0", "db")
-
-
-@dataclass(frozen=True)
-class Record:
-    span: RecordSpan
-    committed_at: float
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -78,20 +56,18 @@ class Decision:
         )
 
 
-class World:
+class World(LeaderData):
+    """Both ends and the links between them on the leader's data, and what must always hold."""
+
     def __init__(self, limits=LIMITS):
-        self.limits = limits
-        self.now = 100.0
+        super().__init__(limits)
         self.notes = []  # frames as they are sent, for stories
         # the coordinator
         self.decision = Decision(1, True)
         # the leader
-        self.incarnation = 0
-        self.next_key = 0
         self.leader_authority = Authority()
         self.leader_session = None
         self.pending_read = None
-        self.fresh_leader()
         # the follower
         self.stored_database = None
         self.stored = {}
@@ -106,44 +82,6 @@ class World:
         self.errors = []
 
     # -- the leader -----------------------------------------------------------------------------
-
-    def fresh_leader(self):
-        """A database with another id and history under the same name."""
-        self.incarnation += 1
-        self.database = Database(
-            "db",
-            f"id-{self.incarnation}",
-            streaming_policy=StreamingIngestionPolicy(is_enabled=True),
-        )
-        self.history = []
-        self.log = []
-        self.kept = 0  # deltas before this index are not kept
-
-    def commit(self, change):
-        after = apply(self.database, (change,), self.limits)
-        self.history.append(Delta(self.database.version, after.version, (change,)))
-        self.database = after
-
-    def create_table(self, name):
-        self.next_key += 1
-        self.commit(CreateTable(name, f"t{self.next_key}", RowStoreKey(self.next_key), (COLUMN,)))
-
-    def drop_table(self, name):
-        self.commit(DropTable(name))
-
-    def add_column(self, name):
-        width = len(self.database.tables[name].columns)
-        self.commit(AppendColumns(name, (Column(f"C{width}", ScalarType.LONG),)))
-
-    def ingest(self, name, rows=1):
-        table = self.database.tables[name]
-        before = self.ends().get(table.key, START)
-        checksum = hash((before.checksum, rows, len(self.log))) & 0xFFFF_FFFF
-        span = RecordSpan(table.key, table.schema_version, before.ordinal, rows, checksum)
-        self.log.append(Record(span, self.now, b"%08d" % len(self.log)))
-
-    def ends(self):
-        return {r.span.key: KeyPosition(r.span.end, r.span.checksum) for r in self.log}
 
     def moment(self):
         decision = self.leader_authority.followed("db", "follower", self.now)
@@ -178,36 +116,12 @@ class World:
                 self.hang_up(error)
         return True
 
-    def read_metadata(self, after):
-        deltas = None
-        for index, delta in enumerate(self.history):
-            if delta.from_version == after and index >= self.kept:
-                tail = self.history[index:]
-                deltas = tuple(MetadataDelta(d.from_version, d.to_version, d.changes) for d in tail)
-                break
-        else:
-            if after == self.database.version:
-                deltas = ()
-        return MetadataRead(self.database, deltas, self.ends())
-
     def finish_read(self):
         """The read that is under way completes with what was in the log when it was asked."""
         asked, self.pending_read = self.pending_read, None
         if asked is None or self.leader_session is None:
             return
-        start = 0 if asked.lsn is None else asked.lsn // RECORD_BYTES
-        spans, records, lsn = [], b"", start
-        for record in self.log[start:]:
-            wanted = record.span.end > asked.cursors.get(record.span.key, 1 << 62)
-            if wanted and len(records) + RECORD_BYTES > asked.max_bytes:
-                break
-            lsn += 1
-            if wanted:
-                spans.append(record.span)
-                records += record.body
-        self.leader_session.rows_read(
-            RowsRead(asked.generation, records, tuple(spans), lsn * RECORD_BYTES)
-        )
+        self.leader_session.rows_read(self.read_rows(asked))
 
     def leader_receive(self):
         frame = self.up.popleft()
@@ -375,14 +289,6 @@ class World:
         if not self.gate.visible(self.now) or self.stored_database is None:
             return {}
         return {key: list(spans) for key, spans in self.stored.items() if spans}
-
-    def committed(self):
-        """Spans of the tables that exist on the leader, by key."""
-        found = {table.key: [] for table in self.database.tables.values()}
-        for record in self.log:
-            if record.span.key in found:
-                found[record.span.key].append(record.span)
-        return {key: spans for key, spans in found.items() if spans}
 
     def true_lag(self):
         """Seconds since the oldest commit that is stored nowhere here."""
