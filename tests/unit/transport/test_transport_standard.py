@@ -56,6 +56,27 @@ async def test_health_check(standard):
             await stub.Check(asking("nothing"))
 
 
+@pytest.mark.skipif(
+    not hasattr(health_pb2, "HealthListResponse"),
+    reason="this grpcio-health-checking has no Health.List",
+)
+async def test_health_list(standard):
+    async with standard() as (health, channel):
+        stub = health_pb2_grpc.HealthStub(channel)
+        health.set_serving(True)
+        health.set_serving(False, services=[INGESTION])
+        health.set_serving(True, services=["later"])
+        response = await stub.List(health_pb2.HealthListRequest())
+        assert {name: each.status for name, each in response.statuses.items()} == {
+            "": Serving.SERVING,
+            INGESTION: Serving.NOT_SERVING,
+            "grpc.health.v1.Health": Serving.SERVING,
+            "grpc.reflection.v1.ServerReflection": Serving.SERVING,
+            "grpc.reflection.v1alpha.ServerReflection": Serving.SERVING,
+            "later": Serving.SERVING,
+        }
+
+
 async def test_health_watch(standard):
     async with standard() as (health, channel):
         stub = health_pb2_grpc.HealthStub(channel)
