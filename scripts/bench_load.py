@@ -106,6 +106,7 @@ class Load:
             "rows_per_second": round(self.payloads * options["rows"] / visible),
             "seconds_to_all_acked": round(acked, 3),
             "seconds_to_all_visible": round(visible, 3),
+            "client_cpu_us_per_payload": round(time.process_time() / max(self.payloads, 1) * 1e6),
             "ack_ms": percentiles(self.ack_seconds),
             "ack_to_visible_ms": percentiles(self.visible_seconds),
         }

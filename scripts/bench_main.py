@@ -21,7 +21,9 @@ import trio
 
 from cluster.client import Client
 from cluster.errors import RemoraError
+from cluster.limits import LIMITS
 from cluster.rpc.convert import position_from_message
+from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 from cluster.transport.select import transport_from_environment
 
 if TYPE_CHECKING:
@@ -121,6 +123,20 @@ def cpu_seconds(setup: dict[str, Any]) -> dict[str, float]:
     return used
 
 
+async def follower_lag(setup: dict[str, Any]) -> dict[str, float] | None:
+    """The follower's own figures: from the leader's commit time to visibility, in ms."""
+    async with transport_from_environment().connect(setup["coordinator"]["grpc"]) as channel:
+        stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+        await trio.sleep(2 * LIMITS.heartbeat_seconds)  # until the last report has arrived
+        status = await stub.GetStatus(coordinator_pb2.GetStatusRequest(), timeout=5)
+    for cluster in status.clusters:
+        for node in cluster.nodes:
+            for report in node.following:
+                p50, p99 = report.apply_lag_ms_p50, report.apply_lag_ms_p99
+                return {"p50": round(p50, 3), "p99": round(p99, 3)}
+    return None
+
+
 def run_load(setup: dict[str, Any], **options: Any) -> dict[str, Any]:
     """Runs the load generator in its own process; adds the CPU it cost the nodes."""
     options |= {
@@ -135,6 +151,7 @@ def run_load(setup: dict[str, Any], **options: Any) -> dict[str, Any]:
     after = cpu_seconds(setup)
     result: dict[str, Any] = json.loads(done.stdout)
     payloads = max(result["payloads"], 1)
+    result["commit_to_visible_ms"] = trio.run(follower_lag, setup)
     result["cpu_us_per_payload"] = {
         name: round((after[name] - before[name]) / payloads * 1e6, 1) for name in after
     }

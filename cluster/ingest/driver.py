@@ -18,12 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
-from cluster.errors import (
-    PayloadTooLargeError,
-    RemoraError,
-    ThrottledError,
-    UnavailableError,
-)
+from cluster.errors import PayloadTooLargeError, RemoraError, ThrottledError, UnavailableError
 from cluster.ingest.admission import CatalogView, Target, admit_request, admit_table
 from cluster.ingest.decode import TableDecoder
 from cluster.ingest.grouping import DecodeGroup, Lane, LaneKey, take_group
@@ -32,6 +27,7 @@ from cluster.ingest.isolation import decode_isolated
 from cluster.ingest.statistics import Counters
 from cluster.ingest.ticket import Ticket
 from cluster.limits import LIMITS, Limits
+from cluster.processors import on_all
 from cluster.rowstore.record import RequestSpan, source_digest
 
 if TYPE_CHECKING:
@@ -71,7 +67,9 @@ class IngestPipeline:
         cores: int,
         clock: Clock,
         limits: Limits = LIMITS,
+        processors: tuple[int, ...] = (),
     ) -> None:
+        self._processors = processors
         self._row_store = row_store
         self._catalog = catalog
         self._streaming_capability = streaming_capability
@@ -265,7 +263,11 @@ class IngestPipeline:
         self._counters.groups_in_threads += 1
         started = self._clock.monotonic()
         result = await trio.to_thread.run_sync(
-            decode_isolated, decoder, lane.key[2], group.payloads, limiter=self._threads
+            on_all(self._processors, decode_isolated),
+            decoder,
+            lane.key[2],
+            group.payloads,
+            limiter=self._threads,
         )
         self._counters.decode_seconds_total += self._clock.monotonic() - started
         self._in_threads.discard(group)

@@ -259,6 +259,8 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
         "streaming_ingestion": spec.streaming_ingestion,
         "strict": spec.strict,
         "limits": dict(spec.limits),
+        # The first process is the coordinator: nodes count from 0 and spread over the processors.
+        "processor": list(setup.processes).index(record.id) - 1,
     }
 
 

@@ -30,6 +30,7 @@ from cluster.gateway.replication import ReplicationService
 from cluster.ingest.driver import IngestPipeline
 from cluster.node.databases import NodeDatabases
 from cluster.node.link import CoordinatorLink, Identity
+from cluster.processors import keep_to_one, usable
 from cluster.query.driver import QueryEngine
 from cluster.replication.authority import Authority, Capability
 from cluster.rowstore.disk import RealDisk
@@ -86,6 +87,17 @@ class Node:
         """
         config, limits = self._config, self._config.limits
         config.data.mkdir(parents=True, exist_ok=True)
+        self._processors = usable()
+        # DuckDB first: its threads compute without the interpreter's lock, on all processors.
+        async with QueryEngine(
+            clock=self._clock, cores=self._cores, limits=limits, processors=self._processors
+        ) as engine:
+            if config.processor >= 0:
+                keep_to_one(config.processor)
+            await self._open_stores(engine, task_status)
+
+    async def _open_stores(self, engine: QueryEngine, task_status: trio.TaskStatus[str]) -> None:
+        config, limits = self._config, self._config.limits
         async with (
             await Catalog.open(
                 config.data / "catalog.db",
@@ -93,7 +105,6 @@ class Node:
                 mint=lambda: secrets.randbits(64),
                 limits=limits,
             ) as catalog,
-            QueryEngine(clock=self._clock, cores=self._cores, limits=limits) as engine,
             trio.open_nursery() as stores,
         ):
             self._catalog = catalog
@@ -139,6 +150,7 @@ class Node:
             limits=limits,
             cores=self._cores,
             clock=self._clock,
+            processors=self._processors,
         )
         server = self._transport.server()
         health = self._add_services(server, engine, pipeline)

@@ -14,8 +14,9 @@ from cluster.limits import LIMITS, Limits
 class NodeConfig:
     """What a node must be told; the launcher writes it as one JSON line to its standard input.
 
-    ``grpc_port`` 0 means any free port. ``ready_fd`` is the file descriptor on which the node
-    writes one JSON line when it serves.
+    ``grpc_port`` 0 means any free port. ``processor`` is the one the node's Python threads keep
+    to, counted round the usable ones; -1: any (see :mod:`cluster.processors`). ``ready_fd`` is
+    the file descriptor on which the node writes one JSON line when it serves.
     """
 
     cluster: str
@@ -26,6 +27,7 @@ class NodeConfig:
     streaming_ingestion: bool = False
     strict: bool = False
     ready_fd: int = 1
+    processor: int = -1
     limits: Limits = field(default=LIMITS)
 
     @classmethod

@@ -10,6 +10,7 @@ import trio
 
 from cluster.errors import LimitExceededError, RemoraError, ThrottledError, TimedOutError
 from cluster.limits import LIMITS, Limits
+from cluster.processors import on_all
 from cluster.query.execution import Execution, open_database
 from cluster.query.lexical import names_mentioned
 from cluster.query.process import TranslatorProcess, TranslatorStatistics
@@ -82,9 +83,11 @@ class QueryEngine:
         cores: int,
         limits: Limits = LIMITS,
         translator: Translator | None = None,
+        processors: tuple[int, ...] = (),
     ) -> None:
         self._clock = clock
         self._limits = limits
+        self._processors = processors
         self._translator = TranslatorProcess(limits) if translator is None else translator
         self._database = open_database(limits, cores)
         self._most = limits.queries_per_core * cores
@@ -202,7 +205,9 @@ class QueryEngine:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_interrupt_when_cancelled, execution)
             try:
-                result = await trio.to_thread.run_sync(execution.run, limiter=self._threads)
+                result = await trio.to_thread.run_sync(
+                    on_all(self._processors, execution.run), limiter=self._threads
+                )
             except Exception as error:  # carried out of the nursery as it is
                 failure = error
             nursery.cancel_scope.cancel()

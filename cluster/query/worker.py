@@ -28,6 +28,8 @@ def main(address_space_bytes: int) -> None:
     """Answers questions until standard input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes, address_space_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if hasattr(os, "sched_setaffinity"):  # the node keeps itself to one; see cluster.processors
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the node to handle
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints, prints to the log

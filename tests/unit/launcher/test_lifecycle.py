@@ -49,7 +49,9 @@ async def test_up_starts_everything_and_tells_nodes_where_the_coordinator_is(wor
         "streaming_ingestion": True,
         "strict": False,
         "limits": {"lease_seconds": 2.5, "queries_per_core": 2},
+        "processor": 0,
     }
+    assert world.config("follower/0")["processor"] == 1
     assert world.config("follower/0")["strict"] is True
 
 
