@@ -57,6 +57,7 @@ class Story:
         self.follower2_off = True
         self.up_seconds = 0.0
         self.setup: dict[str, Any] = {}
+        self.counted = trio.Event()
 
     async def remora(self, *arguments: str) -> str:
         """Runs one command of the command line, shown to the reader."""
@@ -143,11 +144,20 @@ class Story:
         self.tell(f"follower2 is refused: {self.observed.refusal}")
         self.follower2_off = False
         await self.remora("capability", "follower2", "on")
+        await self.catch_up()
         await trio.sleep(self.seconds * 0.3)
         await self.remora("kill", "leader/0")
         self.tell("the leader was killed with SIGKILL in the middle of its work")
         await self.remora("start", "leader/0")
         self.tell("the leader is back")
+
+    async def catch_up(self) -> None:
+        """Waits until follower2 shows what the leader showed when the capability was on."""
+        started, goal = time.perf_counter(), self.observed.rows["leader"] or 0
+        while (self.observed.rows.get("follower2") or 0) < goal:
+            await self.counted.wait()
+        seconds = time.perf_counter() - started
+        self.tell(f"follower2 shows {goal:,} rows, all of the time before, after {seconds:.1f} s")
 
     async def refusal(self) -> str:
         """The refusal as the status shows it."""
@@ -168,6 +178,8 @@ class Story:
                 self.observed.rows[name] = None
             else:
                 self.observed.rows[name] = count = int(result.scalar())
+                self.counted.set()
+                self.counted = trio.Event()
                 if name == "follower2" and was_off and self.follower2_off:
                     self.observed.rows_while_off = max(self.observed.rows_while_off, count)
             await trio.sleep(0.2)

@@ -26,7 +26,7 @@ class View:
         """One line of the story."""
         style = "bold cyan" if text.startswith("$") else ""
         stamp = f"{time.monotonic() - self._started:5.1f} s  "
-        line = Text(stamp, style="dim") + Text(text, style=style)
+        line = Text.assemble((stamp, "dim"), (text, style))
         self._console.print(line, soft_wrap=True)
 
     async def refresh(self, observed: Any) -> None:
