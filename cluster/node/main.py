@@ -40,10 +40,15 @@ async def serve(config: NodeConfig) -> None:
     )
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
+
+            async def stop() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            # Heard from the first moment: without a coordinator a node may never begin to serve.
+            nursery.start_soon(stop)
             address = await nursery.start(node.run)
             announce(config.ready_fd, address)
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
