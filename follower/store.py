@@ -22,7 +22,7 @@ from cluster.errors import CorruptionError, DatabaseNotFoundError
 from cluster.rowstore.driver import RowStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     import pyarrow as pa
@@ -112,6 +112,10 @@ class FollowedCopy:
             sync=False,
             schema_of=self._schema_of,
         )
+
+    def keys(self) -> Collection[RowStoreKey]:
+        """The row store keys of the tables there are."""
+        return self._schemas.keys()
 
     def positions(self) -> dict[RowStoreKey, KeyPosition]:
         """How far each table's rows have come."""

@@ -177,9 +177,17 @@ class FollowedDatabase:
         return Position(database.version, self._stored())
 
     async def wait_for(self, position: Position) -> Position:
-        """Waits until everything up to ``position`` may be seen; returns what is then visible."""
+        """Waits until everything up to ``position`` may be seen; returns what is then visible.
+
+        Raises DatabaseNotFoundError if it is detached before: then it will never be.
+        """
         await trio.lowlevel.checkpoint()
-        while not (visible := self.visible_position()).includes(position):
+        while not (visible := self.visible_position()).includes(position, self.copy.keys()):
+            if self.gate.state is GateState.DETACHED:
+                raise DatabaseNotFoundError(
+                    f"Database '{self.copy.name}' has been detached.",
+                    metadata={"database": self.copy.name},
+                )
             await self._moved.park()
         return visible
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pyarrow as pa
 import trio
 
-from cluster.errors import TimedOutError
+from cluster.errors import TimedOutError, UnavailableError
 from cluster.rpc.convert import position_from_message, position_to_message
 from cluster.rpc.v1 import query_pb2, types_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
+    from cluster.catalog.model import RowStoreKey
     from cluster.query.binding import QueryResult, QuerySnapshot
     from cluster.replication.position import Position
     from cluster.transport.api import Call, ServerStream
@@ -29,12 +30,15 @@ _ENCODED_INLINE_BYTES: Final = 1024 * 1024
 class PinnedSnapshot:
     """A snapshot and what to tell about it.
 
-    ``may_be_shown``, if set, is asked when the answer is ready. False: the gate has closed on rows
-    of the snapshot meanwhile, and the query is answered anew from what may be seen then.
+    ``tables`` are the row store keys of all tables of the database. ``may_be_shown``, if set, is
+    asked when the answer is ready. False: the gate has closed on rows that were read meanwhile,
+    and the query is answered anew from what may be seen then. It is asked again before every
+    further piece of a large answer.
     """
 
     snapshot: QuerySnapshot
     position: Position
+    tables: Container[RowStoreKey]
     streaming_rows_hidden: bool = False
     hidden_reason: str = ""
     may_be_shown: Callable[[], bool] | None = None
@@ -75,10 +79,17 @@ class QueryService:
             while True:
                 pinned = await self._pin(request.database, at_least)
                 result = await self._engine.run(request.kql, pinned.snapshot)
-                if pinned.may_be_shown is None or pinned.may_be_shown():
+                chunks = await _encoded(result.table)
+                # Nothing may come between this look and the first piece.
+                if _may_be_shown(pinned):
                     break
             await stream.send(query_pb2.QueryResponse(header=_header(result, pinned)))
-            for chunk in await _encoded(result.table):
+            for chunk in chunks:
+                if not _may_be_shown(pinned):
+                    raise UnavailableError(
+                        "A follower's gate closed on rows of this answer while it was being sent.",
+                        remedy="Ask again for what may be seen now.",
+                    )
                 await stream.send(query_pb2.QueryResponse(arrow=chunk))
             completion = query_pb2.QueryCompletion(row_count=result.table.num_rows)
             await stream.send(query_pb2.QueryResponse(completion=completion))
@@ -97,7 +108,7 @@ class QueryService:
         if at_least is None:
             return pinned
         wanted = position_from_message(at_least)
-        while not pinned.position.includes(wanted):
+        while not pinned.position.includes(wanted, pinned.tables):
             await self._snapshots.wait_for(database, wanted)
             await trio.lowlevel.checkpoint()  # a source that returns too early must not spin here
             pinned = self._snapshots.pin(database)
@@ -114,6 +125,10 @@ def _deadline(call: Call) -> Iterator[None]:
         yield
     if scope.cancelled_caught:
         raise TimedOutError("The call's deadline was reached before there was an answer.")
+
+
+def _may_be_shown(pinned: PinnedSnapshot) -> bool:
+    return pinned.may_be_shown is None or pinned.may_be_shown()
 
 
 def _header(result: QueryResult, pinned: PinnedSnapshot) -> query_pb2.QueryHeader:

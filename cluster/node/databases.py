@@ -22,23 +22,31 @@ if TYPE_CHECKING:
     from cluster.rowstore.driver import RowStore
     from cluster.rowstore.model import Rows
     from follower.driver import FollowerManager
-    from follower.worker import FollowedDatabase
+    from follower.worker import FollowedDatabase, FollowedPin
 
 STREAMING_TABLES_REPORTED = 100
 """So many names of streaming tables a heartbeat carries at most; see ``coordinator.proto``."""
 
 
 class _OtherTables(Mapping[str, BoundTable]):
-    """Tables of a database that is not in context; rows are looked up when a query reads one."""
+    """Tables of a database that is not in context; rows are looked up when a query names one.
+
+    What was looked up stays: columns and rows of one table are of one moment.
+    """
 
     def __init__(self, database: Database, rows_of: Callable[[RowStoreKey], Rows | None]) -> None:
         self._database = database
         self._rows_of = rows_of
+        self._bound: dict[str, BoundTable] = {}
 
     def __getitem__(self, name: str) -> BoundTable:
-        table = self._database.tables[name]
-        rows = self._rows_of(table.key)
-        return BoundTable(table.columns, rows.batches if rows else ())
+        bound = self._bound.get(name)
+        if bound is None:
+            table = self._database.tables[name]
+            rows = self._rows_of(table.key)
+            bound = BoundTable(table.columns, rows.batches if rows else ())
+            self._bound[name] = bound
+        return bound
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._database.tables)
@@ -62,12 +70,10 @@ class NodeDatabases:
     def pin(self, database: str) -> PinnedSnapshot:
         """What is visible now. Raises DatabaseNotFoundError."""
         tree = self._catalog.get(database)
-        may_be_shown = None
+        shown: list[Callable[[], bool]] = []  # grows when a query reads another followed database
+        rows: Mapping[RowStoreKey, Rows]
         if self._catalog.is_following(database):
-            followed = self._followed(database)
-            pinned = followed.pin()
-            if not pinned.rows_hidden:
-                may_be_shown = partial(followed.shows_rows_of, pinned.epoch)
+            pinned = self._pin_followed(database, shown)
             rows, position = pinned.rows, pinned.position
             tree, hidden, reason = pinned.database, pinned.rows_hidden, pinned.hidden_reason
         else:
@@ -81,15 +87,32 @@ class NodeDatabases:
             name: BoundTable(table.columns, rows[table.key].batches if table.key in rows else ())
             for name, table in tree.tables.items()
         }
-        snapshot = QuerySnapshot(tree.name, tables, self._others(tree))
-        return PinnedSnapshot(snapshot, position, hidden, reason, may_be_shown)
+        return PinnedSnapshot(
+            QuerySnapshot(tree.name, tables, self._others(tree, shown)),
+            position,
+            _keys(tree),
+            hidden,
+            reason,
+            lambda: all(check() for check in shown),
+        )
+
+    def _pin_followed(self, name: str, shown: list[Callable[[], bool]]) -> FollowedPin:
+        """Pins a followed database; if it shows rows, adds what says whether it still does."""
+        followed = self._followed(name)
+        pinned = followed.pin()
+        if not pinned.rows_hidden:
+            shown.append(partial(followed.shows_rows_of, pinned.epoch))
+        return pinned
 
     async def wait_for(self, database: str, position: Position) -> None:
         """Returns once the database includes ``position``. Raises DatabaseNotFoundError."""
         if self._catalog.is_following(database):
             await self._followed(database).wait_for(position)
             return
-        while not self._position(self._catalog.get(database)).includes(position):
+        while True:
+            tree = self._catalog.get(database)
+            if self._position(tree).includes(position, _keys(tree)):
+                return
             revision, lsn = self._catalog.revision, self._row_store.end_lsn()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_after, nursery, self._catalog.wait_change, revision)
@@ -138,15 +161,23 @@ class NodeDatabases:
             )
         return followed
 
-    def _others(self, context: Database) -> dict[str, Mapping[str, BoundTable]]:
+    def _others(
+        self, context: Database, shown: list[Callable[[], bool]]
+    ) -> dict[str, Mapping[str, BoundTable]]:
         others: dict[str, Mapping[str, BoundTable]] = {}
         for tree in self._catalog.databases():
             if tree.name == context.name:
                 continue
-            others[tree.name] = _OtherTables(tree, self._rows_of(tree))
+            others[tree.name] = _OtherTables(tree, self._rows_of(tree, shown))
         return others
 
-    def _rows_of(self, tree: Database) -> Callable[[RowStoreKey], Rows | None]:
+    def _rows_of(
+        self, tree: Database, shown: list[Callable[[], bool]]
+    ) -> Callable[[RowStoreKey], Rows | None]:
         if self._catalog.is_following(tree.name):
-            return lambda key: self._followed(tree.name).pin().rows.get(key)
+            return lambda key: self._pin_followed(tree.name, shown).rows.get(key)
         return self._row_store.rows
+
+
+def _keys(tree: Database) -> frozenset[RowStoreKey]:
+    return frozenset(table.key for table in tree.tables.values())

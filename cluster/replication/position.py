@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from cluster.catalog.model import RowStoreKey, Version
 
@@ -34,9 +34,15 @@ class Position:
     version: Version
     keys: Mapping[RowStoreKey, KeyPosition] = field(default_factory=dict)
 
-    def includes(self, other: Position) -> bool:
-        """True if everything up to ``other`` is included in this position."""
+    def includes(self, other: Position, tables: Container[RowStoreKey]) -> bool:
+        """True if everything up to ``other`` is included in this position.
+
+        ``tables`` are the keys of all tables at :attr:`version`, with rows or without. A table
+        that is not there any more was dropped since: its rows will never come, and nothing of
+        ``other`` is missing without them.
+        """
         return self.version >= other.version and all(
             self.keys.get(key, START).ordinal >= wanted.ordinal
             for key, wanted in other.keys.items()
+            if key in tables
         )

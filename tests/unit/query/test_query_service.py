@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from cluster.catalog.model import RowStoreKey, ScalarType, Version
-from cluster.errors import DatabaseNotFoundError, SemanticError, TimedOutError
+from cluster.errors import DatabaseNotFoundError, SemanticError, TimedOutError, UnavailableError
 from cluster.gateway.query import PinnedSnapshot, QueryService
 from cluster.query.binding import QueryResult, QuerySnapshot, ResultColumn
 from cluster.replication.position import KeyPosition, Position
@@ -55,7 +55,11 @@ class Database:
         if database.lower() != "home":
             raise DatabaseNotFoundError(f"Database '{database}' is not known.")
         return PinnedSnapshot(
-            QuerySnapshot("Home", {}), self.position, bool(self.hidden), self.hidden
+            QuerySnapshot("Home", {}),
+            self.position,
+            {KEY},
+            bool(self.hidden),
+            self.hidden,
         )
 
     async def wait_for(self, database: str, position: Position) -> None:
@@ -63,7 +67,7 @@ class Database:
         if self.early_wakes:
             self.early_wakes -= 1
             return
-        while not self.position.includes(position):
+        while not self.position.includes(position, {KEY}):
             await self.moved.wait()
 
 
@@ -192,5 +196,44 @@ async def test_rows_hidden_while_the_query_ran_are_not_in_its_answer():
 
     engine, stream = Engine(), Stream()
     await QueryService(engine, Closing()).Query(request(), stream)
+    assert len(engine.asked) == 2
+    assert stream.sent[0].header.hidden_reason == "streaming ingestion is off"
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+async def test_no_further_piece_leaves_once_the_gate_has_closed(pieces):
+    """A reader may take its time over a large answer; the gate does not wait for it."""
+
+    class Closing(Database):
+        def pin(self, database: str) -> PinnedSnapshot:
+            return replace(super().pin(database), may_be_shown=lambda: not self.hidden)
+
+    class Slow(Stream):
+        async def send(self, message: query_pb2.QueryResponse) -> None:
+            await super().send(message)
+            if len(self.sent) == 1 + pieces:
+                database.hidden = "streaming ingestion is off"
+
+    database, stream = Closing(), Slow()
+    with pytest.raises(UnavailableError, match="gate closed"):
+        await QueryService(Engine(rows=200_000), database).Query(request(), stream)
+    assert len(stream.sent) == 1 + pieces
+
+
+async def test_the_gate_is_looked_at_when_the_answer_is_encoded(monkeypatch):
+    """Encoding a large answer takes a thread and time; the look comes after it."""
+
+    class Closing(Database):
+        def pin(self, database: str) -> PinnedSnapshot:
+            shown = None if self.hidden else lambda: not self.hidden
+            return replace(super().pin(database), may_be_shown=shown)
+
+    async def run_sync(function, *args):
+        database.hidden = "streaming ingestion is off"
+        return function(*args)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
+    database, engine, stream = Closing(), Engine(rows=200_000), Stream()
+    await QueryService(engine, database).Query(request(), stream)
     assert len(engine.asked) == 2
     assert stream.sent[0].header.hidden_reason == "streaming ingestion is off"
