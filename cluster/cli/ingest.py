@@ -110,7 +110,8 @@ async def _ingest(
         print_json({"files": len(inputs), "payloads": payloads, "rows": rows})
     else:
         # Rows that an earlier command stored are acknowledged again.
-        typer.echo(f"{rows:,} rows are stored in {database}.{table}")
+        counted = "1 row is" if rows == 1 else f"{rows:,} rows are"
+        typer.echo(f"{counted} stored in {database}.{table}")
 
 
 async def send_input(
