@@ -3,7 +3,8 @@
 A limit is data: ``LIMITS.ingest_request_bytes`` is a number to compare with, and
 ``LIMITS.describe()`` prints the table of the README. Defaults are Azure Data Explorer's where it
 documents one (``source``), else a declared choice. Each limit is tested at limit-1, limit and
-limit+1 by the module that enforces it.
+limit+1 by the module that enforces it. ``metric`` is the name its counter is to be exported under;
+this version has no door for metrics, and the counts are in the ``statistics()`` of each object.
 """
 
 from __future__ import annotations
