@@ -116,6 +116,7 @@ class FollowSession:
         self._stamped_at = float("-inf")
         self._current: dict[bool, int] = {}  # newest stamp answered, by gate open or closed
         self._failures = 0
+        self._worked = False  # this call: something was applied, or the leader answered a stamp
         self._calls = self._frames = self._records = self._dropped = self._snapshots = 0
 
     def handle(self, event: Event) -> tuple[Output, ...]:
@@ -170,6 +171,7 @@ class FollowSession:
 
     def _begin(self, event: Begin) -> Iterable[Output]:
         self._calls += 1
+        self._worked = False
         self._pending = None
         self._reported = None
         self._sequence = 0
@@ -195,7 +197,7 @@ class FollowSession:
         self._distrust = self._distrust or event.diverged
         if self.state is SessionState.STOPPED:
             return
-        if event.at_once or self.state is SessionState.FOLLOWING:
+        if event.at_once or self._worked:
             self._failures = 0
         delay = min(
             self._limits.follow_retry_longest_seconds,
@@ -226,6 +228,7 @@ class FollowSession:
 
     def _applied(self, event: MetadataApplied | RowsApplied) -> Iterable[Output]:
         pending, self._pending = self._pending, None
+        self._worked = True
         if isinstance(event, RowsApplied):
             assert isinstance(pending, ApplyRows)
             self._records += len(pending.frame.spans)
@@ -298,6 +301,7 @@ class FollowSession:
             if told != self._stored:
                 raise ProtocolError("Progress holds rows that are not stored, or lacks some")
             if frame.stamp and self._reported is not None:
+                self._worked = True
                 opened = self._reported.open
                 self._current[opened] = max(self._current.get(opened, 0), frame.stamp)
         return ()

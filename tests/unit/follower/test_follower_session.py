@@ -257,10 +257,36 @@ def test_back_off_doubles_to_its_limit_and_begins_again_after_success():
     assert delays == [0.025, 0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
     session.handle(x.Begin(DATABASE, AT, 100.0))
     session.handle(received(Progress(POSITION, 0)))
+    session.handle(received(Progress(POSITION, 0, stamp=100_000_000_000, sequence=1)))
     (retry,) = session.handle(x.Lost(1 - 1e-9))
     assert retry.after_seconds == pytest.approx(0.05)
     session.handle(x.Begin(DATABASE, AT, 100.0))
     assert session.handle(x.Lost(0.5, at_once=True)) == (x.Retry(0.0),)
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        (rows(), x.RowsApplied()),
+        (DELTA, x.MetadataApplied(replace(DATABASE, version=Version(1, 4)), AT)),
+        (Snapshot(DATABASE, reset_rows=False), x.MetadataApplied(DATABASE, AT)),
+    ],
+)
+def test_a_follower_that_cannot_store_what_comes_calls_less_and_less_often(change, answer):
+    """Its disk may be full: each call makes the leader send a window of rows for nothing."""
+    session = session_in(SessionState.WAITING, limits=Limits(follow_retry_longest_seconds=0.2))
+
+    def call(*, stored):
+        session.handle(x.Begin(DATABASE, AT, 100.0))
+        session.handle(received(Progress(POSITION, 0)))
+        session.handle(received(change))
+        if stored:
+            session.handle(answer)
+        (retry,) = session.handle(x.Lost(1 - 1e-9))
+        return pytest.approx(retry.after_seconds, rel=1e-6)
+
+    assert [call(stored=False) for _ in range(4)] == [0.05, 0.1, 0.2, 0.2]
+    assert call(stored=True) == 0.05
 
 
 @pytest.mark.parametrize(("silent", "hangs_up"), [(4.999, False), (5.0, False), (5.001, True)])
