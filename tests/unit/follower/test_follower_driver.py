@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 import trio
-from follow_cluster import ADDRESS, REFUSAL
+from follow_cluster import ADDRESS, COLUMNS, REFUSAL
 
+from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.changes import AppendColumns, DropTable
 from cluster.catalog.model import Column, ScalarType
 from cluster.errors import DatabaseNotFoundError
 from cluster.replication.position import Position
 from cluster.transport.faults import LinkFaults
+from follower import store
 
 
 async def test_rows_arrive_in_order_and_are_reported(autojump_clock, setup):
@@ -190,6 +192,24 @@ async def test_a_schema_change_goes_before_its_rows(autojump_clock, setup):
     await setup.leader.ingest([2])
     await setup.follower.shows([1, 2])
     assert len(setup.follower.database.pin().database.tables["T"].columns) == 3
+
+
+async def test_a_delta_costs_what_it_changes_not_what_there_is(autojump_clock, setup, monkeypatch):
+    for name in ("A", "B", "C"):
+        await setup.leader.create_table(name)
+    await setup.leader.ingest([1], "C")
+    await setup.follower.shows([1], "C")
+    made = []
+
+    def counted(columns):
+        made.append(columns)
+        return arrow_schema(columns)
+
+    monkeypatch.setattr(store, "arrow_schema", counted)
+    await setup.leader.create_table("D")
+    await setup.leader.ingest([2], "D")
+    await setup.follower.shows([2], "D")
+    assert made == [COLUMNS]
 
 
 async def test_a_dropped_table_goes_with_its_rows(autojump_clock, setup):
