@@ -31,7 +31,7 @@ from cluster.rowstore.tail import RecentRecords
 from cluster.rowstore.worker import GroupCommit, Staged, call_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -311,7 +311,7 @@ class RowStore:
     async def read(
         self,
         lsn: int,
-        keys: Container[RowStoreKey],
+        keys: Collection[RowStoreKey],
         cursors: Mapping[RowStoreKey, int],
         max_bytes: int,
     ) -> Chunk:
@@ -334,7 +334,9 @@ class RowStore:
                 chunk = await self._read_disk(lsn, keys, cursors, max_bytes)
             if chunk.count:
                 return chunk
-            lsn = chunk.next_lsn
+            # Looking for it through gigabytes of other tables would keep a follower in silence.
+            next_lsn = self._contents.start_lsn_for(cursors, keys, self._commit.committed_lsn)
+            lsn = max(chunk.next_lsn, next_lsn)
 
     async def wait_beyond(self, lsn: int) -> None:
         """Returns when the end of the log is beyond ``lsn``."""

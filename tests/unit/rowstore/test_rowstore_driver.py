@@ -276,6 +276,21 @@ async def test_reading_starts_at_the_first_record_that_is_needed() -> None:
             await store.read(store.end_lsn() + 1, {CPU}, {}, 1)
 
 
+async def test_what_lies_between_two_records_of_a_table_is_not_read() -> None:
+    async with World(row_store_tail_bytes=0, row_store_segment_bytes=4096).running() as store:
+        await write(store, 2)
+        await write(store, *[9] * 100, key=LOGS)
+        await write(store, 2)
+        assert store.statistics().segments > 10
+        first = await store.read(0, {CPU}, {CPU: 0}, 1)
+        second = await store.read(first.next_lsn, {CPU}, {CPU: 2}, 1)
+        (record,) = iter_records(second.records)
+        assert (record.header.first_ordinal, record.header.end_ordinal) == (2, 4)
+        end = await store.read(second.next_lsn, {CPU}, {CPU: 4}, 1)
+        assert (end.count, end.next_lsn) == (0, store.end_lsn())
+        assert store.statistics().disk_reads <= 3, "one for each record, one for what lies between"
+
+
 async def test_max_bytes_bounds_a_chunk_but_never_below_one_record() -> None:
     for tail_bytes in (0, 10**6):
         async with World(row_store_tail_bytes=tail_bytes).running() as store:
