@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import trio
 
-from cluster.errors import ProtocolError, UnavailableError
+from cluster.errors import ProtocolError, ThrottledError, UnavailableError
 from cluster.rpc.convert import position_from_message, position_to_message
 from cluster.rpc.v1 import (
     ingestion_pb2,
@@ -260,7 +260,7 @@ class StreamWriter:
         while not (self._closing and not self._undecided):
             try:
                 await self._session()
-            except* (UnavailableError, trio.BrokenResourceError):
+            except* (UnavailableError, ThrottledError):
                 self._statistics.reconnects += 1
                 await trio.sleep(self._retry_seconds)
 
@@ -276,9 +276,13 @@ class StreamWriter:
                     item = self._unsent.popleft()
                     sequence += 1
                     sent.append(item)
-                    await stream.send(
-                        ingestion_pb2.IngestStreamRequest(sequence=sequence, request=item.request)
+                    message = ingestion_pb2.IngestStreamRequest(
+                        sequence=sequence, request=item.request
                     )
+                    try:
+                        await stream.send(message)
+                    except trio.BrokenResourceError:
+                        await trio.sleep_forever()  # the receiving task learns why
                 if self._closing and not self._undecided:
                     stream.close_send()
                     return
