@@ -260,7 +260,7 @@ class StreamWriter:
         while not (self._closing and not self._undecided):
             try:
                 await self._session()
-            except* (UnavailableError, ThrottledError):
+            except* (UnavailableError, ThrottledError, trio.BrokenResourceError):
                 self._statistics.reconnects += 1
                 await trio.sleep(self._retry_seconds)
 
