@@ -14,6 +14,7 @@ rows decoded again, a table that went away has them refused.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
@@ -80,7 +81,7 @@ class IngestPipeline:
         self._lanes: dict[LaneKey, Lane] = {}
         self._ready: deque[Lane] = deque()
         self._work = trio.Event()
-        self._pending: deque[_Pending] = deque()
+        self._pending: dict[int, _Pending] = {}
         self._in_threads: set[DecodeGroup] = set()
         self._by_source: dict[bytes, Ticket] = {}
         self._decoders: OrderedDict[tuple[LaneKey, RowStoreKey, int], TableDecoder] = OrderedDict()
@@ -332,14 +333,14 @@ class IngestPipeline:
     # Deciding
 
     def _await_commit(self, pending: _Pending) -> None:
-        self._pending.append(pending)
-        pending.staged.when_decided(self._decide_oldest)
+        self._pending[id(pending)] = pending
+        pending.staged.when_decided(partial(self._decide, pending))
 
-    def _decide_oldest(self) -> None:
-        """Decides the requests staged first: commits come in the order of staging."""
-        if not self._pending:
+    def _decide(self, pending: _Pending) -> None:
+        """Decides requests whose group is durable, or refused."""
+        if self._pending.pop(id(pending), None) is None:
             return  # the pipeline has stopped and refused them
-        staged, tickets, row_counts, duplicate = self._pending.popleft()
+        staged, tickets, row_counts, duplicate = pending
         try:
             staged.check_committed()
         except RemoraError as error:
@@ -388,7 +389,7 @@ class IngestPipeline:
         undecided += [ticket for group in self._in_threads for ticket in group.tickets]
         for ticket in undecided:
             self._refuse(ticket, UnavailableError("the node is stopping; nothing was stored"))
-        for pending in self._pending:
+        for pending in self._pending.values():
             for ticket in pending.tickets:
                 error = UnavailableError("the node is stopping; the rows may have been stored")
                 self._refuse(ticket, error)

@@ -155,6 +155,7 @@ class Staged:
 
     def check_committed(self) -> None:
         """Raises as :meth:`committed` does, without waiting; ask after the decision only."""
+        assert self._group.done.is_set(), "nobody knows yet whether it will be durable"
         self._group.check()
 
 
