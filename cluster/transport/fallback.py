@@ -1,6 +1,6 @@
 """gRPC on grpcio's public API only: what is left if an upgrade breaks the C-core transport.
 
-Slower (about twice the CPU of a call) but independent of private modules. Selected by
+Slower (two to three times the CPU on unary calls of a call) but independent of private modules. Selected by
 ``REMORA_TRANSPORT=fallback``, see :mod:`.select`."""
 
 from __future__ import annotations
