@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +23,10 @@ import trio
 from cluster.coordinator.driver import CoordinatorDriver
 from cluster.coordinator.service import CoordinatorServicer
 from cluster.coordinator.store import Store, ThreadedStore
-from cluster.errors import InvalidRequestError, RemoraError
+from cluster.errors import InvalidRequestError
 from cluster.limits import LIMITS, Limits
 from cluster.node.clock import SystemClock
+from cluster.process import announce, run_process
 from cluster.transport.select import transport_from_environment
 from cluster.transport.standard import add_standard_services
 
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("remora.coordinator")
 
-EXIT_STOPPED = 0
-EXIT_FAILED = 1
 _HIGHEST_PORT = 65535
 
 
@@ -114,14 +111,6 @@ async def serve(
         store.close()
 
 
-def announce(ready_fd: int, address: str) -> None:
-    """Writes the line that says where the coordinator serves, and closes the descriptor."""
-    line = json.dumps({"grpc": address, "pid": os.getpid()}) + "\n"
-    os.write(ready_fd, line.encode())
-    if ready_fd > sys.stderr.fileno():
-        os.close(ready_fd)
-
-
 async def run(config: CoordinatorConfig) -> None:
     """Serves until SIGTERM or SIGINT."""
     transport = transport_from_environment(limits=config.limits)
@@ -141,26 +130,7 @@ async def run(config: CoordinatorConfig) -> None:
 
 def main() -> int:
     """Reads the configuration and serves. Returns the exit code."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    code = EXIT_STOPPED
-    try:
-        trio.run(run, CoordinatorConfig.from_json(sys.stdin.readline()))
-    except* (RemoraError, OSError) as group:
-        for error in _leaves(group):
-            logger.critical("%s %s", error, getattr(error, "remedy", ""))
-        code = EXIT_FAILED
-    return code
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
-    found: list[Exception] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+    return run_process(CoordinatorConfig.from_json, run)
 
 
 if __name__ == "__main__":

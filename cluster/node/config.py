@@ -9,6 +9,20 @@ from pathlib import Path
 from cluster.errors import InvalidRequestError
 from cluster.limits import LIMITS, Limits
 
+_KINDS = {
+    "cluster": str,
+    "node": str,
+    "data": str,
+    "coordinator": str,
+    "grpc_port": int,
+    "streaming_ingestion": bool,
+    "strict": bool,
+    "ready_fd": int,
+    "processor": int,
+    "limits": dict,
+}
+"""Type of each key, as JSON has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
@@ -44,6 +58,13 @@ class NodeConfig:
         missing = {"cluster", "node", "data", "coordinator"} - values.keys()
         if missing:
             raise InvalidRequestError(f"the node's configuration lacks {sorted(missing)}")
+        for key, kind in _KINDS.items():
+            # bool is an int to Python, not to a reader of the configuration.
+            if key in values and type(values[key]) is not kind:
+                raise InvalidRequestError(
+                    f"the node's configuration wants a {kind.__name__} as '{key}', "
+                    f"not {values[key]!r}"
+                )
         values["data"] = Path(values["data"])
         values["limits"] = Limits.with_overrides(values.get("limits", {}))
         return cls(**values)

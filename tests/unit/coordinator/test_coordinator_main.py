@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster.coordinator.main import EXIT_FAILED, EXIT_STOPPED, CoordinatorConfig
+from cluster.coordinator.main import CoordinatorConfig
 from cluster.coordinator.store import FILE_NAME
 from cluster.errors import EntityNotFoundError, InvalidRequestError
 from cluster.limits import LIMITS
+from cluster.process import EXIT_FAILED, EXIT_STOPPED
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 from cluster.transport.select import transport_from_environment
 

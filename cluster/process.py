@@ -1,0 +1,60 @@
+"""What every process of a setup does alike: read one line, serve, say where, end with a code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import trio
+
+from cluster.errors import RemoraError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+EXIT_STOPPED: Final = 0
+EXIT_FAILED: Final = 1
+
+Config = TypeVar("Config")
+
+logger = logging.getLogger("remora")
+
+
+def announce(ready_fd: int, address: str) -> None:
+    """Tells the launcher where this process serves: one JSON line, then the end of the pipe."""
+    line = json.dumps({"grpc": address, "pid": os.getpid()}) + "\n"
+    os.write(ready_fd, line.encode())
+    if ready_fd > sys.stderr.fileno():
+        os.close(ready_fd)
+
+
+def run_process(parse: Callable[[str], Config], serve: Callable[[Config], Awaitable[None]]) -> int:
+    """Reads the configuration from standard input, serves, and returns the exit code.
+
+    A typed error or one of the operating system is logged with its remedy; any other is a defect
+    and leaves with its traceback.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    code = EXIT_STOPPED
+    try:
+        trio.run(serve, parse(sys.stdin.readline()))
+    except* (RemoraError, OSError) as group:
+        for error in _leaves(group):
+            logger.critical("%s %s", error, getattr(error, "remedy", ""))
+        code = EXIT_FAILED
+    return code
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
