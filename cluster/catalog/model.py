@@ -2,6 +2,8 @@
 
 A database's metadata is one immutable tree; a transaction makes a new tree with a higher
 :class:`Version` (white paper, "metadata transactions"). Queries pin a tree by holding it.
+
+Times are microseconds since 1970 UTC, the resolution of a stored ``datetime``.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NewType
 
+import immutables
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 RowStoreKey = NewType("RowStoreKey", int)
-"""One incarnation of one table in a row store: a random 64-bit number, never reused."""
+"""Rows of one incarnation of one table in one row store: a random 64-bit number, never reused."""
 
 DEFAULT_DATABASE = "NetDefaultDB"
 """The database every cluster has, and the context of requests that name none."""
@@ -41,6 +45,7 @@ class Column:
 
     name: str
     type: ScalarType
+    docstring: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,20 +80,124 @@ class StreamingIngestionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class RowStoreReference:
+    """Where a table's streamed rows go: a row store of the node, and the table's key in it.
+
+    Rows below ``sealed_ordinal`` are not read from the row store any more: they are in extents, or
+    were cleared. ``sealed_checksum`` is the key's rolling checksum there, so that a copy that never
+    had those rows goes on from it. ``is_enabled``: takes new rows; a reference is never removed
+    while its table lives.
+    """
+
+    row_store: int
+    key: RowStoreKey
+    is_enabled: bool = True
+    sealed_ordinal: int = 0
+    sealed_checksum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Rows ``first_ordinal .. end_ordinal - 1`` of a row store key."""
+
+    key: RowStoreKey
+    first_ordinal: int
+    end_ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """One immutable horizontal slice of a table: a Parquet file and what is known of it.
+
+    ``file`` is its name below the database's storage root; several extents may share a file (an
+    extent whose tags changed, or that moved to another table, is a new extent of the old file).
+    ``column_ids[i]`` is the id, in the table, of the file's i-th column; -1: not a column of the
+    table. A column of the table that is not among them reads null. ``file_checksum`` is xxh3_64 of
+    the whole file. ``original_bytes`` is the size of the data as ingested.
+
+    ``created_min_us``, ``created_max_us`` are of the extents it was merged from; retention and
+    caching go by the newer one. ``ingested_min_us``, ``ingested_max_us`` are of its rows (None:
+    the ingestion time policy was off); if they differ, the file has a column ``$IngestionTime``.
+    ``sources`` is where its rows came from, if they were streamed.
+    """
+
+    extent_id: str
+    file: str
+    file_bytes: int
+    file_checksum: int
+    column_ids: tuple[int, ...]
+    row_count: int
+    original_bytes: int
+    created_min_us: int
+    created_max_us: int
+    ingested_min_us: int | None = None
+    ingested_max_us: int | None = None
+    tags: tuple[str, ...] = ()
+    sources: tuple[Provenance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IngestionMapping:
+    """A pre-created mapping. ``text`` is its JSON as ``.show`` prints it; ``kind`` is lower case.
+
+    Kinds: csv, json, avro, parquet, orc, w3clogfile.
+    """
+
+    name: str
+    kind: str
+    text: str
+    updated_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A stored function. ``parameters`` and ``body`` are KQL as given: ``(a:long)``, ``{ T }``."""
+
+    name: str
+    parameters: str
+    body: str
+    folder: str = ""
+    docstring: str = ""
+
+
+MappingName = tuple[str, str]
+"""Kind and name: what tells mappings of a table or database apart."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table. ``schemas`` is its history; the last one is in force.
 
     A row record names the index of the schema it was encoded with, so old records stay readable
-    after the schema has changed.
+    after the schema has changed. ``column_ids[i]`` are the ids of the columns of ``schemas[i]``: a
+    renamed column keeps its id, a dropped one's is never used again, a column whose type changed
+    gets a new one. So data is read by id, and what has no such id reads null.
+
+    ``references`` is never empty. ``policies`` maps the kind of a policy, as written in commands,
+    to its canonical JSON; a streaming ingestion policy is not among them.
     """
 
     name: str
     table_id: str
-    key: RowStoreKey
+    references: tuple[RowStoreReference, ...]
     schemas: tuple[tuple[Column, ...], ...]
+    column_ids: tuple[tuple[int, ...], ...]
     streaming_policy: StreamingIngestionPolicy | None = None
     folder: str = ""
     docstring: str = ""
+    policies: Mapping[str, str] = field(default_factory=dict)
+    mappings: Mapping[MappingName, IngestionMapping] = field(default_factory=dict)
+    extents: immutables.Map[str, Extent] = field(default_factory=immutables.Map)
+
+    @property
+    def key(self) -> RowStoreKey:
+        """Its first key: tells this incarnation of the table from every other."""
+        return self.references[0].key
+
+    @property
+    def keys(self) -> tuple[RowStoreKey, ...]:
+        """All its keys, in the order of its references."""
+        return tuple(reference.key for reference in self.references)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -102,8 +211,24 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class DroppedTable:
+    """A table that can be brought back: what it was, and the version and time of its drop.
+
+    Its sealed rows can be; rows that were in a row store are gone.
+    """
+
+    table: Table
+    version: Version
+    dropped_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
-    """One database: the root of its metadata tree."""
+    """One database: the root of its metadata tree.
+
+    ``storage_root`` is the URL of the folder or container that holds its extents; empty: the
+    default root of the node that owns it.
+    """
 
     name: str
     database_id: str
@@ -111,12 +236,21 @@ class Database:
     tables: Mapping[str, Table] = field(default_factory=dict)
     streaming_policy: StreamingIngestionPolicy | None = None
     pretty_name: str = ""
+    policies: Mapping[str, str] = field(default_factory=dict)
+    mappings: Mapping[MappingName, IngestionMapping] = field(default_factory=dict)
+    functions: Mapping[str, Function] = field(default_factory=dict)
+    dropped_tables: tuple[DroppedTable, ...] = ()
+    storage_root: str = ""
 
     def effective_streaming(self, table: Table) -> StreamingIngestionPolicy | None:
         """The policy in force: the table's own, else the database's, else none."""
         if table.streaming_policy is not None:
             return table.streaming_policy
         return self.streaming_policy
+
+    def effective_policy(self, table: Table, kind: str) -> str | None:
+        """JSON of the policy in force: the table's own, else the database's, else none."""
+        return table.policies.get(kind, self.policies.get(kind))
 
     def streaming_tables(self) -> tuple[str, ...]:
         """Names of the tables whose effective policy is enabled, sorted."""
@@ -127,3 +261,8 @@ class Database:
                 if (policy := self.effective_streaming(table)) is not None and policy.is_enabled
             )
         )
+
+    def row_store_keys(self) -> Iterator[RowStoreKey]:
+        """The keys of all tables."""
+        for table in self.tables.values():
+            yield from table.keys
