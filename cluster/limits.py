@@ -426,6 +426,13 @@ class Limits:
         "ThrottledError",
         "coordinator_throttled_total",
     )
+    history_entries: int = _limit(
+        10_000,
+        "newest entries kept of each log of the node (operations, queries, ...)",
+        _CHOICE,
+        "none: the oldest one goes",
+        "history_entries_total",
+    )
 
     @classmethod
     def with_overrides(cls, overrides: Mapping[str, Any]) -> Limits:

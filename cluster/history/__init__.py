@@ -1,0 +1,1 @@
+"""What happened on this node lately: the bounded logs behind the diagnostic commands."""
