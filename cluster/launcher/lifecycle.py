@@ -258,6 +258,8 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
         "coordinator": setup.coordinator.grpc,
         "streaming_ingestion": spec.streaming_ingestion,
         "strict": spec.strict,
+        "storage_root": spec.storage_root,
+        "ingest_folder": spec.ingest_folder or str(setup.folder / "ingest"),
         "limits": dict(spec.limits),
         # The first process is the coordinator: nodes count from 0 and spread over the processors.
         "processor": list(setup.processes).index(record.id) - 1,

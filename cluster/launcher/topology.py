@@ -10,6 +10,9 @@ The file::
     streaming_ingestion = true    # capability at the first start; default false, as in Azure
     strict = false                # true: refuse a whole attachment instead of sealed data only
     nodes = 1
+    storage_root = "s3://bucket/extents"  # default: a folder of the node's data
+    ingest_folder = "/data/incoming"      # whose files .ingest into may read; default: ingest in
+                                          # the setup's folder
 
     [clusters.limits]             # of this cluster's nodes, over the ones above
     queries_per_core = 4
@@ -35,6 +38,15 @@ COORDINATOR: Final = "coordinator"
 """Id of the coordinator among the processes of a setup; no cluster may have this name."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_CLUSTER_KEYS: Final = (
+    "name",
+    "streaming_ingestion",
+    "strict",
+    "nodes",
+    "storage_root",
+    "ingest_folder",
+    "limits",
+)
 _NAME_RULE = "1 to 63 lower-case letters, digits and dashes, starting with a letter"
 
 Value = TypeVar("Value")
@@ -49,6 +61,8 @@ class ClusterSpec:
     strict: bool = False
     nodes: int = 1
     limits: Mapping[str, float] = field(default_factory=dict)
+    storage_root: str = ""
+    ingest_folder: str = ""
 
     def node_ids(self) -> tuple[str, ...]:
         """``name/0``, ``name/1``, ..."""
@@ -124,6 +138,8 @@ def topology_to_values(topology: Topology) -> dict[str, Any]:
             "streaming_ingestion": cluster.streaming_ingestion,
             "strict": cluster.strict,
             "nodes": cluster.nodes,
+            "storage_root": cluster.storage_root,
+            "ingest_folder": cluster.ingest_folder,
             "limits": dict(cluster.limits),
         }
         for cluster in topology.clusters
@@ -134,8 +150,7 @@ def topology_to_values(topology: Topology) -> dict[str, Any]:
 def _cluster(values: Any, where: str, common: Mapping[str, float]) -> ClusterSpec:
     if not isinstance(values, dict):
         raise InvalidRequestError(f"{where}: must be a table, written [[clusters]]")
-    known = ("name", "streaming_ingestion", "strict", "nodes", "limits")
-    _only_known(values, where, known)
+    _only_known(values, where, _CLUSTER_KEYS)
     nodes = _typed(values, where, "nodes", int, 1)
     if nodes < 1:
         raise InvalidRequestError(f"{where}.nodes: must be at least 1, not {nodes}")
@@ -150,6 +165,8 @@ def _cluster(values: Any, where: str, common: Mapping[str, float]) -> ClusterSpe
         strict=_typed(values, where, "strict", bool, False),
         nodes=nodes,
         limits={**common, **_limits(values.get("limits", {}), f"{where}.limits")},
+        storage_root=_typed(values, where, "storage_root", str, ""),
+        ingest_folder=_typed(values, where, "ingest_folder", str, ""),
     )
 
 

@@ -19,6 +19,8 @@ _KINDS = {
     "strict": bool,
     "ready_fd": int,
     "processor": int,
+    "storage_root": str,
+    "ingest_folder": str,
     "limits": dict,
 }
 """Type of each key, as JSON has it."""
@@ -30,7 +32,9 @@ class NodeConfig:
 
     ``grpc_port`` 0 means any free port. ``processor`` is the one the node's Python threads keep
     to, counted round the usable ones; -1: any (see :mod:`cluster.processors`). ``ready_fd`` is
-    the file descriptor on which the node writes one JSON line when it serves.
+    the file descriptor on which the node writes one JSON line when it serves. ``storage_root`` is
+    the URL of the folder or container of extents; empty: a folder of ``data``. ``ingest_folder``
+    is the only folder whose files ``.ingest into`` reads; empty: ``ingest`` in ``data``.
     """
 
     cluster: str
@@ -42,6 +46,8 @@ class NodeConfig:
     strict: bool = False
     ready_fd: int = 1
     processor: int = -1
+    storage_root: str = ""
+    ingest_folder: str = ""
     limits: Limits = field(default=LIMITS)
 
     @classmethod

@@ -37,6 +37,8 @@ def test_a_file_says_everything_and_cluster_limits_win():
         streaming_ingestion = true
         strict = true
         nodes = 1
+        storage_root = "s3://bucket/extents"
+        ingest_folder = "/data/incoming"
         [clusters.limits]
         queries_per_core = 4
         [[clusters]]
@@ -45,6 +47,8 @@ def test_a_file_says_everything_and_cluster_limits_win():
     )
     west, east = topology.clusters
     assert (west.name, west.streaming_ingestion, west.strict, west.nodes) == ("west", True, True, 1)
+    assert (west.storage_root, west.ingest_folder) == ("s3://bucket/extents", "/data/incoming")
+    assert (east.storage_root, east.ingest_folder) == ("", "")
     assert west.limits == {"lease_seconds": 2.0, "queries_per_core": 4}
     assert (east.streaming_ingestion, east.strict) == (False, False)
     assert east.limits == topology.limits == {"lease_seconds": 2.0, "queries_per_core": 3}

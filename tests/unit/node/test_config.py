@@ -29,11 +29,14 @@ def test_everything_set() -> None:
             "streaming_ingestion": True,
             "strict": True,
             "ready_fd": 3,
+            "storage_root": "s3://bucket/extents",
+            "ingest_folder": "/in",
             "limits": {"lease_seconds": 2, "query_rows": 7},
         }
     )
     config = NodeConfig.from_json(line)
     assert (config.grpc_port, config.ready_fd) == (5, 3)
+    assert (config.storage_root, config.ingest_folder) == ("s3://bucket/extents", "/in")
     assert config.streaming_ingestion
     assert config.strict
     assert config.limits == Limits(lease_seconds=2, query_rows=7)
