@@ -15,6 +15,11 @@
     │   ├── EntityExistsError            BadRequest_EntityAlreadyExists
     │   ├── MappingNotFoundError         BadRequest_MappingReferenceWasNotFound
     │   ├── FormatNotSupportedError      BadRequest_FormatNotSupported
+    │   ├── IngestionPropertyError       BadRequest_MalformedIngestionProperty
+    │   ├── DuplicateMappingError        BadRequest_DuplicateMapping
+    │   ├── CreationTimeError            BadRequest_CreationTimeEarlierThanSoftDeletePeriod
+    │   ├── SourceNotFoundError          Download_SourceNotFound
+    │   ├── SourceForbiddenError         Download_Forbidden
     │   ├── FieldCountError              Stream_WrongNumberOfFields
     │   ├── ClosingQuoteError            Stream_ClosingQuoteMissing
     │   ├── MalformedPayloadError        BadRequest_NoRecordsOrWrongFormat
@@ -230,6 +235,53 @@ class FormatNotSupportedError(RequestError):
     kusto_type = "Kusto.Data.Exceptions.FormatNotSupportedException"
     reason = "FORMAT_NOT_SUPPORTED"
     default_remedy = "Use csv, tsv, json or multijson."
+
+
+class IngestionPropertyError(RequestError):
+    """A property of an ingestion command is unknown, malformed, or not for this command."""
+
+    code = "BadRequest_MalformedIngestionProperty"
+    kusto_type = "Kusto.Data.Exceptions.KustoBadRequestException"
+    reason = "MALFORMED_INGESTION_PROPERTY"
+    default_remedy = "Correct or leave out the property named."
+
+
+class DuplicateMappingError(RequestError):
+    """Both an inline mapping and the name of a pre-created one."""
+
+    code = "BadRequest_DuplicateMapping"
+    kusto_type = "Kusto.Data.Exceptions.DuplicateMappingException"
+    reason = "DUPLICATE_MAPPING"
+    default_remedy = "Give ingestionMapping or ingestionMappingReference, not both."
+
+
+class CreationTimeError(RequestError):
+    """The data would be older than the table keeps data."""
+
+    code = "BadRequest_CreationTimeEarlierThanSoftDeletePeriod"
+    kusto_type = "Kusto.Data.Exceptions.KustoBadRequestException"
+    reason = "CREATION_TIME_TOO_EARLY"
+    default_remedy = "Give a later creationTime, or lengthen the retention policy."
+
+
+class SourceNotFoundError(RequestError):
+    """There is no such file or blob."""
+
+    code = "Download_SourceNotFound"
+    kusto_type = "Kusto.Data.Exceptions.KustoBadRequestException"
+    reason = "SOURCE_NOT_FOUND"
+    default_remedy = "Check the path or URL of the source."
+
+
+class SourceForbiddenError(RequestError):
+    """The source may not be read: outside the folder allowed, or its store refuses."""
+
+    code = "Download_Forbidden"
+    kusto_type = "Kusto.Data.Exceptions.KustoBadRequestException"
+    http_status = 403
+    status = Status.PERMISSION_DENIED
+    reason = "SOURCE_FORBIDDEN"
+    default_remedy = "Copy the file into the folder named, or give a URL with credentials."
 
 
 class FieldCountError(RequestError):

@@ -1,0 +1,1 @@
+"""Batch ingestion: data that goes into extents at once, by command."""
