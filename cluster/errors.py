@@ -14,6 +14,13 @@
     │   ├── EntityNotFoundError          BadRequest_EntityNotFound
     │   ├── EntityExistsError            BadRequest_EntityAlreadyExists
     │   ├── MappingNotFoundError         BadRequest_MappingReferenceWasNotFound
+    │   ├── MappingNotValidError         BadRequest_InvalidMapping
+    │   ├── MappingInconsistentError     BadRequest_InconsistentMapping
+    │   ├── MappingReferenceError        BadRequest_InvalidMappingReference
+    │   ├── IngestionContextError        BadRequest_IngestionPropertyNotSupportedInThisContext
+    │   ├── UpdatePolicyRequestError     UpdatePolicy_BadRequest
+    │   ├── UpdatePolicySchemaError      UpdatePolicy_QuerySchemaDoesNotMatchTableSchema
+    │   ├── UpdatePolicyCycleError       UpdatePolicy_Cyclic_Update_Not_Allowed
     │   ├── FormatNotSupportedError      BadRequest_FormatNotSupported
     │   ├── IngestionPropertyError       BadRequest_MalformedIngestionProperty
     │   ├── DuplicateMappingError        BadRequest_DuplicateMapping
@@ -33,10 +40,12 @@
     │   ├── ReadOnlyError                Forbidden
     │   ├── StreamingDisabledError       NotFound_StreamingIngestionDisabledForCluster
     │   ├── StreamingPolicyError         BadRequest_StreamingIngestionPolicyNotEnabled
+    │   ├── UpdatePolicyIncompatibleError  BadRequest_UpdatePolicyIncompatible
     │   ├── FollowRefusedError           Conflict
     │   └── FollowNotGrantedError        Forbidden
     ├── TransientError                   try again: not permanent
     │   ├── ThrottledError               General_ThrottledIngestion
+    │   ├── UpdatePolicyFailedError      UpdatePolicy_IngestionError
     │   ├── RowStoreFullError            General_InternalServerError (E_RS_LOCAL_STORAGE_FULL)
     │   ├── RowStoreReadOnlyError        General_InternalServerError (E_RS_READONLY)
     │   ├── TimedOutError                Timeout
@@ -228,13 +237,72 @@ class MappingNotFoundError(RequestError):
     default_remedy = "Create the mapping first, or leave it out to map by position or name."
 
 
+class MappingNotValidError(RequestError):
+    """The text of an ingestion mapping is not one."""
+
+    code = "BadRequest_InvalidMapping"
+    kusto_type = "Kusto.Data.Exceptions.MappingNotValidException"
+    reason = "MAPPING_NOT_VALID"
+    default_remedy = "Correct the mapping at the element named."
+
+
+class MappingInconsistentError(RequestError):
+    """A mapping names a column the table does not have, or has with another type."""
+
+    code = "BadRequest_InconsistentMapping"
+    kusto_type = "Kusto.Data.Exceptions.MappingNotValidException"
+    reason = "MAPPING_INCONSISTENT"
+    default_remedy = "Alter the mapping, or the table, so that they fit."
+
+
+class MappingReferenceError(RequestError):
+    """The mapping exists, but is of a kind that does not fit the data format."""
+
+    code = "BadRequest_InvalidMappingReference"
+    kusto_type = "Kusto.Data.Exceptions.MappingNotValidException"
+    reason = "MAPPING_REFERENCE_NOT_VALID"
+    default_remedy = "Name a mapping of the format's kind."
+
+
+class IngestionContextError(RequestError):
+    """An ingestion property that this way of ingestion does not take."""
+
+    code = "BadRequest_IngestionPropertyNotSupportedInThisContext"
+    reason = "INGESTION_PROPERTY_NOT_SUPPORTED"
+    default_remedy = "Leave the property out, or ingest into extents with .ingest."
+
+
+class UpdatePolicyRequestError(RequestError):
+    """An update policy cannot be set, or cannot run: its query or source is wrong."""
+
+    code = "UpdatePolicy_BadRequest"
+    reason = "UPDATE_POLICY_BAD_REQUEST"
+    default_remedy = "Correct the update policy."
+
+
+class UpdatePolicySchemaError(RequestError):
+    """The query of an update policy does not give the target table's columns."""
+
+    code = "UpdatePolicy_QuerySchemaDoesNotMatchTableSchema"
+    reason = "UPDATE_POLICY_SCHEMA_MISMATCH"
+    default_remedy = "Give the target table's types in its column order, with project."
+
+
+class UpdatePolicyCycleError(RequestError):
+    """A table would be its own source."""
+
+    code = "UpdatePolicy_Cyclic_Update_Not_Allowed"
+    reason = "UPDATE_POLICY_CYCLE"
+    default_remedy = "Name another source table."
+
+
 class FormatNotSupportedError(RequestError):
     """The data format is unknown, or not one that streaming ingestion takes."""
 
     code = "BadRequest_FormatNotSupported"
     kusto_type = "Kusto.Data.Exceptions.FormatNotSupportedException"
     reason = "FORMAT_NOT_SUPPORTED"
-    default_remedy = "Use csv, tsv, json or multijson."
+    default_remedy = "Use a format the README lists for this way of ingestion."
 
 
 class IngestionPropertyError(RequestError):
@@ -411,6 +479,19 @@ class StreamingPolicyError(StateError):
     default_remedy = "Run .alter table T policy streamingingestion enable on the leader."
 
 
+class UpdatePolicyIncompatibleError(StateError):
+    """Rows cannot be streamed into a table that an update policy reads in a forbidden way.
+
+    The code is known from the SDKs, which queue such a request instead.
+    """
+
+    code = "BadRequest_UpdatePolicyIncompatible"
+    kusto_type = "Kusto.DataNode.Exceptions.StreamingIngestionRequestException"
+    http_status = 400
+    reason = "UPDATE_POLICY_INCOMPATIBLE"
+    default_remedy = "Ingest into extents with .ingest, or change the update policy."
+
+
 class FollowRefusedError(StateError):
     """A follower without streaming capability may not follow streaming data."""
 
@@ -444,6 +525,17 @@ class ThrottledError(TransientError):
     status = Status.RESOURCE_EXHAUSTED
     reason = "THROTTLED"
     default_remedy = "Retry after a back-off, or send fewer requests at once."
+
+
+class UpdatePolicyFailedError(TransientError):
+    """A transactional update policy failed, so the rows of its source are not stored either."""
+
+    code = "UpdatePolicy_IngestionError"
+    kusto_type = "Kusto.DataNode.Exceptions.StreamingIngestionRequestException"
+    http_status = 400
+    status = Status.ABORTED
+    reason = "UPDATE_POLICY_FAILED"
+    default_remedy = "Look at the failure named; retry, or correct the update policy."
 
 
 class RowStoreFullError(TransientError):
