@@ -41,6 +41,7 @@
     │   ├── StreamingDisabledError       NotFound_StreamingIngestionDisabledForCluster
     │   ├── StreamingPolicyError         BadRequest_StreamingIngestionPolicyNotEnabled
     │   ├── UpdatePolicyIncompatibleError  BadRequest_UpdatePolicyIncompatible
+    │   ├── StorageRefusedError          Download_Forbidden
     │   ├── FollowRefusedError           Conflict
     │   └── FollowNotGrantedError        Forbidden
     ├── TransientError                   try again: not permanent
@@ -48,6 +49,8 @@
     │   ├── UpdatePolicyFailedError      UpdatePolicy_IngestionError
     │   ├── RowStoreFullError            General_InternalServerError (E_RS_LOCAL_STORAGE_FULL)
     │   ├── RowStoreReadOnlyError        General_InternalServerError (E_RS_READONLY)
+    │   ├── StorageFullError             General_InternalServerError
+    │   ├── StorageUnavailableError      Download_UnknownError
     │   ├── TimedOutError                Timeout
     │   ├── UnavailableError             ServiceUnavailable
     │   └── InternalError                General_InternalServerError
@@ -55,6 +58,7 @@
     │   ├── ProtocolError                it sent what the protocol forbids
     │   └── DivergenceError              it sent bytes that do not match ours
     ├── CorruptionError                  our own file is damaged; names file and offset
+    │   └── FileMissingError             a file that the metadata names is not in its storage root
     └── RpcError                         a call failed with a status no class above claims
 
 Each class knows its Kusto code and type, HTTP and gRPC status, permanence, and the
@@ -492,6 +496,17 @@ class UpdatePolicyIncompatibleError(StateError):
     default_remedy = "Ingest into extents with .ingest, or change the update policy."
 
 
+class StorageRefusedError(StateError):
+    """A storage root denies access, or there is no such folder, container or bucket."""
+
+    code = "Download_Forbidden"
+    kusto_type = "Kusto.Data.Exceptions.KustoRequestDeniedException"
+    http_status = 403
+    status = Status.PERMISSION_DENIED
+    reason = "STORAGE_REFUSED"
+    default_remedy = "Check the storage root's URL, and the rights and credentials of the node."
+
+
 class FollowRefusedError(StateError):
     """A follower without streaming capability may not follow streaming data."""
 
@@ -556,6 +571,24 @@ class RowStoreReadOnlyError(TransientError):
     default_remedy = "Repair the disk named in the node's log, then restart the node."
 
 
+class StorageFullError(TransientError):
+    """The disk of a storage root or of a node's work folder is full."""
+
+    status = Status.RESOURCE_EXHAUSTED
+    reason = "STORAGE_FULL"
+    default_remedy = "Free disk space where the folder named is, then repeat the request."
+
+
+class StorageUnavailableError(TransientError):
+    """A storage root failed as often as it was tried; what was asked may or may not be done."""
+
+    code = "Download_UnknownError"
+    http_status = 503
+    status = Status.UNAVAILABLE
+    reason = "STORAGE_UNAVAILABLE"
+    default_remedy = "Check that the storage root named can be reached; then repeat the request."
+
+
 class TimedOutError(TransientError):
     """The time allowed is over."""
 
@@ -612,6 +645,13 @@ class CorruptionError(RemoraError):
     status = Status.DATA_LOSS
     reason = "CORRUPT_FILE"
     default_remedy = "Restore the file from a backup, or move it away to lose what it holds."
+
+
+class FileMissingError(CorruptionError):
+    """A file that the metadata names is not in its storage root. Metadata names ``file``."""
+
+    reason = "FILE_MISSING"
+    default_remedy = "Put the file back from a backup, or drop the extents that need it."
 
 
 class RpcError(RemoraError):

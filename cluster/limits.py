@@ -335,6 +335,104 @@ class Limits:
         "LimitExceededError",
         "command_refused_total",
     )
+    extent_rows: int = _limit(
+        1024 * KIB,
+        "rows an extent, where the sharding policy does not say",
+        "ShardEngineMaxRowCount of sharding-policy.md",
+        "none: the next extent",
+        "extents_written_total",
+    )
+    extent_original_bytes: int = _limit(
+        3072 * MIB,
+        "bytes of rows in memory an extent",
+        "ShardEngineMaxOriginalSizeInMb of sharding-policy.md",
+        "none: the next extent",
+        "extents_written_total",
+    )
+    extent_row_group_rows: int = _limit(
+        128 * KIB,
+        "rows a row group of an extent's file",
+        _CHOICE,
+        "none: the next row group",
+        "extents_written_total",
+    )
+    extent_row_group_bytes: int = _limit(
+        32 * MIB,
+        "bytes of rows in memory a row group of an extent's file",
+        _CHOICE,
+        "none: the next row group",
+        "extents_written_total",
+    )
+    extent_statistics_characters: int = _limit(
+        64,
+        "characters kept of the least and greatest string of a column",
+        _CHOICE,
+        "none: cut so that they still enclose all values",
+        "none",
+    )
+    extent_statistics_entries: int = _limit(
+        20_000,
+        "extent files whose statistics are kept in memory",
+        _CHOICE,
+        "none: the one not used for longest is forgotten",
+        "extent_statistics_entries",
+    )
+    extent_cache_bytes: int = _limit(
+        10 * 1024 * MIB,
+        "bytes of copies of extent files on a node",
+        _CHOICE,
+        "LimitExceededError if one request needs more, ThrottledError if all together do",
+        "extent_cache_bytes",
+    )
+    extent_fetches: int = _limit(
+        8,
+        "extent files fetched or checked at once a node",
+        _CHOICE,
+        "none: the next one waits",
+        "extent_fetches_total",
+    )
+    storage_attempts: int = _limit(
+        6,
+        "tries of one call of a storage root",
+        _CHOICE,
+        "StorageUnavailableError",
+        "storage_retries_total",
+    )
+    storage_retry_first_seconds: float = _limit(
+        0.1,
+        "seconds before a failed call of a storage root is tried again",
+        _CHOICE,
+        "none: doubled each time",
+        "storage_retries_total",
+    )
+    storage_retry_longest_seconds: float = _limit(
+        3.0,
+        "seconds at most before a failed call of a storage root is tried again",
+        _CHOICE,
+        "none",
+        "storage_retries_total",
+    )
+    storage_call_seconds: float = _limit(
+        30.0,
+        "seconds one request to a remote storage root may take",
+        _CHOICE,
+        "none: it is tried again",
+        "storage_retries_total",
+    )
+    storage_upload_bytes: int = _limit(
+        32 * MIB,
+        "bytes of one request that uploads; longer files go in blocks of this size",
+        _CHOICE,
+        "none: the next block",
+        "storage_put_bytes_total",
+    )
+    storage_object_bytes: int = _limit(
+        256 * MIB,
+        "bytes of an object read into memory whole",
+        _CHOICE,
+        "LimitExceededError",
+        "storage_get_bytes_total",
+    )
     databases: int = _limit(
         10_000,
         "databases a cluster",
