@@ -146,6 +146,13 @@ class Limits:
         "none: older ones are forgotten",
         "source_ids_remembered",
     )
+    row_stores: int = _limit(
+        4,
+        "row stores a node",
+        _CHOICE,
+        "none: more tables share one",
+        "row_stores",
+    )
     row_store_bytes: int = _limit(
         2048 * MIB,
         "unsealed bytes a row store",

@@ -1,295 +1,253 @@
 """Metadata trees and changes as canonical JSON, both ways. Pure.
 
-Canonical: UTF-8, keys sorted, no spaces, tables sorted by name, every field present. Equal values
-give equal bytes, so trees of leader and follower are compared by comparing bytes.
+Canonical: UTF-8, keys sorted, no spaces, tables and everything else with a name sorted by it, every
+field present. Equal values give equal bytes, so trees of leader and follower are compared by
+comparing bytes.
 
 Decoding is strict, because the bytes come from a peer or a disk: an unknown kind of change, an
 unknown, missing or repeated field, a value of the wrong type or out of its domain raises
 :class:`cluster.errors.ProtocolError` and nothing is guessed.
 
-A table's schema history is written as its newest columns and the length of each older schema: a
-schema always starts with the columns of the one before (:mod:`cluster.catalog.changes`).
+A tree says its format. This is format 2; one of format 1 (:mod:`cluster.catalog.codec_format_1`)
+is read too, a newer one is refused.
+
+A table's schemas are written newest first in mind: each older one as the number of its columns if
+the next one starts with them, as an appended column leaves it, else in full.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from cluster.catalog import changes as c
-from cluster.catalog.model import (
-    Column,
-    Database,
-    RowStoreKey,
-    ScalarType,
-    StreamingIngestionPolicy,
-    Table,
-    Version,
-)
+import immutables
+
+from cluster.catalog import codec_values as v
+from cluster.catalog.codec_changes import decode_changes, encode_changes
+from cluster.catalog.codec_format_1 import read_database as read_database_of_format_1
+from cluster.catalog.codec_json import Fields, dump, integer, list_of, load, text_of
+from cluster.catalog.model import Column, Database, DroppedTable, MappingName, Table
 from cluster.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-T = TypeVar("T")
+    from cluster.catalog.model import Extent, Function, IngestionMapping
 
-_MAXIMUM_VERSION: Final = 2**63 - 1
+__all__ = ["FORMAT", "decode_changes", "decode_database", "encode_changes", "encode_database"]
+
+FORMAT: Final = 2
+
+Schema = tuple[tuple[Column, ...], tuple[int, ...]]
+"""Columns and their ids."""
 
 
 def encode_database(database: Database) -> bytes:
     """The whole tree."""
-    return _dump(
+    return dump(
         {
             "database_id": database.database_id,
+            "dropped_tables": [_write_dropped(dropped) for dropped in database.dropped_tables],
+            "format": FORMAT,
+            "functions": [
+                v.write_function(database.functions[name]) for name in sorted(database.functions)
+            ],
+            "mappings": _write_mappings(database.mappings),
             "name": database.name,
+            "policies": dict(database.policies),
             "pretty_name": database.pretty_name,
-            "streaming_policy": _policy_value(database.streaming_policy),
-            "tables": [_table_value(database.tables[name]) for name in sorted(database.tables)],
-            "version": [database.version.major, database.version.minor],
+            "storage_root": database.storage_root,
+            "streaming_policy": v.write_streaming(database.streaming_policy),
+            "tables": [_write_table(database.tables[name]) for name in sorted(database.tables)],
+            "version": v.write_version(database.version),
         }
     )
 
 
 def decode_database(data: bytes) -> Database:
     """The tree. Raises ProtocolError."""
-    reader = _Fields(_load(data), "database")
-    tables = [_read_table(item) for item in reader.list_of("tables")]
-    database = Database(
-        name=reader.text("name"),
-        database_id=reader.text("database_id"),
-        version=_read_version(reader.list_of("version")),
-        tables={table.name: table for table in tables},
-        streaming_policy=_read_policy(reader.take("streaming_policy")),
-        pretty_name=reader.text("pretty_name"),
-    )
-    reader.end()
-    if len(database.tables) != len(tables):
-        raise ProtocolError("Metadata names a table twice.")
-    if len({table.key for table in tables}) != len(tables):
-        raise ProtocolError("Metadata gives one row store key to two tables.")
+    reader = Fields(load(data), "database")
+    if not reader.has("format"):
+        database = read_database_of_format_1(reader)
+    else:
+        found = integer(reader.take("format"), "format of a database", 1)
+        if found != FORMAT:
+            raise ProtocolError(
+                f"Metadata of a database has format {found}, this program reads {FORMAT} and 1.",
+                remedy="Use a version at least as new as the one that wrote it.",
+                metadata={"format": str(found)},
+            )
+        database = _read_database(reader)
+    _check_keys(database)
     return database
 
 
-def encode_changes(changes: Sequence[c.Change]) -> bytes:
-    """The changes of one transaction, in order."""
-    return _dump([_change_value(change) for change in changes])
-
-
-def decode_changes(data: bytes) -> tuple[c.Change, ...]:
-    """The changes of one transaction, at least one. Raises ProtocolError."""
-    items = _load(data)
-    if not isinstance(items, list) or not items:
-        raise ProtocolError("Metadata changes are not a list with at least one change.")
-    return tuple(map(_read_change, items))
-
-
-def _dump(value: object) -> bytes:
-    text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+def _read_database(reader: Fields) -> Database:
+    tables = [_read_table(item) for item in reader.list_of("tables")]
+    functions = [_read_function(item) for item in reader.list_of("functions")]
+    database = Database(
+        name=reader.text("name"),
+        database_id=reader.text("database_id"),
+        version=v.read_version(reader.take("version")),
+        tables={table.name: table for table in tables},
+        streaming_policy=v.read_streaming(reader.take("streaming_policy")),
+        pretty_name=reader.text("pretty_name"),
+        policies=_read_policies(reader),
+        mappings=_read_mappings(reader),
+        functions={function.name: function for function in functions},
+        dropped_tables=tuple(map(_read_dropped, reader.list_of("dropped_tables"))),
+        storage_root=reader.text("storage_root"),
     )
-    return text.encode("utf-8")
-
-
-def _load(data: bytes) -> Any:
-    try:
-        return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
-        )
-    except ValueError as error:
-        raise ProtocolError(f"Metadata is not JSON: {error}.") from None
-    except RecursionError:
-        raise ProtocolError("Metadata is nested too deeply.") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a field is repeated")
-    return fields
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not a number")
-
-
-class _Fields:
-    """Takes the fields of one JSON object by name and type; what is left over is an error."""
-
-    __slots__ = ("_fields", "_what")
-
-    def __init__(self, value: object, what: str) -> None:
-        if not isinstance(value, dict):
-            raise ProtocolError(f"Metadata of a {what} is not an object.")
-        self._fields = dict(value)
-        self._what = what
-
-    def take(self, name: str) -> Any:
-        if name not in self._fields:
-            raise ProtocolError(f"Metadata of a {self._what} has no field '{name}'.")
-        return self._fields.pop(name)
-
-    def text(self, name: str) -> str:
-        value = self._typed(name, str)
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ProtocolError(f"Field '{name}' of a {self._what} is not Unicode.") from None
-        return value
-
-    def list_of(self, name: str) -> list[Any]:
-        return self._typed(name, list)
-
-    def key(self, name: str) -> RowStoreKey:
-        return RowStoreKey(_integer(self.take(name), 1, c.MAXIMUM_KEY, "row store key"))
-
-    def end(self) -> None:
-        if self._fields:
-            names = ", ".join(sorted(self._fields))
-            raise ProtocolError(f"Metadata of a {self._what} has unknown fields: {names}.")
-
-    def _typed(self, name: str, kind: type[T]) -> T:
-        value = self.take(name)
-        if not isinstance(value, kind):
-            raise ProtocolError(f"Field '{name}' of a {self._what} has the wrong type.")
-        return value
-
-
-def _integer(value: object, minimum: int, maximum: int, what: str) -> int:
-    # bool is an int to Python, not to JSON.
-    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-        raise ProtocolError(f"Metadata has a {what} out of range.")
-    return value
-
-
-def _read_version(items: list[Any]) -> Version:
-    if len(items) != 2:
-        raise ProtocolError("A metadata version is not two numbers.")
-    major, minor = (_integer(item, 0, _MAXIMUM_VERSION, "version") for item in items)
-    return Version(major, minor)
-
-
-def _policy_value(policy: StreamingIngestionPolicy | None) -> object:
-    if policy is None:
-        return None
-    rate = policy.hint_allocated_rate
-    return {
-        "hint_allocated_rate": None if rate is None else float(rate),
-        "is_enabled": policy.is_enabled,
-    }
-
-
-def _read_policy(value: object) -> StreamingIngestionPolicy | None:
-    if value is None:
-        return None
-    reader = _Fields(value, "policy")
-    enabled, rate = reader.take("is_enabled"), reader.take("hint_allocated_rate")
     reader.end()
-    if not isinstance(enabled, bool):
-        raise ProtocolError("A policy's 'is_enabled' is not true or false.")
-    if rate is not None and not (isinstance(rate, float) and math.isfinite(rate) and rate >= 0):
-        raise ProtocolError("A policy's 'hint_allocated_rate' is not a number of zero or more.")
-    return StreamingIngestionPolicy(enabled, rate)
+    if len(database.tables) != len(tables) or len(database.functions) != len(functions):
+        raise ProtocolError("Metadata names a table or function twice.")
+    return database
 
 
-def _columns_value(columns: Sequence[Column]) -> object:
-    return [[column.name, column.type.value] for column in columns]
+def _check_keys(database: Database) -> None:
+    kept = (*database.tables.values(), *(dropped.table for dropped in database.dropped_tables))
+    keys = [key for table in kept for key in table.keys]
+    if len(set(keys)) != len(keys):
+        raise ProtocolError("Metadata gives one row store key to two tables.")
 
 
-def _read_columns(items: list[Any]) -> tuple[Column, ...]:
-    columns = tuple(map(_read_column, items))
-    if not columns or len({column.name for column in columns}) != len(columns):
-        raise ProtocolError("Columns are missing or named twice.")
-    return columns
-
-
-def _read_column(item: object) -> Column:
-    if not (isinstance(item, list) and len(item) == 2 and all(isinstance(x, str) for x in item)):
-        raise ProtocolError("A column is not a name and a type.")
-    try:
-        return Column(item[0].encode("utf-8").decode(), ScalarType(item[1]))
-    except ValueError:  # also of a name that is not Unicode
-        raise ProtocolError(f"A column has the unknown type {item[1]!r} or a bad name.") from None
-
-
-def _table_value(table: Table) -> object:
+def _write_table(table: Table) -> dict[str, object]:
     return {
-        "columns": _columns_value(table.columns),
         "docstring": table.docstring,
+        "extents": [v.write_extent(extent) for extent in _in_order(table.extents.values())],
         "folder": table.folder,
-        "key": table.key,
+        "mappings": _write_mappings(table.mappings),
         "name": table.name,
-        "older_schema_lengths": [len(schema) for schema in table.schemas[:-1]],
-        "streaming_policy": _policy_value(table.streaming_policy),
+        "policies": dict(table.policies),
+        "references": v.write_references(table.references),
+        "schemas": _write_schemas(table),
+        "streaming_policy": v.write_streaming(table.streaming_policy),
         "table_id": table.table_id,
     }
 
 
+def _in_order(extents: Iterable[Extent]) -> list[Extent]:
+    return sorted(extents, key=lambda extent: extent.extent_id)
+
+
 def _read_table(value: object) -> Table:
-    reader = _Fields(value, "table")
-    columns = _read_columns(reader.list_of("columns"))
-    lengths: list[int] = []
-    for item in reader.list_of("older_schema_lengths"):
-        minimum = lengths[-1] + 1 if lengths else 1
-        lengths.append(_integer(item, minimum, len(columns) - 1, "schema length"))
+    reader = Fields(value, "table")
+    schemas = _read_schemas(reader.list_of("schemas"))
+    extents = v.read_extents(reader.take("extents"))
     table = Table(
         name=reader.text("name"),
         table_id=reader.text("table_id"),
-        key=reader.key("key"),
-        schemas=(*(columns[:length] for length in lengths), columns),
-        streaming_policy=_read_policy(reader.take("streaming_policy")),
+        references=v.read_references(reader.take("references")),
+        schemas=tuple(columns for columns, _ in schemas),
+        column_ids=tuple(ids for _, ids in schemas),
+        streaming_policy=v.read_streaming(reader.take("streaming_policy")),
         folder=reader.text("folder"),
         docstring=reader.text("docstring"),
+        policies=_read_policies(reader),
+        mappings=_read_mappings(reader),
+        extents=immutables.Map((extent.extent_id, extent) for extent in extents),
     )
     reader.end()
+    if len(table.extents) != len(extents):
+        raise ProtocolError(f"Metadata names an extent of table '{table.name}' twice.")
+    known = {identity for ids in table.column_ids for identity in ids}
+    for ids in {extent.column_ids for extent in extents}:
+        if not known.issuperset(identity for identity in ids if identity != -1):
+            raise ProtocolError(f"An extent has a column that table '{table.name}' never had.")
     return table
 
 
-def _change_value(change: c.Change) -> object:
-    kind = type(change)
-    fields = {name: _WRITE[field](getattr(change, name)) for name, field in _FIELDS[kind].items()}
-    return {"kind": kind.__name__, **fields}
+def _write_schemas(table: Table) -> list[object]:
+    schemas = list(zip(table.schemas, table.column_ids, strict=True))
+    written: list[object] = []
+    for place, schema in enumerate(schemas):
+        length = len(schema[0])
+        if place + 1 < len(schemas) and _start(schemas[place + 1], length) == schema:
+            written.append(length)
+        else:
+            written.append([v.write_columns(schema[0]), v.write_ids(schema[1])])
+    return written
 
 
-def _read_change(value: object) -> c.Change:
-    reader = _Fields(value, "change")
-    name = reader.text("kind")
-    kind = _KINDS.get(name)
-    if kind is None:
-        raise ProtocolError(f"'{name}' is not a known kind of metadata change.")
-    fields = {item: _READ[field](reader, item) for item, field in _FIELDS[kind].items()}
-    reader.end()
-    return kind(**fields)
+def _start(schema: Schema, length: int) -> Schema | None:
+    """The first columns of a schema as they were before it; None if it is no longer."""
+    columns, ids = schema
+    if length >= len(columns):
+        return None
+    bare = tuple(Column(column.name, column.type) for column in columns[:length])
+    return bare, ids[:length]
 
 
-_FIELDS: Final[Mapping[type[c.Change], Mapping[str, str]]] = {
-    c.CreateTable: {
-        "table": "text",
-        "table_id": "text",
-        "key": "key",
-        "columns": "columns",
-        "folder": "text",
-        "docstring": "text",
-    },
-    c.AppendColumns: {"table": "text", "columns": "columns"},
-    c.DescribeTable: {"table": "text", "folder": "text", "docstring": "text"},
-    c.DropTable: {"table": "text"},
-    c.SetTableStreamingPolicy: {"table": "text", "policy": "policy"},
-    c.SetDatabaseStreamingPolicy: {"policy": "policy"},
-}
-"""The kinds of change that travel, with the JSON type of each field."""
+def _read_schemas(items: Sequence[Any]) -> list[Schema]:
+    schemas: list[Schema] = []
+    for item in reversed(items):
+        if isinstance(item, list):
+            schemas.append(_read_schema(item))
+            continue
+        if not schemas:
+            raise ProtocolError("The newest schema of a table is not written in full.")
+        longer = schemas[-1]
+        older = _start(longer, integer(item, "schema length", 1, len(longer[0]) - 1))
+        assert older is not None
+        schemas.append(older)
+    if not schemas:
+        raise ProtocolError("A table has no schema.")
+    schemas.reverse()
+    _check_types(schemas)
+    return schemas
 
-_KINDS: Final = {kind.__name__: kind for kind in _FIELDS}
 
-_WRITE: Final[Mapping[str, Callable[[Any], object]]] = {
-    "text": str,
-    "key": int,
-    "columns": _columns_value,
-    "policy": _policy_value,
-}
-_READ: Final[Mapping[str, Callable[[_Fields, str], Any]]] = {
-    "text": _Fields.text,
-    "key": _Fields.key,
-    "columns": lambda reader, name: _read_columns(reader.list_of(name)),
-    "policy": lambda reader, name: _read_policy(reader.take(name)),
-}
+def _read_schema(item: list[Any]) -> Schema:
+    columns_value, ids_value = list_of(item, "schema", 2)
+    columns, ids = v.read_columns(columns_value), v.read_ids(ids_value, 0)
+    if len(columns) != len(ids) or len(set(ids)) != len(ids):
+        raise ProtocolError("A schema has column ids that are not one a column.")
+    return columns, ids
+
+
+def _check_types(schemas: Iterable[Schema]) -> None:
+    types: dict[int, object] = {}
+    for columns, ids in schemas:
+        for column, identity in zip(columns, ids, strict=True):
+            if types.setdefault(identity, column.type) is not column.type:
+                raise ProtocolError("A column id of a table has two types.")
+
+
+def _write_dropped(dropped: DroppedTable) -> list[object]:
+    return [_write_table(dropped.table), v.write_version(dropped.version), dropped.dropped_us]
+
+
+def _read_dropped(value: object) -> DroppedTable:
+    table, version, dropped_us = list_of(value, "dropped table", 3)
+    return DroppedTable(
+        _read_table(table), v.read_version(version), integer(dropped_us, "time of a drop")
+    )
+
+
+def _read_policies(reader: Fields) -> Mapping[str, str]:
+    policies = reader.take("policies")
+    if not isinstance(policies, dict):
+        raise ProtocolError("Metadata has policies that are not an object.")
+    return {
+        text_of(kind, "policy kind"): text_of(text, "policy") for kind, text in policies.items()
+    }
+
+
+def _write_mappings(mappings: Mapping[MappingName, IngestionMapping]) -> list[object]:
+    return [v.write_mapping(mappings[name]) for name in sorted(mappings)]
+
+
+def _read_mappings(reader: Fields) -> Mapping[MappingName, IngestionMapping]:
+    mappings: dict[MappingName, IngestionMapping] = {}
+    for item in reader.list_of("mappings"):
+        mapping = v.read_mapping(item)
+        if mapping is None or (mapping.kind, mapping.name) in mappings:
+            raise ProtocolError("Metadata has a mapping that is none, or one twice.")
+        mappings[mapping.kind, mapping.name] = mapping
+    return mappings
+
+
+def _read_function(value: object) -> Function:
+    function = v.read_function(value)
+    if function is None:
+        raise ProtocolError("Metadata has a function that is none.")
+    return function

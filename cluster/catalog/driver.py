@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
-from cluster.catalog.changes import apply
+from cluster.catalog.changes import apply, apply_each
 from cluster.catalog.journal import Delta, advance
 from cluster.catalog.model import (
     DEFAULT_DATABASE,
@@ -35,6 +35,7 @@ from cluster.catalog.model import (
     Version,
 )
 from cluster.catalog.naming import check_entity_name
+from cluster.catalog.references import plan_references
 from cluster.catalog.registry import Entry, Registry
 from cluster.catalog.store import CatalogStore, StoredDatabase
 from cluster.errors import (
@@ -319,11 +320,14 @@ class Catalog:
     async def _commit(self, entry: Entry, changes: Sequence[Change], text: str) -> Delta:
         before = entry.database
         try:
-            database = apply(before, changes, self._limits)
+            tree = apply(before, changes, self._limits)
         except BaseException:
             self._refused += 1
             raise
-        delta = Delta(before.version, database.version, tuple(changes), self._clock.now_ns(), text)
+        assigned = plan_references(before, tree, self._limits.row_stores, self.new_key)
+        database = apply_each(tree, assigned, self._limits)
+        everything = (*changes, *assigned)
+        delta = Delta(before.version, database.version, everything, self._clock.now_ns(), text)
         await self._append(entry, database, delta)
         return delta
 

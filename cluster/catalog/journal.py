@@ -31,8 +31,8 @@ class Delta:
 
     @property
     def events(self) -> tuple[str, ...]:
-        """Journal names of the changes, for example ``CREATE-TABLE``."""
-        return tuple(EVENTS[type(change)] for change in self.changes)
+        """Journal names of the changes that have one, for example ``CREATE-TABLE``."""
+        return tuple(EVENTS[type(change)] for change in self.changes if type(change) in EVENTS)
 
 
 def advance(database: Database, delta: Delta) -> Database:

@@ -212,9 +212,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class DroppedTable:
-    """A table that can be brought back: what it was, and the version and time of its drop.
+    """A table that can be brought back: what it was, and the time of its drop.
 
-    Its sealed rows can be; rows that were in a row store are gone.
+    ``version`` is that of the last tree that had it: the ``OriginalEntityVersion`` of the drop in
+    the journal, which ``.undo drop table`` names (``undo-drop-table-command.md``). Its sealed rows
+    come back; rows that were in a row store are gone.
     """
 
     table: Table

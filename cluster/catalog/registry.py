@@ -158,8 +158,9 @@ class Registry:
         """Every table by row store key; made once after each change."""
         if self._tables_by_key is None:
             self._tables_by_key = {
-                table.key: table
+                key: table
                 for entry in self._entries.values()
                 for table in entry.database.tables.values()
+                for key in table.keys
             }
         return self._tables_by_key

@@ -50,7 +50,7 @@ TREE = apply(Database("D", "guid"), ALL_CHANGES[:4], LIMITS)
 def test_changes_golden():
     assert encode_changes(ALL_CHANGES[:5]).decode() == (
         '[{"columns":[["a","long"]],"docstring":"d\\"","folder":"f","key":18446744073709551615,'
-        '"kind":"CreateTable","table":"T","table_id":"id"},'
+        '"kind":"CreateTable","row_store":0,"table":"T","table_id":"id"},'
         '{"columns":[["größe","dynamic"]],"kind":"AppendColumns","table":"T"},'
         '{"docstring":"d","folder":"f","kind":"DescribeTable","table":"T"},'
         '{"kind":"SetTableStreamingPolicy","policy":'
@@ -61,9 +61,11 @@ def test_changes_golden():
 
 def test_database_golden():
     assert encode_database(TREE).decode() == (
-        '{"database_id":"guid","name":"D","pretty_name":"","streaming_policy":null,"tables":['
-        '{"columns":[["a","long"],["größe","dynamic"]],"docstring":"d","folder":"f",'
-        '"key":18446744073709551615,"name":"T","older_schema_lengths":[1],"streaming_policy":'
+        '{"database_id":"guid","dropped_tables":[],"format":2,"functions":[],"mappings":[],'
+        '"name":"D","policies":{},"pretty_name":"","storage_root":"","streaming_policy":null,'
+        '"tables":[{"docstring":"d","extents":[],"folder":"f","mappings":[],"name":"T",'
+        '"policies":{},"references":[[0,18446744073709551615,true,0,0]],'
+        '"schemas":[1,[[["a","long"],["größe","dynamic"]],[0,2]]],"streaming_policy":'
         '{"hint_allocated_rate":2.0,"is_enabled":true},"table_id":"id"}],"version":[1,1]}'
     )
 
