@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster.catalog.model import Column, Database, RowStoreKey, ScalarType, Table, Version
+from cluster.catalog.model import (
+    Column,
+    Database,
+    RowStoreKey,
+    RowStoreReference,
+    ScalarType,
+    Table,
+    Version,
+)
 from cluster.errors import ProtocolError
 from cluster.limits import Limits
 from cluster.replication.authority import Capability
@@ -30,9 +38,10 @@ from follower.session_table import TABLE, SessionInput, SessionState, table_as_m
 
 KEY = RowStoreKey(7)
 COLUMNS = (Column("A", ScalarType.LONG),)
-DATABASE = Database(
-    "db", "id", Version(1, 3), {"T": Table("T", "t", KEY, (COLUMNS, (*COLUMNS, *COLUMNS)))}
+TABLE_OF_KEY = Table(
+    "T", "t", (RowStoreReference(0, KEY),), (COLUMNS, (*COLUMNS, *COLUMNS)), ((0,), (0, 1))
 )
+DATABASE = Database("db", "id", Version(1, 3), {"T": TABLE_OF_KEY})
 AT = {KEY: KeyPosition(4, 44)}
 POSITION = Position(DATABASE.version, AT)
 LIMITS = Limits(lease_seconds=5, heartbeat_seconds=1)

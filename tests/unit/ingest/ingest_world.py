@@ -15,6 +15,7 @@ from cluster.catalog.model import (
     Column,
     Database,
     RowStoreKey,
+    RowStoreReference,
     ScalarType,
     StreamingIngestionPolicy,
     Table,
@@ -42,7 +43,9 @@ def table(
     name: str, key: int, columns: tuple[Column, ...] = PEOPLE, policy: Any = ENABLED
 ) -> Table:
     """A table with one schema."""
-    return Table(name, f"id-{name}", RowStoreKey(key), (columns,), policy)
+    reference = RowStoreReference(0, RowStoreKey(key))
+    ids = tuple(range(len(columns)))
+    return Table(name, f"id-{name}", (reference,), (columns,), (ids,), policy)
 
 
 class TestClock:

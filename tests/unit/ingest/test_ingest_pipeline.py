@@ -284,7 +284,8 @@ async def test_a_schema_that_changes_during_decoding_has_the_rows_decoded_again(
         ticket = world.pipeline.submit(request)
         await wait_all_tasks_blocked()
         wider = (*PEOPLE, Column("city", ScalarType.STRING))
-        world.catalog.put(replace(table("People", 1), schemas=(PEOPLE, wider)))
+        schemas = {"schemas": (PEOPLE, wider), "column_ids": ((0, 1), (0, 1, 2))}
+        world.catalog.put(replace(table("People", 1), **schemas))
         held.release.set()
         await ticket.wait()
         assert set(world.rows()) == {("Ada", 36, "London")}

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.catalog.changes import CreateTable, DropTable
-from cluster.catalog.model import Column, Database, RowStoreKey, ScalarType, Table, Version
+from cluster.catalog.model import (
+    Column,
+    Database,
+    RowStoreKey,
+    RowStoreReference,
+    ScalarType,
+    Table,
+    Version,
+)
 from cluster.errors import FollowRefusedError, ProtocolError
 from cluster.limits import Limits
 from cluster.replication.authority import Capability, Grant
@@ -46,7 +54,8 @@ if TYPE_CHECKING:
 
 U64 = 2**64 - 1
 COLUMNS = (Column("A", ScalarType.LONG), Column("B", ScalarType.DYNAMIC))
-TABLE = Table("T", "t", RowStoreKey(U64), (COLUMNS[:1], COLUMNS))
+REFERENCES = (RowStoreReference(0, RowStoreKey(U64)),)
+TABLE = Table("T", "t", REFERENCES, (COLUMNS[:1], COLUMNS), ((0,), (0, 1)))
 LIMITS = Limits()
 
 numbers = st.integers(0, U64)
