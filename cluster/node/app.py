@@ -255,10 +255,10 @@ class Node:
 
     def _owned_keys(self) -> set[RowStoreKey]:
         return {
-            table.key
+            key
             for tree in self._catalog.databases()
             if not self._catalog.is_following(tree.name)
-            for table in tree.tables.values()
+            for key in tree.row_store_keys()
         }
 
     async def _watch_catalog(self) -> None:
