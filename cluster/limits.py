@@ -440,6 +440,90 @@ class Limits:
         "LimitExceededError",
         "storage_get_bytes_total",
     )
+    seal_concurrency: int = _limit(
+        4,
+        "seals at once a node",
+        "StreamingIngestionPostProcessing of capacity-policy.md",
+        "none: the next one waits",
+        "seals_total",
+    )
+    seal_check_seconds: float = _limit(
+        1.0,
+        "seconds between looks at what is to be sealed",
+        _CHOICE,
+        "none",
+        "seals_total",
+    )
+    seal_pressure_ratio: float = _limit(
+        0.5,
+        "share of row_store_bytes from which a row store's largest tables are sealed",
+        _CHOICE,
+        "none",
+        "seals_total",
+    )
+    seal_relief_ratio: float = _limit(
+        0.25,
+        "share of row_store_bytes they are sealed down to",
+        _CHOICE,
+        "none",
+        "seals_total",
+    )
+    seal_retry_first_seconds: float = _limit(
+        1.0,
+        "seconds before a failed seal is tried again",
+        _CHOICE,
+        "none: doubled each time",
+        "seal_failures_total",
+    )
+    seal_retry_longest_seconds: float = _limit(
+        60.0,
+        "seconds at most before a failed seal is tried again",
+        _CHOICE,
+        "none",
+        "seal_failures_total",
+    )
+    merge_concurrency: int = _limit(
+        1,
+        "merges at once a node",
+        "ExtentsMerge of capacity-policy.md (1 to 3)",
+        "none: the next one waits",
+        "merges_total",
+    )
+    merge_check_seconds: float = _limit(
+        5.0,
+        "seconds between looks at what is to be merged",
+        _CHOICE,
+        "none",
+        "merges_total",
+    )
+    upkeep_check_seconds: float = _limit(
+        60.0,
+        "seconds between looks at retention and garbage",
+        _CHOICE,
+        "none",
+        "extents_dropped_total",
+    )
+    garbage_grace_seconds: float = _limit(
+        300.0,
+        "seconds a file is kept after nothing needs it: longer than a query",
+        _CHOICE,
+        "none",
+        "extent_files_deleted_total",
+    )
+    garbage_follower_seconds: float = _limit(
+        3600.0,
+        "seconds a file is kept for a follower that does not acknowledge",
+        _CHOICE,
+        "none: it goes on with a newer version",
+        "extent_files_deleted_total",
+    )
+    orphan_grace_seconds: float = _limit(
+        86400.0,
+        "seconds a file that nothing names is kept: longer than an ingestion",
+        _CHOICE,
+        "none",
+        "extent_files_deleted_total",
+    )
     databases: int = _limit(
         10_000,
         "databases a cluster",
@@ -537,6 +621,13 @@ class Limits:
         _CHOICE,
         "none: the oldest one goes",
         "history_entries_total",
+    )
+    background_operations: int = _limit(
+        16,
+        "commands in progress that work for a while (ingestion, merges, ...)",
+        _CHOICE,
+        "ThrottledError",
+        "operations_throttled_total",
     )
 
     @classmethod
