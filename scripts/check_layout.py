@@ -36,8 +36,8 @@ PURE_PACKAGES = (
 
 IO_NAMES = frozenset(
     {"__main__", "disk", "driver", "link", "main", "process", "service", "store", "worker"}
-) | frozenset({"inflight", "ticket"})
-"""Last part of a module's name that says: this does I/O, or is what tasks wait for (the last two).
+) | frozenset({"copies", "files", "inflight", "opening", "ticket", "writer"})
+"""Last part of a module's name that says: this does I/O, or is what tasks wait for (the others).
 
 See DESIGN, section 6.
 """

@@ -1,0 +1,266 @@
+"""Extent files at hand: local, verified, and held while they are used.
+
+The files of a node's own local root are used where they lie. Those of a remote root, or of a
+leader, are used as copies in a folder of bounded size: a hard link if the leader's root is on the
+same file system, else downloaded from the root, else fetched through the leader. A copy that is
+damaged is fetched again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cluster.errors import CorruptionError, FileMissingError
+from cluster.extents.copies import Copies, Place
+from cluster.extents.disk import storage_error
+from cluster.extents.parquet import footer_of_tail, footer_start, read_footer, verify_file
+from cluster.extents.stats import StatisticsCache
+from cluster.extents.worker import Threads
+from cluster.limits import LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from cluster.catalog.model import Database, Extent
+    from cluster.extents.footer import Footer
+    from cluster.extents.root import StorageRoot
+    from cluster.extents.stats import ExtentStatistics
+    from cluster.limits import Limits
+
+_FILES_A_CALL: Final = 32
+"""Files looked at in one call of a worker thread."""
+
+_TAIL_BYTES: Final = 64 * 1024
+"""Read of a remote file for its footer; one that is longer is read again, whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtentFilesStatistics:
+    """Counts since construction, and what is held now.
+
+    ``cached_bytes``, ``cached_files``: copies in the cache folder. ``pinned_files``: files that
+    somebody uses now, in place or as copies. ``linked``, ``downloaded``, ``fetched``: how copies
+    came; ``hits``: uses of a copy that was there. ``verified``: files whose checksum was compared;
+    ``corrupt``: how many of them were damaged; ``evictions``: copies removed to make room;
+    ``statistics_entries``: files whose footer is remembered.
+    """
+
+    cached_bytes: int
+    cached_files: int
+    pinned_files: int
+    linked: int
+    downloaded: int
+    fetched: int
+    hits: int
+    verified: int
+    corrupt: int
+    evictions: int
+    statistics_entries: int
+
+
+class ExtentFiles:
+    """The extent files that a node uses.
+
+    ``place_of`` tells where the files of a database are. ``cache`` is a folder of this process
+    alone; the copies in it are found again after a restart, and verified again when first used.
+    ``statistics`` may be shared with an ExtentWriter, which knows those of new files.
+    """
+
+    def __init__(
+        self,
+        *,
+        place_of: Callable[[Database], Place],
+        cache: Path,
+        statistics: StatisticsCache | None = None,
+        limits: Limits = LIMITS,
+        blocks: bool = True,
+        processors: tuple[int, ...] = (),
+    ) -> None:
+        self._place_of = place_of
+        self._known = (
+            StatisticsCache(limits.extent_statistics_entries) if statistics is None else statistics
+        )
+        self._threads = Threads(blocks=blocks, count=limits.extent_fetches, processors=processors)
+        self._copies = Copies(cache, threads=self._threads, limits=limits)
+        self._pins: Counter[str] = Counter()
+        self._verified: set[tuple[str, str]] = set()
+
+    @asynccontextmanager
+    async def acquire(
+        self, database: Database, extents: Iterable[Extent]
+    ) -> AsyncIterator[Mapping[str, Path]]:
+        """Holds the files of these extents; gives their local paths by ``Extent.file``.
+
+        Each file was compared with its checksum since this process started. None of them is
+        removed before the block ends. Raises CorruptionError if a file is damaged and no good one
+        can be had, FileMissingError if there is none, LimitExceededError or ThrottledError if the
+        copies do not fit the cache folder, and the errors of the storage root.
+        """
+        wanted = {extent.file: extent for extent in extents}
+        self._pins.update(wanted.keys())
+        try:
+            place = self._place_of(database)
+            own = _own_paths(place, wanted)
+            if own is not None:
+                yield await self._in_place(place, wanted, own)
+            else:
+                async with self._copies.hold(database, place, wanted) as paths:
+                    yield paths
+        finally:
+            for file in wanted:
+                self._pins[file] -= 1
+                if not self._pins[file]:
+                    del self._pins[file]
+
+    def is_pinned(self, file: str) -> bool:
+        """Whether somebody holds a file of this name now."""
+        return file in self._pins
+
+    def forget(self, files: Iterable[str]) -> None:
+        """Forgets what is known of files that are being removed for good."""
+        gone = set(files)
+        self._verified = {known for known in self._verified if known[1] not in gone}
+        for file in gone:
+            self._known.forget(file)
+
+    async def _in_place(
+        self, place: Place, wanted: Mapping[str, Extent], paths: Mapping[str, Path]
+    ) -> Mapping[str, Path]:
+        """Verifies the files of the node's own root that were not before."""
+        url = place.root.url if place.root is not None else ""
+        unknown = [
+            (extent, paths[file])
+            for file, extent in wanted.items()
+            if (url, file) not in self._verified
+        ]
+        for first in range(0, len(unknown), _FILES_A_CALL):
+            await self._verify(url, unknown[first : first + _FILES_A_CALL])
+        return paths
+
+    async def _verify(self, url: str, files: Sequence[tuple[Extent, Path]]) -> None:
+        def verify() -> None:
+            for extent, path in files:
+                self._threads.check_cancelled()
+                verify_file(path, extent)
+
+        self._copies.counts["verified"] += len(files)
+        try:
+            await self._run(verify)
+        except CorruptionError:
+            self._copies.counts["corrupt"] += 1
+            raise
+        self._verified.update((url, extent.file) for extent, _ in files)
+
+    async def _run(self, function: Callable[[], None]) -> None:
+        try:
+            await self._threads.run(function)
+        except FileNotFoundError as error:
+            raise FileMissingError(
+                f"there is no extent file {error.filename}", metadata={"file": str(error.filename)}
+            ) from error
+        except OSError as error:
+            raise storage_error(error, "cannot read an extent file") from error
+
+    async def statistics_of(
+        self, database: Database, extents: Iterable[Extent]
+    ) -> Mapping[str, ExtentStatistics]:
+        """Statistics by ``Extent.file``, from memory or the footers; no file is fetched for them.
+
+        A file that only the leader can give is left out. The footer has its own checksum, so the
+        file need not be verified. Raises CorruptionError, FileMissingError and the errors of the
+        storage root.
+        """
+        place = self._place_of(database)
+        found: dict[str, ExtentStatistics] = {}
+        local: list[tuple[Extent, Path]] = []
+        remote: list[Extent] = []
+        for extent in extents:
+            known = self._known.get(extent.file)
+            if known is not None:
+                found[extent.file] = known
+                continue
+            path = self._path_at_hand(place, extent)
+            if path is not None:
+                local.append((extent, path))
+            elif place.root is not None:
+                remote.append(extent)
+        for first in range(0, len(local), _FILES_A_CALL):
+            await self._read_footers(local[first : first + _FILES_A_CALL], found)
+        for extent in remote:
+            if place.root is not None:
+                footer = await _remote_footer(place.root, extent)
+                found[extent.file] = self._believed(extent, footer)
+        return found
+
+    def _path_at_hand(self, place: Place, extent: Extent) -> Path | None:
+        if place.root is not None and (path := place.root.local_path(extent.file)) is not None:
+            return path
+        return self._copies.present(extent)
+
+    async def _read_footers(
+        self, files: Sequence[tuple[Extent, Path]], found: dict[str, ExtentStatistics]
+    ) -> None:
+        footers: list[tuple[Extent, Footer]] = []
+
+        def read() -> None:
+            footers.extend((extent, read_footer(path)) for extent, path in files)
+
+        await self._run(read)
+        for extent, footer in footers:
+            found[extent.file] = self._believed(extent, footer)
+
+    def _believed(self, extent: Extent, footer: Footer) -> ExtentStatistics:
+        """The statistics of a footer that fits the extent; remembers them."""
+        statistics = footer.statistics
+        if statistics.row_count != extent.row_count:
+            raise CorruptionError(
+                f"the extent file {extent.file} has {statistics.row_count} rows, its metadata say "
+                f"{extent.row_count}",
+                metadata={"file": extent.file, "extent": extent.extent_id},
+            )
+        self._known.put(extent.file, statistics)
+        return statistics
+
+    def statistics(self) -> ExtentFilesStatistics:
+        """Counts since construction, and what is held now."""
+        counts, table = self._copies.counts, self._copies.table
+        return ExtentFilesStatistics(
+            cached_bytes=table.total_bytes,
+            cached_files=len(table),
+            pinned_files=len(self._pins),
+            linked=counts["linked"],
+            downloaded=counts["downloaded"],
+            fetched=counts["fetched"],
+            hits=counts["hits"],
+            verified=counts["verified"],
+            corrupt=counts["corrupt"],
+            evictions=table.evictions,
+            statistics_entries=len(self._known),
+        )
+
+
+def _own_paths(place: Place, wanted: Iterable[str]) -> dict[str, Path] | None:
+    """Paths of files that can be used where they lie; None if they cannot."""
+    if not place.in_place or place.root is None:
+        return None
+    paths = {}
+    for file in wanted:
+        path = place.root.local_path(file)
+        if path is None:
+            return None
+        paths[file] = path
+    return paths
+
+
+async def _remote_footer(root: StorageRoot, extent: Extent) -> Footer:
+    """Reads the end of a remote file."""
+    length = min(_TAIL_BYTES, extent.file_bytes)
+    tail = await root.get_range(extent.file, extent.file_bytes - length, length)
+    start = footer_start(tail, extent.file_bytes, extent.file)
+    if start < extent.file_bytes - length:
+        tail = await root.get_range(extent.file, start, extent.file_bytes - start)
+    return footer_of_tail(tail, extent.file)
