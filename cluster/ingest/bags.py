@@ -13,6 +13,7 @@ fine, the exact path words the refusals.
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,16 +22,19 @@ import pyarrow as pa
 
 from cluster.catalog.model import ScalarType
 from cluster.ingest import refusals
+from cluster.ingest.plan import WrongValueError
 from cluster.ingest.refusals import DeclinedError
 from cluster.ingest.structure import is_deeper_than, record_count
+from cluster.ingest.transforms import is_unix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cluster.errors import RequestError
     from cluster.ingest.plan import TablePlan
+    from cluster.limits import Limits
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _NULL: Final = msgspec.Raw(b"null")
 _TYPED_FIELDS: Final[dict[ScalarType, Any]] = {
     ScalarType.BOOL: bool | None,
@@ -66,7 +70,7 @@ class JsonFormat:
     def __init__(self, plan: TablePlan, *, lines: bool) -> None:
         self._plan = plan
         self._lines = lines
-        rename = {f"f{index}": column.name for index, column in enumerate(plan.columns)}
+        rename = {f"f{index}": str(path[0]) for index, path in enumerate(plan.paths)}
         typed: list[tuple[str, Any, Any]] = []
         self._settle: list[Callable[[Sequence[Any]], Sequence[Any]]] = []
         for index, column in enumerate(plan.columns):
@@ -88,13 +92,8 @@ class JsonFormat:
         Raises EmptyPayloadError, InvalidCharacterError, MalformedPayloadError (also for nesting
         over the limit), PayloadTooLargeError.
         """
-        data = payload.removeprefix(_BYTE_ORDER_MARK)
-        if not data.isascii():
-            try:
-                data.decode()
-            except UnicodeDecodeError as error:
-                raise refusals.invalid_utf8(error) from None
-        self._check_shape(data)
+        data = payload.removeprefix(BYTE_ORDER_MARK)
+        check_shape(data, self._plan)
         columns: tuple[Sequence[Any], ...] | None = None
         try:
             rows = self._parse(data, self._typed)
@@ -105,24 +104,8 @@ class JsonFormat:
         if not rows:
             raise refusals.empty_payload(self._plan.database, self._plan.table)
         if self._lines:
-            _check_lines(data, len(rows))
+            check_lines(data, len(rows))
         return JsonRows(data, len(rows), columns)
-
-    def _check_shape(self, data: bytes) -> None:
-        plan, limits = self._plan, self._plan.limits
-        if is_deeper_than(data, limits.json_depth):
-            raise refusals.too_deep("the document", limits.json_depth)
-        # `{}` is three bytes with its line end but costs memory for every column of the table.
-        row_bytes = len(plan.columns) * _POINTER_BYTES
-        if data.count(b"{") * row_bytes > limits.row_store_record_bytes:
-            size = record_count(data) * row_bytes
-            if size > limits.row_store_record_bytes:
-                raise refusals.too_large(
-                    "what the payload becomes in memory",
-                    str(size),
-                    "row_store_record_bytes",
-                    limits.row_store_record_bytes,
-                )
 
     def _parse(self, data: bytes, decoders: tuple[Any, Any]) -> list[Any]:
         bag, array_of_bags = decoders
@@ -176,60 +159,112 @@ class JsonFormat:
     def decode_exactly(self, prepared: JsonRows) -> pa.RecordBatch:
         """The rows of one payload, or the error that names the first wrong value."""
         rows = self._parse_or_refuse(prepared.data)
-        plan = self._plan
-        first: tuple[int, int, str] | None = None
-        reason = ""
-        arrays: list[pa.Array] = []
-        for index, raws in enumerate(zip(*map(msgspec.structs.astuple, rows), strict=True)):
-            texts = [str(raw, "utf-8") for raw in raws[: first[0] if first else None]]
-            values: list[Any] = []
-            try:
-                for text in texts:
-                    values.append(self._exact_value(index, text))  # noqa: PERF401 - counts
-            except ValueError as error:
-                first = (len(values), index, texts[len(values)])
-                reason = str(error)
-            if first is None:
-                arrays.append(pa.array(values, type=plan.types[index]))
-        if first is not None:
-            record, index, text = first
-            raise refusals.wrong_value(record + 1, plan.columns[index], text, reason)
-        batch = pa.RecordBatch.from_arrays(arrays, schema=plan.schema)
-        plan.refuse_large_values(batch)
-        return batch
-
-    def _exact_value(self, index: int, text: str) -> Any:
-        """``text`` is the value as written in the document."""
-        kind, convert = self._plan.columns[index].type, self._plan.converters[index]
-        if text == "null":
-            return self._plan.missing[index]
-        if kind is ScalarType.DYNAMIC:
-            return text
-        if text[0] == '"':
-            inner = _string.decode(text)
-            return convert(inner) if inner else self._plan.missing[index]
-        if kind is ScalarType.STRING:
-            return text
-        if text[0] in "[{":
-            raise ValueError("is an array or object")
-        if kind in _FROM_STRING_ONLY:
-            raise ValueError("is not a JSON string")
-        # In JSON a whole zero with a sign is plain zero, in CSV it is the negative zero.
-        return 0.0 if text == "-0" and kind is ScalarType.REAL else convert(text)
+        fields = zip(*map(msgspec.structs.astuple, rows), strict=True)
+        texts = [[str(raw, "utf-8") for raw in raws] for raws in fields]
+        return json_to_batch(self._plan, texts)
 
     def _not_parsed(self, data: bytes, detail: str) -> RequestError:
         """Says where and why the payload does not parse."""
-        lines = filter(None, map(bytes.strip, data.split(b"\n"))) if self._lines else ()
-        for number, line in enumerate(lines, start=1):
-            try:
-                _any_bag.decode(line)
-            except msgspec.DecodeError as error:
-                reason = _BYTE_PLACE.sub("", str(error)).rstrip()
-                return refusals.not_json(
-                    f"record {number}, {refusals.shorten(line.decode())}: {reason}",
-                    remedy="Send one property bag a line, or name the format multijson.",
-                )
-        return refusals.not_json(_worded(detail))
+        return not_parsed(data, detail, lines=self._lines)
+
+
+def check_shape(data: bytes, plan: TablePlan) -> None:
+    """Refuses what must not reach a parser.
+
+    Raises InvalidCharacterError, MalformedPayloadError for nesting over the limit,
+    PayloadTooLargeError for records that are tiny here and large in memory.
+    """
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            raise refusals.invalid_utf8(error) from None
+    limits = plan.limits
+    if is_deeper_than(data, limits.json_depth):
+        raise refusals.too_deep("the document", limits.json_depth)
+    # `{}` is three bytes with its line end but costs memory for every column of the table.
+    row_bytes = len(plan.columns) * _POINTER_BYTES
+    if data.count(b"{") * row_bytes > limits.row_store_record_bytes:
+        check_row_bytes(record_count(data) * row_bytes, limits)
+
+
+def check_row_bytes(size: int, limits: Limits) -> None:
+    """Raises PayloadTooLargeError if rows would take too much memory while they are decoded."""
+    if size > limits.row_store_record_bytes:
+        raise refusals.too_large(
+            "what the payload becomes in memory",
+            str(size),
+            "row_store_record_bytes",
+            limits.row_store_record_bytes,
+        )
+
+
+def json_to_batch(plan: TablePlan, columns: Sequence[Sequence[str]]) -> pa.RecordBatch:
+    """Values by column, each as written in its document: the exact path of JSON.
+
+    Raises MalformedPayloadError for the first wrong value in the order of records, and
+    PayloadTooLargeError for a value over its limit, unless the plan is lenient.
+    """
+    first: WrongValueError | None = None
+    arrays: list[pa.Array] = []
+    for index, texts in enumerate(columns):
+        convert = partial(exact_value, plan, index)
+        try:
+            array = plan.converted(index, convert, texts[: first.record] if first else texts)
+        except WrongValueError as error:
+            first = error
+        else:
+            arrays.append(array)
+    if first is not None:
+        record, index = first.record, first.index
+        column = plan.columns[index]
+        raise refusals.wrong_value(record + 1, column, columns[index][record], str(first.reason))
+    return plan.bound_large_values(pa.RecordBatch.from_arrays(arrays, schema=plan.schema))
+
+
+def exact_value(plan: TablePlan, index: int, text: str) -> Any:
+    """The Arrow-ready value; ``text`` is as written in the document. Raises ValueError."""
+    kind, convert = plan.columns[index].type, plan.converters[index]
+    if text == "null":
+        return plan.missing[index]
+    if plan.transforms[index] is not None:
+        return _transformed(plan, index, text)
+    if kind is ScalarType.DYNAMIC:
+        return text
+    if text[0] == '"':
+        inner = _string.decode(text)
+        return convert(inner) if inner else plan.missing[index]
+    if kind is ScalarType.STRING:
+        return text
+    if text[0] in "[{":
+        raise ValueError("is an array or object")
+    if kind in _FROM_STRING_ONLY:
+        raise ValueError("is not a JSON string")
+    # In JSON a whole zero with a sign is plain zero, in CSV it is the negative zero.
+    return 0.0 if text == "-0" and kind is ScalarType.REAL else convert(text)
+
+
+def _transformed(plan: TablePlan, index: int, text: str) -> Any:
+    """The value of a path that a transformation has dealt with, or that its converter does."""
+    if is_unix(plan.transforms[index]):
+        inner = _string.decode(text) if text[0] == '"' else text
+        return plan.converters[index](inner) if inner else plan.missing[index]
+    return plan.converters[index](text)
+
+
+def not_parsed(data: bytes, detail: str, *, lines: bool) -> RequestError:
+    """The refusal of JSON that does not parse: which record, and why."""
+    found = filter(None, map(bytes.strip, data.split(b"\n"))) if lines else ()
+    for number, line in enumerate(found, 1):
+        try:
+            _any_bag.decode(line)
+        except msgspec.DecodeError as error:
+            reason = _BYTE_PLACE.sub("", str(error)).rstrip()
+            return refusals.not_json(
+                f"record {number}, {refusals.shorten(line.decode())}: {reason}",
+                remedy="Send one property bag a line, or name the format multijson.",
+            )
+    return refusals.not_json(_worded(detail))
 
 
 def _worded(detail: str) -> str:
@@ -239,7 +274,7 @@ def _worded(detail: str) -> str:
     return f"record {int(place[1]) + 1}: {detail[: place.start()]}"
 
 
-def _check_lines(data: bytes, row_count: int) -> None:
+def check_lines(data: bytes, row_count: int) -> None:
     """Raises MalformedPayloadError unless there is one bag a line."""
     line_count = data.count(b"\n") + (not data.endswith(b"\n"))
     if line_count != row_count:

@@ -12,24 +12,33 @@ Decoding k small payloads in one call costs a tenth to a thirtieth of decoding t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pyarrow as pa
 
 from cluster.errors import RequestError
+from cluster.ingest.arrangement import Arrangement
+from cluster.ingest.avro import AvroFormat
 from cluster.ingest.bags import JsonFormat
 from cluster.ingest.compression import check_size, unpack
 from cluster.ingest.delimited import DelimitedFormat
+from cluster.ingest.lines import LineFormat
+from cluster.ingest.paths import PathFormat, needs_paths
 from cluster.ingest.plan import TablePlan
 from cluster.ingest.refusals import DeclinedError
-from cluster.ingest.request import DataFormat
+from cluster.ingest.request import DELIMITERS, DataFormat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cluster.catalog.model import Column
     from cluster.errors import RemoraError
+    from cluster.ingest.mappings import IngestionPlan
     from cluster.limits import Limits
+
+
+_LINES: Final = frozenset({DataFormat.TSVE, DataFormat.TXT, DataFormat.RAW})
+_AVRO: Final = frozenset({DataFormat.AVRO, DataFormat.APACHEAVRO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +71,29 @@ class PayloadFormat(Protocol):
 
 
 class TableDecoder:
-    """Decodes for one table in one schema version. Reusable; keeps no payload."""
+    """Decodes for one table in one schema version, with or without a mapping. Keeps no payload.
+
+    Raises MappingInconsistentError when made with a mapping that does not fit the columns.
+    """
 
     def __init__(
-        self, columns: Sequence[Column], limits: Limits, *, database: str, table: str
+        self,
+        columns: Sequence[Column],
+        limits: Limits,
+        *,
+        database: str,
+        table: str,
+        mapping: IngestionPlan | None = None,
+        mapping_name: str = "",
     ) -> None:
-        self._plan = TablePlan(columns, limits, database, table)
+        self._arrangement: Arrangement | None = None
+        if mapping is None:
+            self._plan = TablePlan(columns, limits, database, table)
+        else:
+            self._arrangement = Arrangement(
+                columns, mapping, limits, database, table, name=mapping_name
+            )
+            self._plan = self._arrangement.read
         self._limits = limits
         self._formats: dict[DataFormat, PayloadFormat] = {}
 
@@ -92,12 +118,14 @@ class TableDecoder:
             batch = None
         else:
             batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+            if self._arrangement is not None:
+                batch = self._arrangement.arrange(batch, row_counts)
         return GroupResult(batch, tuple(row_counts), tuple(errors))
 
     def _codec(self, data_format: DataFormat) -> PayloadFormat:
         codec = self._formats.get(data_format)
         if codec is None:
-            codec = self._formats[data_format] = _new_codec(data_format, self._plan)
+            codec = self._formats[data_format] = new_codec(data_format, self._plan)
         return codec
 
     def _decode(
@@ -131,12 +159,17 @@ class TableDecoder:
         batches.append(batch)
 
 
-def _new_codec(data_format: DataFormat, plan: TablePlan) -> PayloadFormat:
-    if data_format is DataFormat.CSV:
-        return DelimitedFormat(",", plan)
-    if data_format is DataFormat.TSV:
-        return DelimitedFormat("\t", plan)
-    return JsonFormat(plan, lines=data_format is DataFormat.JSON)
+def new_codec(data_format: DataFormat, plan: TablePlan) -> PayloadFormat:
+    """The decoder of one of STREAMING_FORMATS."""
+    delimiter = DELIMITERS.get(data_format)
+    if delimiter is not None:
+        return DelimitedFormat(delimiter, plan)
+    if data_format in _LINES:
+        return LineFormat(data_format, plan)
+    if data_format in _AVRO:
+        return AvroFormat(plan)
+    lines = data_format is DataFormat.JSON
+    return PathFormat(plan, lines=lines) if needs_paths(plan) else JsonFormat(plan, lines=lines)
 
 
 def decode_group(

@@ -20,17 +20,19 @@ from __future__ import annotations
 import csv
 import io
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 
 from cluster.ingest import refusals
+from cluster.ingest.plan import WrongValueError
 from cluster.ingest.refusals import DeclinedError
 from cluster.ingest.text import NestingError
 from cluster.ingest.vector import VectorReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cluster.ingest.plan import TablePlan
 
@@ -142,34 +144,7 @@ class DelimitedFormat:
 
         Wrong numbers of fields are found first, then values in the order of records.
         """
-        columns = self._read_texts(text.data)
-        plan = self._plan
-        first: tuple[int, int] | None = None
-        wrong = ValueError()
-        arrays: list[pa.Array] = []
-        for index, texts in enumerate(columns):
-            convert, missing = plan.converters[index], plan.missing[index]
-            values: list[Any] = []
-            try:
-                for value in texts[: first[0] if first else None]:
-                    values.append(convert(value) if value else missing)  # noqa: PERF401 - counts
-            except ValueError as error:
-                first, wrong = (len(values), index), error
-            if first is None:
-                arrays.append(pa.array(values, type=plan.types[index]))
-        if first is not None:
-            record, index = first
-            raise self._wrong_value(record, index, columns[index][record], wrong)
-        batch = pa.RecordBatch.from_arrays(arrays, schema=plan.schema)
-        plan.refuse_large_values(batch)
-        return batch
-
-    def _wrong_value(self, record: int, index: int, value: str, error: ValueError) -> Exception:
-        column = self._plan.columns[index]
-        if isinstance(error, NestingError):
-            what = f"record {record + 1}, column '{column.name}' ({column.type.value}): the value"
-            return refusals.too_deep(what, self._plan.limits.json_depth)
-        return refusals.wrong_value(record + 1, column, value, str(error))
+        return texts_to_batch(self._plan, self._read_texts(text.data))
 
     def _read_small(self, data: bytes) -> pa.RecordBatch:
         columns = self._split_small(data)
@@ -188,6 +163,12 @@ class DelimitedFormat:
     def _split_small(self, data: bytes) -> list[tuple[str, ...]]:
         lines = io.StringIO(data.decode(), newline="")
         records = [record for record in csv.reader(lines, delimiter=self._delimiter) if record]
+        ordinals = self._plan.ordinals
+        if ordinals is not None:
+            return [
+                tuple([r[ordinal] if ordinal < len(r) else "" for r in records])
+                for ordinal in ordinals
+            ]
         width = len(self._plan.columns)
         if any(len(record) != width for record in records):
             raise DeclinedError
@@ -200,7 +181,27 @@ class DelimitedFormat:
                 return self._split_small(data)
             return self._vector.read_texts(data)
         except DeclinedError:
+            if self._plan.ordinals is not None:
+                return self._read_ragged(data, self._plan.ordinals)
             raise self._wrong_field_count(data) from None
+
+    def _read_ragged(self, data: bytes, ordinals: Sequence[int]) -> Sequence[Sequence[str]]:
+        """Fields of records of any length; what a record does not have is empty."""
+        columns: list[list[str]] = [[] for _ in ordinals]
+        fields: list[str] = []
+        delimiter = self._delimiter.encode()
+        for match in self._field.finditer(data):
+            text = match[0][: -len(match[1])]
+            if text.startswith(b'"'):
+                text = text[1:-1].replace(b'""', b'"')
+            is_last = match[1] != delimiter
+            if fields or match[0] != match[1] or not is_last:
+                fields.append(text.decode())
+            if fields and is_last:
+                for column, ordinal in zip(columns, ordinals, strict=True):
+                    column.append(fields[ordinal] if ordinal < len(fields) else "")
+                fields.clear()
+        return columns
 
     def _wrong_field_count(self, data: bytes) -> Exception:
         width = len(self._plan.columns)
@@ -219,3 +220,40 @@ class DelimitedFormat:
                     return refusals.field_count(record, fields, width)
                 fields = 0
         raise AssertionError("every record has the right number of fields")
+
+
+def texts_to_batch(plan: TablePlan, columns: Sequence[Sequence[str]]) -> pa.RecordBatch:
+    """Fields by column through the converters: the exact path of every delimited format.
+
+    Raises MalformedPayloadError for the first wrong value in the order of records, and
+    PayloadTooLargeError for a value over its limit, unless the plan is lenient.
+    """
+    arrays: list[pa.Array] = []
+    first: WrongValueError | None = None
+    for index, texts in enumerate(columns):
+        convert, missing = plan.converters[index], plan.missing[index]
+        try:
+            array = plan.converted(
+                index,
+                partial(_value, convert, missing),
+                texts[: first.record] if first else texts,
+            )
+        except WrongValueError as error:
+            first = error
+        else:
+            arrays.append(array)
+    if first is not None:
+        raise _wrong_value(plan, first, columns[first.index][first.record])
+    return plan.bound_large_values(pa.RecordBatch.from_arrays(arrays, schema=plan.schema))
+
+
+def _value(convert: Callable[[str], Any], missing: str | None, text: str) -> Any:
+    return convert(text) if text else missing
+
+
+def _wrong_value(plan: TablePlan, wrong: WrongValueError, value: str) -> Exception:
+    column = plan.columns[wrong.index]
+    if isinstance(wrong.reason, NestingError):
+        what = f"record {wrong.record + 1}, column '{column.name}' ({column.type.value}): the value"
+        return refusals.too_deep(what, plan.limits.json_depth)
+    return refusals.wrong_value(wrong.record + 1, column, value, str(wrong.reason))

@@ -14,6 +14,7 @@ from cluster.errors import (
     FieldCountError,
     InvalidCharacterError,
     MalformedPayloadError,
+    MappingInconsistentError,
     PayloadTooLargeError,
 )
 
@@ -123,4 +124,15 @@ def too_large(what: str, size: str, limit_name: str, limit: int) -> PayloadTooLa
     return PayloadTooLargeError(
         f"{what} has {size} bytes, over {limit_name}, {limit}",
         metadata={"limit": limit_name, "limit_value": str(limit)},
+    )
+
+
+def wrong_constant(
+    column: Column, value: str, reason: str, mapping: str
+) -> MappingInconsistentError:
+    """A constant of a mapping that its column cannot hold."""
+    return MappingInconsistentError(
+        f"mapping '{mapping}', column '{column.name}' ({column.type.value}): the constant "
+        f"{shorten(value)} {reason}",
+        metadata={"mapping": mapping, "column": column.name},
     )

@@ -82,35 +82,42 @@ class VectorReader:
     def __init__(self, delimiter: str, plan: TablePlan) -> None:
         self._plan = plan
         self._delimiter = delimiter
-        self._names = [str(index) for index in range(len(plan.columns))]
-        self._read_options = pacsv.ReadOptions(
-            column_names=self._names, use_threads=False, block_size=_BLOCK_BYTES
-        )
+        self._ordinals = plan.ordinals or tuple(range(len(plan.columns)))
+        self._column_at = {ordinal: index for index, ordinal in enumerate(self._ordinals)}
         self._parse_options = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         self._sampled = [
             index
             for index, column in enumerate(plan.columns)
             if column.type in {ScalarType.DATETIME, ScalarType.TIMESPAN}
         ]
-        self._fixed_types = [_READ_TYPES.get(column.type, _TEXT) for column in plan.columns]
-        self._options: dict[tuple[pa.DataType, ...], pacsv.ConvertOptions] = {}
+        # What goes through a transformation is text until then.
+        self._fixed_types = [
+            _TEXT if transform is not None else _READ_TYPES.get(column.type, _TEXT)
+            for column, transform in zip(plan.columns, plan.transforms, strict=True)
+        ]
+        self._sampled = [i for i in self._sampled if plan.transforms[i] is None]
+        self._read_options: dict[int, pacsv.ReadOptions] = {}
+        self._options: dict[tuple[int, tuple[pa.DataType, ...]], pacsv.ConvertOptions] = {}
 
     def read(self, data: bytes) -> pa.RecordBatch:
         """All records, typed. Raises DeclinedError if a record or value is not fine."""
-        types = self._sample_types(data)
+        record = self._first_record(data)
+        width = self._width(record)
+        types = self._sample_types(record)
         odd_columns = 0
         while True:
             try:
-                batch = self._read_as(data, types)
                 arrays = [
-                    self._finish(index, read_type, batch.column(index))
-                    for index, read_type in enumerate(types)
+                    self._finish(index, read_type, array)
+                    for (index, read_type), array in zip(
+                        enumerate(types), self._read_as(data, types, width), strict=True
+                    )
                 ]
             except pa.ArrowInvalid as error:
                 named = _NAMED_COLUMN.match(str(error))
                 if named is None:
                     raise DeclinedError from error
-                odd_column = int(named[1])
+                odd_column = self._column_at[int(named[1])]
             except _OddColumnError as error:
                 odd_column = error.index
             else:
@@ -125,20 +132,41 @@ class VectorReader:
 
     def read_texts(self, data: bytes) -> list[list[str]]:
         """The fields by column, as text. Raises DeclinedError if their number is wrong."""
+        width = self._width(self._first_record(data))
         try:
-            batch = self._read_as(data, [_TEXT] * len(self._names))
+            arrays = self._read_as(data, [_TEXT] * len(self._ordinals), width)
         except pa.ArrowInvalid as error:
             raise DeclinedError from error
-        return [column.to_pylist() for column in batch.columns]
+        return [array.to_pylist() for array in arrays]
 
-    def _read_as(self, data: bytes, types: Sequence[pa.DataType]) -> pa.RecordBatch:
-        key = tuple(types)
+    def _width(self, record: Sequence[str]) -> int:
+        """Fields of every record. Raises DeclinedError if pyarrow cannot read it as asked."""
+        if self._plan.ordinals is None:
+            return len(self._ordinals)
+        if not record or len(self._column_at) < len(self._ordinals):
+            raise DeclinedError
+        return len(record)
+
+    def _read_as(self, data: bytes, types: Sequence[pa.DataType], width: int) -> list[pa.Array]:
+        """The columns; one that the records are too short for is of empty texts or nulls."""
+        names = [str(ordinal) for ordinal in self._ordinals if ordinal < width]
+        if width not in self._read_options:
+            if len(self._read_options) >= _OPTIONS_REMEMBERED:
+                self._read_options.clear()
+            self._read_options[width] = pacsv.ReadOptions(
+                column_names=list(map(str, range(width))),
+                use_threads=False,
+                block_size=_BLOCK_BYTES,
+            )
+        key = (width, tuple(types))
         options = self._options.get(key)
         if options is None:
             if len(self._options) >= _OPTIONS_REMEMBERED:
                 self._options.clear()
+            of_all = zip(self._ordinals, types, strict=True)
             options = self._options[key] = pacsv.ConvertOptions(
-                column_types=dict(zip(self._names, types, strict=True)),
+                column_types={str(ordinal): kind for ordinal, kind in of_all if ordinal < width},
+                include_columns=names if self._plan.ordinals is not None else None,
                 check_utf8=False,  # prepare() has checked
                 null_values=[""],
                 strings_can_be_null=False,
@@ -147,32 +175,44 @@ class VectorReader:
             )
         # open_csv reads on this thread; read_csv hands the work to a pool, which costs 50 us.
         reader = pacsv.open_csv(
-            pa.BufferReader(data), self._read_options, self._parse_options, options
+            pa.BufferReader(data), self._read_options[width], self._parse_options, options
         )
         batch = reader.read_next_batch()
-        assert batch.num_rows * len(types) <= len(data), "every field has a separator"
-        return batch
+        assert batch.num_rows * width <= len(data), "every field has a separator"
+        if len(names) == len(types):
+            return list(batch.columns)
+        found = iter(batch.columns)
+        return [
+            next(found) if ordinal < width else _missing(kind, batch.num_rows)
+            for ordinal, kind in zip(self._ordinals, types, strict=True)
+        ]
 
-    def _sample_types(self, data: bytes) -> list[pa.DataType]:
+    def _first_record(self, data: bytes) -> Sequence[str]:
+        if not self._sampled and self._plan.ordinals is None:
+            return ()
+        text = data[:_SAMPLE_BYTES].decode(errors="ignore")
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter)
+        return next(filter(None, lines), [])
+
+    def _sample_types(self, record: Sequence[str]) -> list[pa.DataType]:
         types = list(self._fixed_types)
-        if self._sampled:
-            text = data[:_SAMPLE_BYTES].decode(errors="ignore")
-            lines = csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter)
-            record = next(filter(None, lines), [])
-            for index in self._sampled:
-                sample = record[index] if index < len(record) else ""
-                if self._plan.columns[index].type is ScalarType.DATETIME:
-                    unit = "ns" if _FINE_FRACTION.search(sample) else "us"
-                    types[index] = pa.timestamp(unit, "UTC" if _ZONED.search(sample) else None)
-                else:
-                    is_clock = not sample or sample[2:3] == ":"
-                    types[index] = _TIME_OF_DAY if is_clock else _TEXT
+        for index in self._sampled:
+            ordinal = self._ordinals[index]
+            sample = record[ordinal] if ordinal < len(record) else ""
+            if self._plan.columns[index].type is ScalarType.DATETIME:
+                unit = "ns" if _FINE_FRACTION.search(sample) else "us"
+                types[index] = pa.timestamp(unit, "UTC" if _ZONED.search(sample) else None)
+            else:
+                is_clock = not sample or sample[2:3] == ":"
+                types[index] = _TIME_OF_DAY if is_clock else _TEXT
         return types
 
     def _finish(self, index: int, read_type: pa.DataType, array: pa.Array) -> pa.Array:
         """The column as it is stored. Raises DeclinedError or _OddColumnError."""
         kind = self._plan.columns[index].type
         finished: pa.Array | None = None
+        if self._plan.transforms[index] is not None:
+            return self._convert(index, array)
         if kind is ScalarType.STRING:
             finished = array
         elif read_type == _TEXT:
@@ -194,9 +234,9 @@ class VectorReader:
     def _convert(self, index: int, array: pa.Array) -> pa.Array:
         texts: list[str] = array.to_pylist()
         depth_limit = self._plan.limits.json_depth
-        if self._plan.columns[index].type is ScalarType.DYNAMIC and is_plain_json(
-            texts, depth_limit
-        ):
+        is_document = self._plan.columns[index].type is ScalarType.DYNAMIC
+        is_plain = is_document and self._plan.transforms[index] is None
+        if is_plain and is_plain_json(texts, depth_limit):
             return array
         convert, missing = self._plan.converters[index], self._plan.missing[index]
         try:
@@ -204,6 +244,10 @@ class VectorReader:
         except ValueError as error:
             raise DeclinedError from error
         return pa.array(values, type=self._plan.types[index])
+
+
+def _missing(kind: pa.DataType, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar("" if kind == _TEXT else None, kind), count)
 
 
 def _moments(array: pa.Array) -> pa.Array | None:

@@ -213,9 +213,9 @@ def test_many_odd_columns_are_read_like_few(odd: int, monkeypatch: pytest.Monkey
     readings = []
     original = VectorReader._read_as
 
-    def counted(reader: VectorReader, data: bytes, types: list[Any]) -> Any:
+    def counted(reader: VectorReader, data: bytes, types: list[Any], width: int) -> Any:
         readings.append(types)
-        return original(reader, data, types)
+        return original(reader, data, types, width)
 
     monkeypatch.setattr(VectorReader, "_read_as", counted)
     columns = tuple(Column(f"c{i}", ScalarType.INT) for i in range(20))
