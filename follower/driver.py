@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cluster.catalog.driver import Catalog
+    from cluster.catalog.model import Database, Extent
     from cluster.clock import Clock
     from cluster.replication.authority import Authority, Grant
     from cluster.replication.position import Position
@@ -242,6 +243,20 @@ class FollowerManager:
                 f"This cluster follows no database '{name}'.", metadata={"database": name}
             )
         return await database.wait_for(position)
+
+    async def fetch_extent(self, database: Database, extent: Extent, path: Path) -> None:
+        """Writes an extent file of a followed database to a new file, as its leader sends it.
+
+        What comes is not verified. Raises DatabaseNotFoundError if the database is not followed
+        (any more), and what :func:`follower.link.fetch_extent` raises.
+        """
+        followed = self.get(database.name)
+        if followed is None:
+            raise DatabaseNotFoundError(
+                f"This cluster follows no database '{database.name}'.",
+                metadata={"database": database.name},
+            )
+        await followed.fetch_extent(extent, path)
 
     def report(self) -> tuple[FollowingReport, ...]:
         """Every attachment of the view, and what is being removed; a promise about epochs.

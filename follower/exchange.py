@@ -44,10 +44,9 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class MetadataApplied:
-    """The snapshot or delta asked for is stored: the tree, and each key's position, after it."""
+    """The snapshot or delta asked for is stored, with the floors it names: the tree after it."""
 
     database: Database
-    keys: Mapping[RowStoreKey, KeyPosition]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ which ends the call; the next one resumes from our own position.
 Rule 3: rows are applied only while our gate is open, and only those that answer our newest report
 of it. Others are dropped: that report says where the leader resumes.
 
-Rule 4: a bookmark is believed only if it holds exactly what is stored; else a frame was lost.
+Rule 4: a bookmark is believed only if it holds exactly what was stored since the last one, and none
+is missing; else a frame was lost.
 
 Rule 5: the lag is measured on one clock. The leader returns our own stamp once everything it had
 when it received the stamp was delivered; until then the lag grows.
@@ -27,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cluster.errors import ProtocolError
 from cluster.limits import LIMITS, Limits
-from cluster.replication.position import START, KeyPosition, Position
 from cluster.replication.protocol import (
     FollowAck,
     FollowerGate,
@@ -63,11 +63,13 @@ from follower.exchange import (
     Tick,
 )
 from follower.session_table import TABLE, SessionInput, SessionState
+from follower.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cluster.catalog.model import Database, RowStoreKey
+    from cluster.catalog.model import Version
+    from cluster.replication.position import Position
 
 NANOSECONDS: Final = 1_000_000_000
 STAMPS_A_HEARTBEAT: Final = 10
@@ -99,12 +101,10 @@ class FollowSession:
         self._gate = GateMoved(open=False, epoch=0)
         self._reported: GateMoved | None = None
         self._sequence = 0
-        self._database: Database | None = None
-        self._schemas: dict[RowStoreKey, int] = {}
-        self._stored: dict[RowStoreKey, KeyPosition] = {}
+        self._stored = Stored()
         self._pending: Change | None = None
         self._distrust = False  # what is stored is not the leader's: begin from nothing
-        self._acknowledged: Position | None = None
+        self._acks = self._bookmarks = 0  # of this call
         self._unacknowledged = 0  # bytes of records
         self._ack_bytes = min(
             ACK_BYTES,
@@ -144,9 +144,7 @@ class FollowSession:
 
     def position(self) -> Position | None:
         """What is stored, and about to be stored; None before the first snapshot."""
-        if self._database is None:
-            return None
-        return Position(self._database.version, dict(self._stored))
+        return self._stored.position()
 
     def lag_seconds(self, now: float) -> float | None:
         """How far behind the leader we may be, never too small; None: not known.
@@ -175,10 +173,10 @@ class FollowSession:
         self._pending = None
         self._reported = None
         self._sequence = 0
-        self._acknowledged = None
+        self._acks = self._bookmarks = 0
         self._heard_at = event.now
-        self._know(event.database, event.keys)
-        known = None if self._distrust else self._database
+        self._stored.begin(event.database, event.keys)
+        known = None if self._distrust else event.database
         yield Send(
             Hello(
                 follower_cluster=self._identity.follower_cluster,
@@ -189,6 +187,7 @@ class FollowSession:
                 streaming_ingestion=event.streaming_ingestion,
                 epoch=self._gate.epoch,
                 strict=self._identity.strict,
+                storage_root=known.storage_root if known else "",
             )
         )
 
@@ -214,13 +213,13 @@ class FollowSession:
     # -- metadata -------------------------------------------------------------------------------
 
     def _snapshot(self, frame: Snapshot) -> Iterable[Output]:
-        if not frame.reset_rows and (self._database is None or self._distrust):
+        if not frame.reset_rows and (self._stored.database is None or self._distrust):
             raise ProtocolError("a snapshot that keeps rows, for a follower without a position")
         self._pending = InstallSnapshot(frame.database, frame.reset_rows)
         yield self._pending
 
     def _delta(self, frame: MetadataDelta) -> Iterable[Output]:
-        version = self._database.version if self._database else None
+        version = self._version
         if frame.from_version != version or self._distrust:
             raise ProtocolError(f"a delta from {frame.from_version}; stored is {version}")
         self._pending = ApplyDelta(frame)
@@ -235,21 +234,20 @@ class FollowSession:
             self._unacknowledged += len(pending.frame.records)
             return
         assert isinstance(pending, InstallSnapshot | ApplyDelta)
-        self._know(event.database, event.keys)
-        if isinstance(pending, InstallSnapshot):
-            self._snapshots += 1
-            if pending.reset_rows:
-                self._distrust = False
-                self._reported = None  # the position reported is void
-                self._current.clear()  # and so is what was known of the lag
-                if self.state is SessionState.FOLLOWING:
-                    yield from self._report_gate()
+        self._snapshots += isinstance(pending, InstallSnapshot)
+        if not (isinstance(pending, InstallSnapshot) and pending.reset_rows):
+            self._stored.learn(event.database)
+            return
+        self._stored.reset(event.database)
+        self._distrust = False
+        self._reported = None  # the position reported is void
+        self._current.clear()  # and so is what was known of the lag
+        if self.state is SessionState.FOLLOWING:
+            yield from self._report_gate()
 
-    def _know(self, database: Database | None, keys: Mapping[RowStoreKey, KeyPosition]) -> None:
-        self._database = database
-        tables = database.tables.values() if database else ()
-        self._schemas = {table.key: len(table.schemas) for table in tables}
-        self._stored = {key: at for key, at in keys.items() if at.ordinal and key in self._schemas}
+    @property
+    def _version(self) -> Version | None:
+        return self._stored.database.version if self._stored.database else None
 
     # -- rows -----------------------------------------------------------------------------------
 
@@ -263,42 +261,23 @@ class FollowSession:
             raise ProtocolError("rows although the gate was reported closed")
         if frame.epoch != self._reported.epoch:
             raise ProtocolError(f"rows of epoch {frame.epoch}; reported was {self._reported.epoch}")
-        after = self._verified(frame)
-        self._stored.update(after)
+        self._stored.take(frame)
         self._pending = ApplyRows(frame)
         yield self._pending
-
-    def _verified(self, frame: RowRecords) -> dict[RowStoreKey, KeyPosition]:
-        after: dict[RowStoreKey, KeyPosition] = {}
-        for span in frame.spans:
-            schemas = self._schemas.get(span.key)
-            if schemas is None:
-                raise ProtocolError(f"a row of key {span.key:016x}, which belongs to no table")
-            if not 0 <= span.schema_version < schemas:
-                raise ProtocolError(
-                    f"a row of key {span.key:016x} has schema {span.schema_version}; "
-                    f"{schemas} are known"
-                )
-            stored = after.get(span.key) or self._stored.get(span.key, START)
-            if span.first_ordinal != stored.ordinal or span.row_count <= 0:
-                raise ProtocolError(
-                    f"key {span.key:016x}: rows {span.first_ordinal} to {span.end}; "
-                    f"expected was {stored.ordinal}"
-                )
-            after[span.key] = KeyPosition(span.end, span.checksum)
-        return after
 
     # -- bookmarks and gate ---------------------------------------------------------------------
 
     def _progress(self, frame: Progress) -> Iterable[Output]:
         if frame.sequence > self._sequence:
             raise ProtocolError(f"Progress after gate report {frame.sequence} of {self._sequence}")
-        version = self._database.version if self._database else None
+        self._bookmarks += 1
+        if frame.number != self._bookmarks:
+            raise ProtocolError(f"Progress {frame.number} instead of {self._bookmarks}")
+        version = self._version
         if frame.position.version != version or self._distrust:
             raise ProtocolError(f"Progress at {frame.position.version}; stored is {version}")
         if frame.sequence == self._sequence:
-            told = {key: at for key, at in frame.position.keys.items() if at.ordinal}
-            if told != self._stored:
+            if not self._stored.agrees(frame.position.keys):
                 raise ProtocolError("Progress holds rows that are not stored, or lacks some")
             if frame.stamp and self._reported is not None:
                 self._worked = True
@@ -319,12 +298,12 @@ class FollowSession:
         assert position is not None, "the first Progress comes after the metadata"
         self._sequence += 1
         self._reported = self._gate
-        self._acknowledged = position
+        self._stored.rebase()
         self._unacknowledged = 0
         yield Send(FollowerGate(self._sequence, self._gate.epoch, self._gate.open, position))
 
     def _drained(self, event: Drained) -> Iterable[Output]:
-        if self.state is not SessionState.FOLLOWING or self.position() == self._acknowledged:
+        if self.state is not SessionState.FOLLOWING or not self._stored.has_moved:
             return
         # A message costs more than applying a small frame, and the window is large: wait a while.
         since_stamp = event.now - self._stamped_at
@@ -342,14 +321,12 @@ class FollowSession:
             yield self._ack(event.now, stamped=True)
 
     def _ack(self, now: float, *, stamped: bool) -> Send:
-        position = self.position()
-        assert position is not None
-        self._acknowledged = position
+        self._acks += 1
         self._unacknowledged = 0
         if stamped:
             self._stamped_at = now
         stamp = max(1, int(now * NANOSECONDS)) if stamped else 0
-        return Send(FollowAck(position, stamp, self._sequence))
+        return Send(FollowAck(self._stored.acknowledge(), stamp, self._sequence, self._acks))
 
 
 _EVENTS: Final[Mapping[type[Event], SessionInput]] = {

@@ -5,6 +5,10 @@ because the leader can send them again. So after any crash the rows are those of
 the catalog has. If they are not (somebody restored one of the two files, or an unsynced write was
 lost in the middle), the row store refuses to open; then the copy of the rows is dropped and filled
 again from the leader. Nothing is guessed.
+
+The tree says where the rows of each key begin (its floor): rows below are in extents, or were
+cleared. Metadata that raises a floor is durable first, then the row store is told; a crash in
+between is mended when the copy is opened, because the stored tree has the floor.
 """
 
 from __future__ import annotations
@@ -12,23 +16,26 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.journal import Delta
-from cluster.errors import CorruptionError, DatabaseNotFoundError
+from cluster.errors import CorruptionError, DatabaseNotFoundError, DivergenceError
+from cluster.replication.floors import key_changes, raised
+from cluster.replication.position import START
 from cluster.rowstore.driver import RowStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
     from pathlib import Path
 
     import pyarrow as pa
 
     from cluster.catalog.driver import Catalog
-    from cluster.catalog.model import Database, FollowingSource, RowStoreKey
+    from cluster.catalog.model import Database, FollowingSource, RowStoreKey, RowStoreReference
     from cluster.clock import Clock
     from cluster.limits import Limits
     from cluster.replication.position import KeyPosition
@@ -68,9 +75,15 @@ class FollowedCopy:
         self._catalog = catalog
         self._disk = disk
         self._clock = clock
-        self._limits = limits
-        self._schemas: Mapping[RowStoreKey, tuple[pa.Schema, ...]] = {}
+        # One row store here holds what all those of the leader's node may hold.
+        self._limits = replace(limits, row_store_bytes=limits.row_store_bytes * limits.row_stores)
+        # Both change only while no row store is being opened: its worker thread reads them.
+        self._schemas: dict[RowStoreKey, tuple[pa.Schema, ...]] = {}
+        self._floors: dict[RowStoreKey, KeyPosition] = {}
+        self._learned: Database | None = None
         self._rows: RowStore | None = None
+        self._run_scope = trio.CancelScope()
+        self._run_ended = trio.Event()
 
     @property
     def database(self) -> Database | None:
@@ -92,7 +105,8 @@ class FollowedCopy:
 
         Raises ConflictError if another process has them open, OSError if the disk fails.
         """
-        self._learn(self.database)
+        if (database := self.database) is not None:
+            self._learn(database)
         try:
             rows = await self._open()
         except CorruptionError as error:
@@ -100,8 +114,28 @@ class FollowedCopy:
             self.drops += 1
             await self._remove_files()
             rows = await self._open()
-        await nursery.start(rows.run)
+        self._run_scope, self._run_ended = trio.CancelScope(), trio.Event()
+        await nursery.start(self._run, rows, self._run_scope, self._run_ended)
         self._rows = rows
+
+    async def stop(self) -> None:
+        """Stops the row store, so that it can be opened again. What it holds can still be read."""
+        self._run_scope.cancel()
+        await self._run_ended.wait()
+
+    @staticmethod
+    async def _run(
+        rows: RowStore,
+        scope: trio.CancelScope,
+        ended: trio.Event,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        try:
+            with scope:
+                await rows.run(task_status=task_status)
+        finally:
+            ended.set()
 
     async def _open(self) -> RowStore:
         return await RowStore.open(
@@ -111,41 +145,55 @@ class FollowedCopy:
             limits=self._limits,
             sync=False,
             schema_of=self._schema_of,
+            sealed_of=lambda key: self._floors.get(key, START),
         )
 
     def keys(self) -> Collection[RowStoreKey]:
         """The row store keys of the tables there are."""
-        return self._schemas.keys()
+        return self._floors.keys()
+
+    def floors(self) -> dict[RowStoreKey, KeyPosition]:
+        """Where the rows of each key begin; keys without a floor are left out."""
+        return {key: at for key, at in self._floors.items() if at.ordinal}
 
     def positions(self) -> dict[RowStoreKey, KeyPosition]:
-        """How far each table's rows have come."""
-        return self._store.position_of(self._schemas)
+        """How far each key has come, never below its floor; keys without rows are left out."""
+        return raised(self._store.position_of(self._floors), self._floors)
 
-    def rows(self, key: RowStoreKey) -> Rows:
-        """The rows of a table, whether they may be seen or not."""
-        return self._store.rows(key)
+    def row_count(self) -> int:
+        """Rows at or above the floors, whether they may be seen or not."""
+        below = sum(at.ordinal for at in self._floors.values())
+        return sum(at.ordinal for at in self.positions().values()) - below
+
+    def rows(self, reference: RowStoreReference) -> Rows:
+        """The rows at or above the floor of ``reference``, whether they may be seen or not.
+
+        The reference is of a pinned tree: with its extents they are all rows, each once.
+        """
+        return self._store.rows(reference.key, reference.sealed_ordinal)
 
     async def install(self, database: Database, *, reset_rows: bool) -> None:
         """Replaces the tree. Rows of missing tables are gone; with ``reset_rows`` all are, first.
 
         Raises ConflictError if the name belongs to another database.
         """
-        before = tuple(self._schemas)
         if reset_rows:
-            for key in before:
+            for key in self._floors:
                 self._store.reset(key)
         installed = await self._catalog.install_snapshot(
             self.name, self.source.leader_cluster, self.source.leader_database, database
         )
-        self._learn(installed)
+        self._learn(installed, begins_anew=reset_rows)
 
     async def apply_delta(self, delta: MetadataDelta) -> None:
-        """Applies one metadata transaction; the rows of tables it drops are gone."""
+        """Applies one metadata transaction; rows of tables it drops, or below floors, are gone.
+
+        Raises DivergenceError if the copy turns out not to be the leader's.
+        """
         self._learn(
             await self._catalog.apply_delta(
                 self.name, Delta(delta.from_version, delta.to_version, delta.changes)
-            ),
-            continues=True,
+            )
         )
 
     async def apply_rows(self, records: bytes) -> tuple[RecordHeader, ...]:
@@ -164,20 +212,38 @@ class FollowedCopy:
         assert self._rows is not None, "open() comes first"
         return self._rows
 
-    def _learn(self, database: Database | None, *, continues: bool = False) -> None:
-        """Takes the schemas of a tree; of one that ``continues`` the last, only those added.
+    def _learn(self, database: Database, *, begins_anew: bool = False) -> None:
+        """Takes keys, schemas and floors of a newer tree; costs what it changes.
 
         All of them would take 0.2 s of the node's thread a delta, with 10,000 tables of 20 columns.
+        ``begins_anew``: every row was dropped, so rows begin at the floors, moved or not. Raises
+        DivergenceError if a record here reaches across a floor, after its rows were dropped.
         """
-        tables = database.tables.values() if database else ()
-        before = self._schemas
-        schemas = {}
-        for table in tables:
-            known = before.get(table.key, ()) if continues else ()
-            schemas[table.key] = (*known, *map(arrow_schema, table.schemas[len(known) :]))
-        self._schemas = schemas
-        for key in before.keys() - self._schemas.keys():
-            self._store.forget(key)
+        changes = key_changes(self._learned, database)
+        self._learned = database
+        for key in changes.removed:
+            self._schemas.pop(key, None)
+            self._floors.pop(key, None)
+            if self._rows is not None:
+                self._rows.forget(key)
+        for table in database.tables.values():
+            if table.key in changes.floors:
+                known = self._schemas.get(table.key, ())
+                schemas = (*known, *map(arrow_schema, table.schemas[len(known) :]))
+                self._schemas.update(dict.fromkeys(table.keys, schemas))
+        diverged: DivergenceError | None = None
+        for key, floor in changes.floors.items():
+            moved = begins_anew or self._floors.get(key, START) != floor
+            self._floors[key] = floor
+            if moved and self._rows is not None:
+                try:
+                    self._rows.advance(key, floor)
+                except DivergenceError as error:
+                    # No record of ours ends where the leader's do: nothing of it may be seen.
+                    self._rows.reset(key)
+                    diverged = error
+        if diverged is not None:
+            raise diverged
 
     def _schema_of(self, key: RowStoreKey, version: int) -> pa.Schema | None:
         # Also called in a worker thread while the row store opens; the mapping is never changed.

@@ -8,9 +8,8 @@ it returns: from then on no query sees what the gate hides.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -19,29 +18,30 @@ from cluster.errors import (
     DatabaseNotFoundError,
     DivergenceError,
     RemoraError,
+    RowStoreReadOnlyError,
     UnavailableError,
 )
 from cluster.replication.authority import Capability
 from cluster.replication.position import Position
 from cluster.replication.protocol import LeaderGate
-from cluster.replication.wire import Assembler, follower_frame_to_message
-from cluster.rpc.v1 import replication_pb2_grpc
 from follower import exchange as x
 from follower.gate import Gate, GateState
 from follower.lag import ApplyLag, ApplyLagStatistics
+from follower.link import LeaderCall, fetch_extent
 from follower.session import FollowSession, SessionStatistics
 from follower.session_table import SessionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
-    from cluster.catalog.model import Database, RowStoreKey
+    from cluster.catalog.model import Database, Extent, RowStoreKey
     from cluster.clock import Clock
     from cluster.limits import Limits
     from cluster.replication.position import KeyPosition
-    from cluster.replication.protocol import FollowerFrame, Refusal
+    from cluster.replication.protocol import LeaderFrame, Refusal
     from cluster.rowstore.model import Rows
-    from cluster.transport.api import Channel, ClientStream
+    from cluster.transport.api import Channel
     from follower.gate import Word
     from follower.store import FollowedCopy
 
@@ -50,13 +50,19 @@ logger = logging.getLogger(__name__)
 NOT_OPEN = "the local copy is being opened"
 NO_METADATA = "the leader's metadata has not arrived yet"
 
+REOPEN_LONGEST_SECONDS: Final = 60.0
+"""Longest pause before a copy that takes no more rows (its disk was full) is opened again. Opening
+reads all of it, so the pause doubles until rows can be stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class FollowedPin:
     """One moment of a followed database, immutable.
 
-    ``rows`` has the visible rows of each table that has some; it is empty while
-    ``rows_hidden``. ``position`` is what is visible: without rows while they are hidden.
+    ``rows`` has the visible rows of each key that has some, from the floor of its reference in
+    ``database`` on; it is empty while ``rows_hidden``. With the extents of ``database`` they are
+    all visible rows, each once. ``position`` is what is visible: with hidden rows it ends at the
+    floors.
     """
 
     database: Database
@@ -96,6 +102,7 @@ class FollowedDatabase:
         self.copy = copy
         self.gate = Gate()
         self.trouble = ""
+        self._identity = identity
         self._session = FollowSession(identity, limits)
         self._connect = connect
         self._clock = clock
@@ -107,10 +114,8 @@ class FollowedDatabase:
         self._lag = ApplyLag()
         self._moved = trio.lowlevel.ParkingLot()
         self._word = trio.Event()  # a word of the coordinator that is worth a call at once
-        self._outbox: deque[FollowerFrame] = deque()
-        self._outgoing = trio.Event()
-        self._call_scope = trio.CancelScope()
-        self._hung_up: RemoraError | None = None
+        self._call: LeaderCall | None = None
+        self._reopens = 0  # since rows were stored last
 
     # -- the coordinator's word -----------------------------------------------------------------
 
@@ -121,7 +126,8 @@ class FollowedDatabase:
         address = word.grant.leader_address if word.grant else ""
         if address != self._address:
             self._address = address
-            self._hang_up(UnavailableError("the leader has another address"))
+            if self._call is not None:
+                self._call.hang_up(UnavailableError("the leader has another address"))
             self._word.set()
         if moved:
             self._gate_moved()
@@ -132,7 +138,7 @@ class FollowedDatabase:
         """The gate may have moved: tell the session, and whoever waits."""
         for output in self._session.handle(x.GateMoved(self.gate.open, self.gate.epoch)):
             assert isinstance(output, x.Send)
-            self._post(output)
+            self._send(output)
         self._moved.unpark_all()
 
     def _tick_gate(self) -> None:
@@ -155,10 +161,11 @@ class FollowedDatabase:
         rows: dict[RowStoreKey, Rows] = {}
         if hidden is None:
             for table in database.tables.values():
-                table_rows = self.copy.rows(table.key)
-                if table_rows.position.ordinal:
-                    rows[table.key] = table_rows
-        position = Position(database.version, {key: item.position for key, item in rows.items()})
+                for reference in table.references:
+                    found = self.copy.rows(reference)
+                    if found.batches:
+                        rows[reference.key] = found
+        position = self.visible_position()
         return FollowedPin(
             database, rows, position, hidden is not None, hidden or "", self.gate.epoch
         )
@@ -168,13 +175,15 @@ class FollowedDatabase:
         return self.gate.epoch == epoch and self._hidden_reason() is None
 
     def visible_position(self) -> Position:
-        """What may be seen now, without the rows themselves."""
+        """What may be seen now, without the rows themselves.
+
+        Everything below a floor counts while rows are hidden: it is in extents, or was cleared.
+        """
         database = self.copy.database
         if database is None:
             return NOWHERE
-        if self._hidden_reason() is not None:
-            return Position(database.version)
-        return Position(database.version, self._stored())
+        hidden = self._hidden_reason() is not None
+        return Position(database.version, self.copy.floors() if hidden else self._stored())
 
     async def wait_for(self, position: Position) -> Position:
         """Waits until everything up to ``position`` may be seen; returns what is then visible.
@@ -198,9 +207,7 @@ class FollowedDatabase:
         return None if self.copy.is_open else NOT_OPEN
 
     def _stored(self) -> dict[RowStoreKey, KeyPosition]:
-        if not self.copy.is_open:
-            return {}
-        return {key: at for key, at in self.copy.positions().items() if at.ordinal}
+        return self.copy.positions() if self.copy.is_open else self.copy.floors()
 
     def report(self) -> FollowingReport:
         """The state for the coordinator and for people."""
@@ -218,7 +225,7 @@ class FollowedDatabase:
             refusal=hidden or "",
             position=Position(database.version, stored) if database else NOWHERE,
             lag_ms=UNKNOWN_LAG if lag is None else lag * 1000,
-            rows_visible=sum(at.ordinal for at in stored.values()) if hidden is None else 0,
+            rows_visible=self.copy.row_count() if hidden is None else 0,
             connected=self._session.state is SessionState.FOLLOWING,
             apply_lag_ms_p50=apply_lag.p50_ms,
             apply_lag_ms_p99=apply_lag.p99_ms,
@@ -244,98 +251,72 @@ class FollowedDatabase:
             task_status.started()
             nursery.start_soon(self._watch_time)
             while True:
-                await self._follow_once()
+                error = await self._follow_once()
+                if isinstance(error, RowStoreReadOnlyError):
+                    await self._open_copy_again(nursery)
 
     async def _open_copy(self, nursery: trio.Nursery) -> None:
-        while not self.copy.is_open:
+        while True:
             try:
                 await self.copy.open(nursery)
+                break
             except (RemoraError, OSError) as error:
                 self._note(error)
                 await trio.sleep(self._limits.follow_retry_longest_seconds)
         self.trouble = ""
         self._moved.unpark_all()
 
-    async def _follow_once(self) -> None:
-        """One call to the leader, and the pause after it."""
+    async def _open_copy_again(self, nursery: trio.Nursery) -> None:
+        # A write has failed: reads back what the disk holds. What was visible stays so.
+        pause = self._limits.follow_retry_longest_seconds * 2.0 ** min(self._reopens, 30)
+        self._reopens += 1
+        await trio.sleep(min(REOPEN_LONGEST_SECONDS, pause))
+        await self.copy.stop()
+        await self._open_copy(nursery)
+
+    async def _follow_once(self) -> RemoraError | None:
+        """One call to the leader, and the pause after it; returns why it ended."""
         while not self._address:
             self._word = trio.Event()
             await self._word.wait()
         self._word = trio.Event()
-        error = await self._call()
+        self._call = call = LeaderCall(self._connect(self._address), self._limits)
+        error = await call.run(self._begin, self._take)
         if error is not None:
             self._note(error)
         lost = x.Lost(
             chance=self._chance(),
             diverged=isinstance(error, DivergenceError),
-            at_once=self._hung_up is not None and self._word.is_set(),
+            at_once=call.hung_up is not None and self._word.is_set(),
         )
         (retry,) = self._session.handle(lost)
         assert isinstance(retry, x.Retry)
         with trio.move_on_after(retry.after_seconds):
             await self._word.wait()
+        return error
 
-    async def _call(self) -> RemoraError | None:
-        """One call, until it ends; returns why, None if the leader just ended it."""
-        self._outbox.clear()
-        self._hung_up = None
-        failures: list[RemoraError] = []
-        with trio.CancelScope() as self._call_scope:
-            try:
-                async with self._connect(self._address) as channel:
-                    stub = replication_pb2_grpc.ReplicationServiceStub(channel)
-                    async with stub.Follow() as stream, trio.open_nursery() as nursery:
-                        nursery.start_soon(self._send_all, stream)
-                        try:
-                            await self._receive_all(stream)
-                        except RemoraError as error:
-                            failures.append(error)
-                        nursery.cancel_scope.cancel()
-            except RemoraError as error:
-                failures.append(error)
-        return self._hung_up or (failures[0] if failures else None)
-
-    def _hang_up(self, error: RemoraError) -> None:
-        self._hung_up = error
-        self._call_scope.cancel()
-
-    async def _send_all(self, stream: ClientStream[object, object]) -> None:
-        while True:
-            while self._outbox:
-                try:
-                    await stream.send(follower_frame_to_message(self._outbox.popleft()))
-                except trio.BrokenResourceError:
-                    return  # the receiving task learns why
-                except RemoraError as error:
-                    self._hang_up(error)
-                    return
-            self._outgoing = trio.Event()
-            await self._outgoing.wait()
-
-    async def _receive_all(self, stream: ClientStream[object, Any]) -> None:
-        session, assembler = self._session, Assembler(self._limits)
-        keys = self.copy.positions()
+    async def _begin(self) -> None:
         on = self._capability is Capability.ON
+        now = self._clock.monotonic()
         await self._perform(
-            session.handle(x.Begin(self.copy.database, keys, self._clock.monotonic(), on))
+            self._session.handle(x.Begin(self.copy.database, self.copy.positions(), now, on))
         )
-        while messages := await stream.recv_many():
-            self._tick_gate()
-            now = self._clock.monotonic()
-            for message in messages:
-                frame = assembler.take(message)
-                if frame is not None:
-                    await self._perform(session.handle(x.Received(frame, now)))
-            await self._perform(session.handle(x.Drained(self._clock.monotonic())))
-            if session.state is SessionState.FOLLOWING:
-                self.trouble = ""
-        await stream.result()
+
+    async def _take(self, frames: Iterable[LeaderFrame]) -> None:
+        session = self._session
+        self._tick_gate()
+        now = self._clock.monotonic()
+        for frame in frames:
+            await self._perform(session.handle(x.Received(frame, now)))
+        await self._perform(session.handle(x.Drained(self._clock.monotonic())))
+        if session.state is SessionState.FOLLOWING:
+            self.trouble = ""
 
     async def _perform(self, outputs: Iterable[x.Output]) -> None:
         for output in outputs:
             match output:
                 case x.Send():
-                    self._post(output)
+                    self._send(output)
                 case x.ApplyRows(frame):
                     await self._apply_rows(frame.records)
                 case x.ApplyDelta(delta):
@@ -351,6 +332,7 @@ class FollowedDatabase:
 
     async def _apply_rows(self, records: bytes) -> None:
         headers = await self.copy.apply_rows(records)
+        self._reopens = 0
         now_ns = self._clock.now_ns()
         for header in headers:
             self._lag.add(header.ingest_time_ns, now_ns)
@@ -361,9 +343,7 @@ class FollowedDatabase:
         database = self.copy.database
         assert database is not None, "it was just stored"
         self._moved.unpark_all()
-        await self._perform(
-            self._session.handle(x.MetadataApplied(database, self.copy.positions()))
-        )
+        await self._perform(self._session.handle(x.MetadataApplied(database)))
 
     def _leader_says(self, word: LeaderGate | Refusal) -> None:
         gate = self.gate
@@ -372,9 +352,29 @@ class FollowedDatabase:
             self._gate_moved()
             self._on_gate()
 
-    def _post(self, output: x.Send) -> None:
-        self._outbox.append(output.frame)
-        self._outgoing.set()
+    def _send(self, output: x.Send) -> None:
+        assert self._call is not None, "a session speaks only during a call"
+        self._call.post(output.frame)
+
+    async def fetch_extent(self, extent: Extent, local: Path) -> None:
+        """Writes the file of an extent, as the leader has it, to the new file ``local``.
+
+        See :func:`follower.link.fetch_extent`; also raises UnavailableError while the leader's
+        address is not known.
+        """
+        if not self._address:
+            raise UnavailableError(
+                f"Extent {extent.extent_id} of followed database '{self.copy.name}' cannot be "
+                "fetched: the address of its leader is not known.",
+                metadata={"database": self.copy.name, "extent": extent.extent_id},
+            )
+        await fetch_extent(
+            self._connect(self._address),
+            follower_cluster=self._identity.follower_cluster,
+            database=self.copy.source.leader_database,
+            extent=extent,
+            local=local,
+        )
 
     async def _watch_time(self) -> None:
         """Heartbeats, silence, and the end of the lease at the moment it comes."""
@@ -386,12 +386,13 @@ class FollowedDatabase:
             for output in self._session.handle(x.Tick(self._clock.monotonic())):
                 if isinstance(output, x.HangUp):
                     silent = output.silent_seconds
-                    self._hang_up(
+                    assert self._call is not None, "a session waits only during a call"
+                    self._call.hang_up(
                         UnavailableError(f"the leader has been silent for {silent:.1f} s")
                     )
                 else:
                     assert isinstance(output, x.Send)
-                    self._post(output)
+                    self._send(output)
 
     def _note(self, error: BaseException) -> None:
         trouble = str(error)

@@ -7,14 +7,16 @@ for a commit, so a committed record leaves for the follower without polling and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from cluster.errors import (
     DatabaseNotFoundError,
     EntityNotFoundError,
+    FileMissingError,
+    FollowNotGrantedError,
     ProtocolError,
     RemoraError,
     ThrottledError,
@@ -39,62 +41,83 @@ from cluster.replication.wire import (
     leader_frame_to_messages,
     spans_of,
 )
+from cluster.rpc.v1 import replication_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cluster.catalog.driver import Catalog
     from cluster.catalog.model import Database, Version
     from cluster.clock import Clock
+    from cluster.extents.root import StorageRoot
     from cluster.replication.authority import Authority
+    from cluster.replication.log import LeaderLog
     from cluster.replication.protocol import FollowerFrame
-    from cluster.rowstore.driver import RowStore
-    from cluster.rpc.v1 import replication_pb2 as pb
     from cluster.transport.api import ServerStream
 
     FollowStream = ServerStream[pb.FollowRequest, pb.FollowResponse]
     ExtentStream = ServerStream[pb.FetchExtentRequest, pb.FetchExtentResponse]
 
 
+EXTENT_MESSAGE_BYTES: Final = 512 * 1024
+"""Bytes of an extent file in one message, as ``replication.proto`` promises."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicationStatistics:
-    """``sessions`` are the calls under way; totals count ended ones too."""
+    """``sessions`` are the calls under way; totals count ended ones too.
+
+    ``extents_sent_total`` files of extents were sent whole, for followers that cannot read the
+    storage root; ``extent_bytes_sent_total`` counts also those that were not sent whole.
+    """
 
     sessions: tuple[LeaderSessionStatistics, ...]
     sessions_total: int
     records_sent_total: int
     bytes_sent_total: int
+    extents_sent_total: int
+    extent_bytes_sent_total: int
 
 
 class ReplicationService:
     """Servicer of ``cluster.rpc.v1.ReplicationService`` on a leader node.
 
     ``authority`` is asked before every frame. :meth:`authority_changed` makes a change of it take
-    effect at once; without it, at the next frame or heartbeat.
+    effect at once; without it, at the next frame or heartbeat. ``root_of`` gives the storage root
+    of a database; followers are told its URL.
     """
 
     def __init__(
         self,
         *,
-        row_store: RowStore,
+        row_stores: LeaderLog,
         catalog: Catalog,
         authority: Authority,
         clock: Clock,
+        root_of: Callable[[Database], StorageRoot],
         limits: Limits = LIMITS,
     ) -> None:
-        self.row_store = row_store
+        self.row_stores = row_stores
         self.catalog = catalog
         self.authority = authority
         self.clock = clock
+        self.root_of = root_of
         self.limits = limits
+        self._greeting = 0  # calls whose Hello has not come yet
+        self._extents_total = self._extent_bytes_total = 0
         self._calls: dict[tuple[str, str, str], _FollowCall] = {}
         self._sessions_total = self._records_total = self._bytes_total = 0
 
     async def Follow(self, stream: FollowStream) -> None:  # noqa: N802 - named by the proto
         """Serves one follower until it leaves, is detached or breaks the protocol."""
-        if len(self._calls) >= self.limits.attachments:
-            raise ThrottledError(f"{len(self._calls)} followers already, the limit of attachments")
-        frames = [follower_frame_from_message(message) for message in await stream.recv_many()]
+        calls = len(self._calls) + self._greeting
+        if calls >= self.limits.attachments:
+            raise ThrottledError(f"{calls} followers already, the limit of attachments")
+        self._greeting += 1
+        try:
+            frames = await self._greeted(stream)
+        finally:
+            self._greeting -= 1
         if not frames:
             return
         if not isinstance(frames[0], Hello):
@@ -118,12 +141,60 @@ class ReplicationService:
     async def FetchExtent(  # noqa: N802 - named by the proto
         self, request: pb.FetchExtentRequest, stream: ExtentStream
     ) -> None:
-        """Refuses: nothing is sealed by this version, so no extent exists."""
-        del stream
-        raise EntityNotFoundError(
-            f"Database '{request.database}' has no extent '{request.extent_id}'.",
-            metadata={"database": request.database, "extent_id": request.extent_id},
+        """Sends the file of an extent to a follower that cannot read the storage root.
+
+        The receiver verifies it. Raises FollowNotGrantedError, EntityNotFoundError, and what the
+        storage root raises.
+        """
+        name, follower = request.database, request.follower_cluster
+        decision = self.authority.followed(name, follower, self.clock.monotonic())
+        if decision.grant is None:
+            raise FollowNotGrantedError(
+                f"Cluster '{follower}' may not read extents of database '{name}': "
+                f"{decision.reason}.",
+                metadata={"follower_cluster": follower, "database": name},
+            )
+        unknown = EntityNotFoundError(
+            f"Database '{name}' has no extent '{request.extent_id}'.",
+            metadata={"database": name, "extent_id": request.extent_id},
         )
+        database = self.find_database(name)
+        file = None if database is None else self._file_of(database, request)
+        if database is None or file is None:
+            raise unknown
+        root = self.root_of(database)
+        try:
+            size = await root.size_of(file)
+            for start in range(0, size, EXTENT_MESSAGE_BYTES):
+                data = await root.get_range(file, start, min(EXTENT_MESSAGE_BYTES, size - start))
+                await stream.send(pb.FetchExtentResponse(data=data))
+                self._extent_bytes_total += len(data)
+        except FileMissingError:
+            raise unknown from None
+        self._extents_total += 1
+
+    def acknowledged_versions(self, database: str) -> tuple[Version, ...]:
+        """For each follower connected now, the oldest version of which it may still read files.
+
+        A follower that has not said how far it has come counts with the first version it was told;
+        one that has been told nothing yet is left out.
+        """
+        versions = (
+            call.session.acknowledged_version
+            for (_, _, name), call in self._calls.items()
+            if name == database.lower()
+        )
+        return tuple(version for version in versions if version is not None)
+
+    def find_database(self, name: str) -> Database | None:
+        """A database of our own; None if there is none.
+
+        A database that follows is nobody's leader: its rows are not in our row stores.
+        """
+        try:
+            return None if self.catalog.is_following(name) else self.catalog.get(name)
+        except DatabaseNotFoundError:
+            return None
 
     def authority_changed(self) -> None:
         """The authority has a new view, or its lease was renewed or ran out."""
@@ -138,7 +209,26 @@ class ReplicationService:
             sessions_total=self._sessions_total,
             records_sent_total=self._records_total + sum(item.records_sent for item in live),
             bytes_sent_total=self._bytes_total + sum(item.bytes_sent for item in live),
+            extents_sent_total=self._extents_total,
+            extent_bytes_sent_total=self._extent_bytes_total,
         )
+
+    async def _greeted(self, stream: FollowStream) -> list[FollowerFrame]:
+        """The first frames; none if the caller has left. Raises ProtocolError if none come."""
+        with trio.move_on_after(self.limits.lease_seconds):
+            return [follower_frame_from_message(message) for message in await stream.recv_many()]
+        raise ProtocolError(f"no Hello within {self.limits.lease_seconds} s")
+
+    def _file_of(self, database: Database, request: pb.FetchExtentRequest) -> str | None:
+        """The file of an extent that is there, can be restored, or waits for its removal."""
+        dropped = (item.table for item in database.dropped_tables)
+        for table in (*database.tables.values(), *dropped):
+            if (extent := table.extents.get(request.extent_id)) is not None:
+                return extent.file
+        for garbage in self.catalog.garbage():
+            if garbage.database == database.name and garbage.file == request.file:
+                return garbage.file
+        return None
 
 
 class _FollowCall:
@@ -229,7 +319,7 @@ class _FollowCall:
             if beyond is None:
                 await trio.sleep_forever()
             else:
-                await self._service.row_store.wait_beyond(beyond)
+                await self._service.row_stores.wait_beyond(beyond)
         self._waits_for_rows = False
 
     async def _perform(self, output: Output) -> None:
@@ -247,40 +337,36 @@ class _FollowCall:
     def _moment(self) -> Moment:
         service = self._service
         now = service.clock.monotonic()
-        database = self._find_database()
+        database = service.find_database(self._database)
         return Moment(
             decision=service.authority.followed(self._database, self._follower, now),
             version=database.version if database else None,
             database_id=database.database_id if database else "",
-            end_lsn=service.row_store.end_lsn(),
+            end_lsn=service.row_stores.end_lsn(),
             leader_time_ns=service.clock.now_ns(),
         )
 
-    def _find_database(self) -> Database | None:
-        catalog = self._service.catalog
-        try:
-            # A database that follows is nobody's leader: its rows are not in our row store.
-            return None if catalog.is_following(self._database) else catalog.get(self._database)
-        except DatabaseNotFoundError:
-            return None
-
     def _read_metadata(self, after: Version | None) -> None:
         catalog = self._service.catalog
-        database = catalog.get(self._database)
+        database = self._service.find_database(self._database)
+        assert database is not None, "it was there when this was asked for"
+        if not database.storage_root:
+            # Not in our own tree: the data folder may move.
+            url = self._service.root_of(database).url
+            database = replace(database, storage_root=url)
         deltas = None if after is None else catalog.deltas_since(self._database, after)
-        keys = [table.key for table in database.tables.values()]
         frames = None
         if deltas is not None:
             frames = tuple(MetadataDelta(d.from_version, d.to_version, d.changes) for d in deltas)
-        ends = self._service.row_store.position_of(keys)
+        ends = self._service.row_stores.position_of(database.row_store_keys())
         self.session.metadata_read(MetadataRead(database, frames, ends))
 
     async def _read_rows(self, asked: ReadRows) -> None:
-        row_store = self._service.row_store
+        log = self._service.row_stores
         lsn = asked.lsn
         if lsn is None:
-            lsn = row_store.start_lsn_for(asked.cursors, asked.cursors)
-        chunk = await row_store.read(lsn, asked.cursors, asked.cursors, asked.max_bytes)
+            lsn = log.start_lsn_for(asked.cursors, asked.cursors)
+        chunk = await log.read(lsn, asked.cursors, asked.cursors, asked.max_bytes)
         self.session.rows_read(
             RowsRead(asked.generation, chunk.records, spans_of(chunk.records), chunk.next_lsn)
         )

@@ -35,7 +35,8 @@ class Moment:
 class MetadataRead:
     """Answer to :class:`ReadMetadata`: ``deltas`` None means they are no longer kept.
 
-    ``ends`` is how far each row store key of the database has come on the leader.
+    ``database`` names its storage root by URL. ``ends`` is how far each row store key of the
+    database has come on the leader.
     """
 
     database: Database

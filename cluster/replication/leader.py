@@ -41,6 +41,7 @@ from cluster.replication.exchange import (
     RowsRead,
     Send,
 )
+from cluster.replication.floors import floors_of, key_changes
 from cluster.replication.position import START, Position
 from cluster.replication.protocol import (
     FollowAck,
@@ -61,7 +62,7 @@ from cluster.replication.shipping import Shipping
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cluster.catalog.model import Version
+    from cluster.catalog.model import Database, Version
 
 
 class LeaderSession:
@@ -70,19 +71,19 @@ class LeaderSession:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._hello: Hello | None = None
         self._ended = False
-        self._version: Version | None = None  # told to the follower
-        self._database_id = ""
+        self._told: Database | None = None  # the newest tree handed over
         self._queue: deque[LeaderFrame] = deque()
         self._streaming_content = False
         self._peer: FollowerGate | None = None
         self._announced: tuple[LeaderGate, Refusal | None] | None = None
         self._shipping = Shipping(limits)
-        self._acknowledged: Position | None = None
+        self._acknowledged: Version | None = None
+        self._acks = 0
         self._bookmark_due = True
         self._stamp = 0  # newest one received
         self._target: tuple[int, int] | None = None  # a stamp, and the LSN that answers it
         self._answered = 0
-        self._frames = self._snapshots = 0
+        self._frames = self._snapshots = self._bookmarks = 0
 
     # -- what the driver tells ------------------------------------------------------------------
 
@@ -103,22 +104,25 @@ class LeaderSession:
         """Takes the answer to ReadMetadata."""
         hello, database, shipping = self._hello, read.database, self._shipping
         assert hello is not None
-        shipping.set_keys(frozenset(table.key for table in database.tables.values()))
-        reset = False
-        if self._version is None:
-            reset = hello.position is None or not _same_history(hello, hello.position, read)
-            shipping.restart({} if reset or hello.position is None else hello.position.keys)
-        if reset or read.deltas is None:
+        shipping.learn(key_changes(self._told, database))
+        reset = moved = False
+        if self._told is None:
+            known = hello.position
+            is_same = known is not None and hello.database_id == database.database_id
+            # Also one whose rows are dropped shows its tree until it has the snapshot.
+            self._acknowledged = known.version if known and is_same else database.version
+            if known is None or not _same_history(hello, known, read):
+                reset, known = True, None
+            moved = hello.storage_root != database.storage_root
+            shipping.restart(known.keys if known else {})
+        if reset or moved or read.deltas is None:
             self._queue.append(Snapshot(database, reset))
             self._snapshots += 1
         else:
             self._queue.extend(read.deltas)
-        self._version = database.version
-        self._database_id = database.database_id
+        self._told = database
         self._bookmark_due = True
-        self._streaming_content = bool(database.streaming_tables()) or any(
-            at.ordinal for at in read.ends.values()
-        )
+        self._streaming_content = bool(database.streaming_tables()) or _has_unsealed_rows(read)
 
     def rows_read(self, read: RowsRead) -> None:
         """Takes the answer to ReadRows. Whether it may still be sent is decided by :meth:`next`."""
@@ -166,8 +170,17 @@ class LeaderSession:
             snapshots_sent=self._snapshots,
             chunks_discarded=shipping.discarded,
             gate_open=self._announced is not None and self._announced[0].open,
-            acknowledged=self._acknowledged,
+            acknowledged=self._position_acknowledged(),
         )
+
+    @property
+    def acknowledged_version(self) -> Version | None:
+        """The oldest metadata version this follower may still read files of; None: none yet.
+
+        It is what the follower has stored, as far as it has said; while it installs its first
+        snapshot it is that one's.
+        """
+        return self._acknowledged
 
     # -- duties ---------------------------------------------------------------------------------
 
@@ -194,7 +207,7 @@ class LeaderSession:
                     metadata={"database": hello.database},
                 )
             )
-        if self._version is not None and moment.database_id != self._database_id:
+        if self._told is not None and moment.database_id != self._told.database_id:
             return End(UnavailableError(f"Database '{hello.database}' is another one now."))
         strict = hello.strict or decision.grant.strict
         if strict and (refusal := self._refusal(decision)) is not None:
@@ -206,13 +219,12 @@ class LeaderSession:
         return Send(self._queue.popleft()) if self._queue else None
 
     def _catch_up(self, moment: Moment) -> Output | None:
-        if self._version == moment.version:
-            return None
+        if self._told is not None:
+            told = self._told.version
+            return None if told == moment.version else ReadMetadata(told)
         hello = self._hello
         assert hello is not None
-        if self._version is None:
-            return ReadMetadata(hello.position.version if hello.position else None)
-        return ReadMetadata(self._version)
+        return ReadMetadata(hello.position.version if hello.position else None)
 
     def _announce(self, moment: Moment) -> Output | None:
         decision = moment.decision
@@ -259,10 +271,17 @@ class LeaderSession:
         if not self._bookmark_due:
             return None
         self._bookmark_due = False
-        assert self._version is not None
-        position = Position(self._version, dict(self._shipping.sent))
-        sequence = self._peer.sequence if self._peer else 0
-        return Send(Progress(position, moment.leader_time_ns, self._answered, sequence))
+        assert self._told is not None
+        self._bookmarks += 1
+        return Send(
+            Progress(
+                Position(self._told.version, self._shipping.bookmark()),
+                moment.leader_time_ns,
+                self._answered,
+                self._peer.sequence if self._peer else 0,
+                self._bookmarks,
+            )
+        )
 
     # -- details --------------------------------------------------------------------------------
 
@@ -272,9 +291,10 @@ class LeaderSession:
             raise ProtocolError(f"FollowerGate {gate.sequence} instead of {expected}")
         if self._announced is None:
             raise ProtocolError("FollowerGate before the leader's first Progress")
-        self._shipping.check(gate.position)
+        self._shipping.check(gate.position.keys)
         self._shipping.restart(gate.position.keys)
         self._peer = gate
+        self._acknowledged = gate.position.version
         self._bookmark_due = True
         # The position went back, so what was answered for the old one must be earned again.
         self._target, self._answered = None, 0
@@ -283,9 +303,12 @@ class LeaderSession:
         known = 0 if self._peer is None else self._peer.sequence
         if ack.sequence != known:
             raise ProtocolError(f"Ack follows gate report {ack.sequence}; received was {known}")
-        self._shipping.check(ack.position)
-        self._shipping.acknowledge(ack.position)
-        self._acknowledged = ack.position
+        if ack.number != self._acks + 1:
+            raise ProtocolError(f"Ack {ack.number} instead of {self._acks + 1}")
+        self._acks = ack.number
+        self._shipping.check(ack.position.keys)
+        self._shipping.acknowledge(ack.position.keys)
+        self._acknowledged = ack.position.version
         self._stamp = max(self._stamp, ack.stamp)
 
     def _refusal(self, decision: Decision) -> Refusal | None:
@@ -302,8 +325,14 @@ class LeaderSession:
             and peer.open
             and moment.decision.open
             and peer.epoch == moment.decision.epoch
-            and self._version == moment.version
+            and self._told is not None
+            and self._told.version == moment.version
         )
+
+    def _position_acknowledged(self) -> Position | None:
+        if self._acknowledged is None or self._peer is None:
+            return None
+        return Position(self._acknowledged, self._shipping.acknowledged())
 
     def _delivered(self, moment: Moment, target_lsn: int) -> bool:
         """Everything up to the target that this follower may see has been sent.
@@ -330,15 +359,27 @@ DUTIES: Final[tuple[Callable[[LeaderSession, Moment], Output | None], ...]] = (
 def _same_history(hello: Hello, position: Position, read: MetadataRead) -> bool:
     """Whether the follower's position is a point of this leader's past.
 
-    A different checksum below the leader's newest ordinal cannot be seen here; the follower sees
-    it at its next record, and asks for a snapshot.
+    Checksums are compared where both are known: at the leader's newest ordinal of a key and at its
+    floor. A different one elsewhere cannot be seen here: below the floor it does not matter,
+    because those rows are dropped; above it the follower sees it at its next record, and asks for
+    a snapshot.
     """
     if hello.database_id != read.database.database_id or position.version > read.database.version:
         return False
-    for table in read.database.tables.values():
-        theirs, ours = position.keys.get(table.key, START), read.ends.get(table.key, START)
-        if theirs.ordinal > ours.ordinal or (
-            theirs.ordinal == ours.ordinal and theirs.checksum != ours.checksum
-        ):
+    for key, floor in floors_of(read.database).items():
+        theirs, end = position.keys.get(key, START), read.ends.get(key, START)
+        known = (floor, end) if end.ordinal > floor.ordinal else (floor,)
+        if theirs.ordinal > known[-1].ordinal:
+            return False
+        if any(at.ordinal == theirs.ordinal and at.checksum != theirs.checksum for at in known):
             return False
     return True
+
+
+def _has_unsealed_rows(read: MetadataRead) -> bool:
+    """Whether any row is still in a row store, so that only streaming can show it."""
+    ends = read.ends
+    return any(
+        ends.get(key, START).ordinal > floor.ordinal
+        for key, floor in floors_of(read.database).items()
+    )

@@ -24,6 +24,14 @@ Rule 3: metadata goes before any row that needs it, and rows go in the order of 
 Rule 4: a position that is not part of the leader's history is answered with
 ``Snapshot(reset_rows=True)``: the follower drops its rows and starts again. Never with silence.
 
+Rule 5: rows below a key's floor (``RowStoreReference.sealed_ordinal``) are in extents, or were
+cleared, and never travel. With the metadata that moves a floor both sides raise their positions to
+it: the leader those it has sent when it hands the metadata over, the follower those it has stored
+when it applies it. So a follower whose gate is closed, or that is far behind, jumps.
+
+Rule 6: acknowledgements and bookmarks name the keys that moved since the one before, and are
+numbered, so that a lost one is noticed. A gate report names all and is the base of what follows.
+
 :mod:`cluster.replication.wire` turns these values into messages and back.
 """
 
@@ -64,7 +72,8 @@ class RecordSpan:
 class Hello:
     """Opens a session. ``position`` None: the follower has nothing.
 
-    ``database_id`` names the database the position belongs to.
+    ``database_id`` names the database the position belongs to; ``storage_root`` is where the
+    follower's tree says that its extents are.
     """
 
     follower_cluster: str
@@ -75,19 +84,22 @@ class Hello:
     streaming_ingestion: bool = False
     epoch: int = 0
     strict: bool = False
+    storage_root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowAck:
     """Everything up to ``position`` is applied.
 
-    ``stamp`` is the follower's own clock in nanoseconds, opaque to the leader; 0 asks for no
-    answer. ``sequence`` names the newest FollowerGate sent before.
+    ``position`` has the keys that moved since the FollowAck or FollowerGate before. ``stamp`` is
+    the follower's own clock in nanoseconds, opaque to the leader; 0 asks for no answer.
+    ``sequence`` names the newest FollowerGate sent before; ``number`` counts 1, 2, 3 in the call.
     """
 
     position: Position
     stamp: int = 0
     sequence: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +147,18 @@ class RowRecords:
 class Progress:
     """Everything up to ``position`` was delivered before this.
 
-    ``stamp``: newest one of the follower's for which ``position`` holds everything this follower
-    may see that was committed when the leader received the stamp; 0: none. ``sequence``: newest
-    FollowerGate received before; the position counts on from that one's.
+    ``position`` has the keys that moved since the Progress before, or since the position the
+    session or the newest gate report began with. ``stamp``: newest one of the follower's for which
+    ``position`` holds everything this follower may see that was committed when the leader received
+    the stamp; 0: none. ``sequence``: newest FollowerGate received before; the position counts on
+    from that one's. ``number`` counts 1, 2, 3 in the call.
     """
 
     position: Position
     leader_time_ns: int
     stamp: int = 0
     sequence: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

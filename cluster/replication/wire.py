@@ -89,6 +89,7 @@ def follower_frame_to_message(frame: FollowerFrame) -> pb.FollowRequest:
             epoch=frame.epoch,
             strict=frame.strict,
             database_id=frame.database_id,
+            storage_root=frame.storage_root,
         )
         if frame.position is not None:
             hello.position.CopyFrom(position_to_message(frame.position))
@@ -98,6 +99,7 @@ def follower_frame_to_message(frame: FollowerFrame) -> pb.FollowRequest:
             position=position_to_message(frame.position),
             stamp=frame.stamp,
             sequence=frame.sequence,
+            number=frame.number,
         )
         return pb.FollowRequest(ack=ack)
     gate = pb.FollowerGate(
@@ -125,10 +127,13 @@ def follower_frame_from_message(message: pb.FollowRequest) -> FollowerFrame:
                 streaming_ingestion=hello.streaming_ingestion,
                 epoch=hello.epoch,
                 strict=hello.strict,
+                storage_root=hello.storage_root,
             )
         case "ack":
             ack = message.ack
-            return FollowAck(position_from_message(ack.position), ack.stamp, ack.sequence)
+            return FollowAck(
+                position_from_message(ack.position), ack.stamp, ack.sequence, ack.number
+            )
         case "gate":
             gate = message.gate
             return FollowerGate(
@@ -258,7 +263,10 @@ def _rows_from_message(message: pb.FollowResponse) -> RowRecords:
 
 def _progress_to_message(frame: Progress) -> pb.FollowResponse:
     progress = pb.Progress(
-        position=position_to_message(frame.position), stamp=frame.stamp, sequence=frame.sequence
+        position=position_to_message(frame.position),
+        stamp=frame.stamp,
+        sequence=frame.sequence,
+        number=frame.number,
     )
     progress.leader_time.FromNanoseconds(frame.leader_time_ns)
     return pb.FollowResponse(progress=progress)
@@ -272,6 +280,7 @@ def _progress_from_message(message: pb.FollowResponse) -> Progress:
         time.seconds * NANOSECONDS + time.nanos,
         progress.stamp,
         progress.sequence,
+        progress.number,
     )
 
 

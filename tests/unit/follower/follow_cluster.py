@@ -13,18 +13,34 @@ from pathlib import Path
 
 import pyarrow as pa
 import trio
+from xxhash import xxh3_64_intdigest
 
 from cluster.catalog.arrow_types import arrow_schema
-from cluster.catalog.changes import CreateTable, SetDatabaseStreamingPolicy
+from cluster.catalog.changes import (
+    ClearTable,
+    CreateTable,
+    SealedRange,
+    SealRows,
+    SetDatabaseStreamingPolicy,
+)
 from cluster.catalog.driver import Catalog
-from cluster.catalog.model import Column, ScalarType, StreamingIngestionPolicy
+from cluster.catalog.model import (
+    Column,
+    Extent,
+    Provenance,
+    ScalarType,
+    StreamingIngestionPolicy,
+)
 from cluster.gateway.replication import ReplicationService
 from cluster.limits import LIMITS
 from cluster.replication.authority import Authority, Capability, Grant, NodeView
+from cluster.replication.floors import floors_of
+from cluster.replication.position import START
 from cluster.rowstore.driver import RowStore
 from cluster.rowstore.record import RequestSpan
 from cluster.rpc.v1 import replication_pb2_grpc
 from cluster.testing.disk import FakeDisk
+from cluster.testing.root import FakeRoot
 from cluster.transport.memory import MemoryTransport
 from cluster.transport.memory_network import MemoryNetwork
 from follower.driver import FollowerManager
@@ -149,6 +165,11 @@ class Node:
 class Leader(Node):
     service = None
 
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.root = FakeRoot("memory://leader")
+        self.sealed = {}  # numbers of each extent, by its id
+
     def changed(self):
         if self.service is not None:
             self.service.authority_changed()
@@ -166,10 +187,12 @@ class Leader(Node):
                 limits=setup.limits,
                 sync=True,
                 schema_of=self.schema_of,
+                sealed_of=lambda key: self.floors().get(key, START),
             )
             await nursery.start(self.row_store.run)
             self.service = ReplicationService(
-                row_store=self.row_store,
+                row_stores=self.row_store,
+                root_of=lambda database: self.root,
                 catalog=self.catalog,
                 authority=self.authority,
                 clock=setup.clock,
@@ -203,7 +226,11 @@ class Leader(Node):
     def table(self, name="T"):
         return self.catalog.get("db").tables[name]
 
-    async def ingest(self, numbers, name="T"):
+    def floors(self):
+        return floors_of(self.catalog.get("db"))
+
+    async def ingest(self, numbers, name="T", place=0):
+        """A record of these numbers, under the key of the reference at ``place``."""
         table = self.table(name)
         schema = arrow_schema(table.columns)
         values = {"Number": list(numbers), "Name": [f"row {n}" for n in numbers]}
@@ -215,12 +242,71 @@ class Leader(Node):
             schema=schema,
         )
         staged = self.row_store.stage(
-            table.key, table.schema_version, batch, [RequestSpan(b"", len(numbers))]
+            table.keys[place], table.schema_version, batch, [RequestSpan(b"", len(numbers))]
         )
         await staged.committed()
 
+    async def seal(self, name="T", *, advance=True):
+        """Everything a table has in the row store moves into one extent."""
+        table = self.table(name)
+        ranges, sources, numbers = [], [], []
+        for reference in table.references:
+            rows = self.row_store.rows(reference.key, reference.sealed_ordinal)
+            if not rows.batches:
+                continue
+            at = rows.position
+            ranges.append(SealedRange(reference.key, at.ordinal, at.checksum))
+            sources.append(Provenance(reference.key, reference.sealed_ordinal, at.ordinal))
+            numbers += numbers_of(rows)
+        extent_id = self.catalog.new_id()
+        self.sealed[extent_id] = numbers
+        content = repr(numbers).encode()
+        extent = Extent(
+            extent_id,
+            f"db/{extent_id}.parquet",
+            len(content),
+            xxh3_64_intdigest(content),
+            table.column_ids[-1],
+            len(numbers),
+            len(content),
+            1,
+            1,
+            sources=tuple(sources),
+        )
+        await self.root.put(extent.file, content)
+        change = SealRows(name, tuple(ranges), (extent,))
+        await self.catalog.commit("db", [change], text="")
+        if advance:
+            self.advance()
+        return extent
+
+    async def clear(self, name="T"):
+        """Every row of a table is gone."""
+        table = self.table(name)
+        at = self.row_store.position_of(table.keys)
+        ranges = tuple(
+            SealedRange(key, at[key].ordinal, at[key].checksum)
+            for key in table.keys
+            if at[key].ordinal
+        )
+        await self.catalog.commit("db", [ClearTable(name, ranges)], text="")
+        self.advance()
+
+    def advance(self):
+        for key, floor in self.floors().items():
+            self.row_store.advance(key, floor)
+
     def numbers(self, name="T"):
-        return numbers_of(self.row_store.rows(self.table(name).key))
+        """What a query sees now, in no order."""
+        table = self.table(name)
+        return self.sealed_numbers(table) + [
+            number
+            for reference in table.references
+            for number in numbers_of(self.row_store.rows(reference.key, reference.sealed_ordinal))
+        ]
+
+    def sealed_numbers(self, table):
+        return [number for extent_id in table.extents for number in self.sealed[extent_id]]
 
 
 class Follower(Node):
@@ -268,7 +354,9 @@ class Follower(Node):
             return []
         pin = database.pin()
         table = pin.database.tables[name]
-        return numbers_of(pin.rows[table.key]) if table.key in pin.rows else []
+        return self.setup.leader.sealed_numbers(table) + [
+            number for key in table.keys if key in pin.rows for number in numbers_of(pin.rows[key])
+        ]
 
     async def until(self, condition):
         """Waits for what the follower does in the background, at most 30 virtual seconds."""
@@ -279,7 +367,7 @@ class Follower(Node):
         raise AssertionError(f"not within 30 s; {self.manager.report()}")
 
     async def shows(self, numbers, name="T"):
-        """Waits until exactly these numbers are visible, in this order."""
+        """Waits until exactly these numbers are visible, sealed ones first, then in order."""
 
         def done(node):
             try:

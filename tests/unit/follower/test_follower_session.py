@@ -36,14 +36,20 @@ from follower import exchange as x
 from follower.session import ACK_BYTES, FollowSession
 from follower.session_table import TABLE, SessionInput, SessionState, table_as_markdown
 
-KEY = RowStoreKey(7)
+KEY, OTHER = RowStoreKey(7), RowStoreKey(9)
 COLUMNS = (Column("A", ScalarType.LONG),)
-TABLE_OF_KEY = Table(
-    "T", "t", (RowStoreReference(0, KEY),), (COLUMNS, (*COLUMNS, *COLUMNS)), ((0,), (0, 1))
+TABLE_OF_KEYS = Table(
+    "T",
+    "t",
+    (RowStoreReference(0, KEY), RowStoreReference(1, OTHER)),
+    (COLUMNS, (*COLUMNS, *COLUMNS)),
+    ((0,), (0, 1)),
 )
-DATABASE = Database("db", "id", Version(1, 3), {"T": TABLE_OF_KEY})
+DATABASE = Database("db", "id", Version(1, 3), {"T": TABLE_OF_KEYS}, storage_root="file:///root")
 AT = {KEY: KeyPosition(4, 44)}
 POSITION = Position(DATABASE.version, AT)
+NOTHING_MOVED = Position(DATABASE.version)
+FIRST = Progress(NOTHING_MOVED, 0, number=1)
 LIMITS = Limits(lease_seconds=5, heartbeat_seconds=1)
 DELTA = MetadataDelta(Version(1, 3), Version(1, 4), ())
 REFUSAL = Refusal("no", "leader", "follower", "db", Capability.ON, Capability.OFF, 3)
@@ -62,7 +68,7 @@ def session_in(state, *, gate=True, database=DATABASE, limits=LIMITS):
     if state in (SessionState.GREETED, SessionState.FOLLOWING):
         session.handle(x.Begin(database, AT if database else {}, 100.0))
     if state is SessionState.FOLLOWING:
-        session.handle(received(Progress(POSITION, 0)))
+        session.handle(received(FIRST))
     assert session.state is state
     return session
 
@@ -81,10 +87,10 @@ EVENTS = {
     SessionInput.SNAPSHOT: received(Snapshot(DATABASE, reset_rows=True)),
     SessionInput.DELTA: received(DELTA),
     SessionInput.ROWS: received(rows()),
-    SessionInput.PROGRESS: received(Progress(POSITION, 0, sequence=0)),
+    SessionInput.PROGRESS: received(FIRST),
     SessionInput.LEADER_GATE: received(LeaderGate(3, True)),
     SessionInput.REFUSAL: received(REFUSAL),
-    SessionInput.APPLIED: x.MetadataApplied(DATABASE, AT),
+    SessionInput.APPLIED: x.MetadataApplied(DATABASE),
     SessionInput.DRAINED: x.Drained(100.0),
     SessionInput.GATE_MOVED: x.GateMoved(False, 4),
     SessionInput.TICK: x.Tick(100.0),
@@ -101,7 +107,10 @@ def test_every_cell_is_what_the_table_says(state, event):
     if event is SessionInput.APPLIED and after is not None:
         make_ready(session)
     if after is not None:
-        session.handle(EVENTS[event])
+        now = EVENTS[event]
+        if event is SessionInput.PROGRESS and state is SessionState.FOLLOWING:
+            now = received(replace(FIRST, number=2))
+        session.handle(now)
         assert session.state is after
         return
     wrong = ProtocolError if isinstance(EVENTS[event], x.Received) else AssertionError
@@ -119,7 +128,9 @@ def test_hello_says_what_is_stored():
     session = FollowSession(x.Identity("follower", "follower/0", "db", strict=True), LIMITS)
     session.handle(x.GateMoved(True, 9))
     (send,) = session.handle(x.Begin(DATABASE, AT, 1.0, streaming_ingestion=True))
-    assert send.frame == Hello("follower", "follower/0", "db", POSITION, "id", True, 9, True)
+    assert send.frame == Hello(
+        "follower", "follower/0", "db", POSITION, "id", True, 9, True, "file:///root"
+    )
 
 
 def test_hello_of_a_follower_with_nothing():
@@ -132,11 +143,98 @@ def test_hello_of_a_follower_with_nothing():
 @pytest.mark.parametrize("gate", [True, False])
 def test_the_gate_is_reported_when_the_session_begins_and_when_it_moves(gate):
     session = session_in(SessionState.GREETED, gate=gate)
-    (first,) = session.handle(received(Progress(POSITION, 0)))
+    (first,) = session.handle(received(FIRST))
     assert first.frame == FollowerGate(1, 3, gate, POSITION)
     assert session.handle(x.GateMoved(gate, 3)) == ()
     (second,) = session.handle(x.GateMoved(not gate, 4))
     assert second.frame == FollowerGate(2, 4, not gate, POSITION)
+
+
+def sealed(database, **floors):
+    """A newer tree with these floors, by name of the key: ordinal and checksum."""
+    table = database.tables["T"]
+    names = {KEY: "key", OTHER: "other"}
+    references = tuple(
+        replace(
+            reference,
+            sealed_ordinal=floors[names[reference.key]][0],
+            sealed_checksum=floors[names[reference.key]][1],
+        )
+        if names[reference.key] in floors
+        else reference
+        for reference in table.references
+    )
+    tables = {"T": replace(table, references=references)}
+    return replace(database, version=database.version.next(), tables=tables)
+
+
+@pytest.mark.parametrize(
+    ("floors", "moved"),
+    [
+        ({"key": (3, 33)}, {}),
+        ({"key": (4, 44)}, {}),
+        ({"key": (5, 55)}, {KEY: KeyPosition(5, 55)}),
+        ({"other": (2, 22)}, {OTHER: KeyPosition(2, 22)}),
+        (
+            {"key": (9, 99), "other": (2, 22)},
+            {KEY: KeyPosition(9, 99), OTHER: KeyPosition(2, 22)},
+        ),
+    ],
+)
+@pytest.mark.parametrize("gate", [True, False])
+def test_metadata_moves_what_is_stored_to_the_floors(gate, floors, moved):
+    session = session_in(SessionState.FOLLOWING, gate=gate)
+    session.handle(received(DELTA))
+    tree = sealed(DATABASE, **floors)
+    session.handle(x.MetadataApplied(tree))
+    assert session.position() == Position(tree.version, AT | moved)
+    (ack,) = session.handle(x.Drained(101.0))
+    assert ack.frame.position == Position(tree.version, moved)
+    told = Progress(ack.frame.position, 0, sequence=1, number=2)
+    session.handle(received(told))
+    with pytest.raises(ProtocolError):
+        session.handle(received(replace(told, position=POSITION, number=3)))
+
+
+def test_rows_go_on_from_the_floor():
+    session = session_in(SessionState.FOLLOWING)
+    session.handle(received(DELTA))
+    session.handle(x.MetadataApplied(sealed(DATABASE, key=(9, 99))))
+    with pytest.raises(ProtocolError, match="expected was 9"):
+        session.handle(received(rows(first=4)))
+    (apply,) = session.handle(received(rows(first=9)))
+    assert isinstance(apply, x.ApplyRows)
+
+
+def test_what_is_below_the_floor_of_the_stored_tree_counts_as_stored():
+    session = FollowSession(x.Identity("follower", "follower/0", "db"), LIMITS)
+    tree = sealed(DATABASE, key=(9, 99), other=(2, 22))
+    (send,) = session.handle(x.Begin(tree, AT, 1.0))
+    assert send.frame.position.keys == {KEY: KeyPosition(9, 99), OTHER: KeyPosition(2, 22)}
+
+
+def test_after_a_reset_rows_begin_at_the_floors():
+    session = session_in(SessionState.GREETED)
+    tree = sealed(DATABASE, other=(2, 22))
+    session.handle(received(Snapshot(tree, reset_rows=True)))
+    session.handle(x.MetadataApplied(tree))
+    assert session.position() == Position(tree.version, {OTHER: KeyPosition(2, 22)})
+    (report,) = session.handle(received(Progress(session.position(), 0, number=1)))
+    assert report.frame.position == session.position()
+
+
+def test_an_acknowledgement_names_only_keys_that_moved():
+    session = session_in(SessionState.FOLLOWING)
+    session.handle(received(rows()))
+    session.handle(x.RowsApplied())
+    session.handle(x.Drained(101.0))
+    session.handle(received(rows(first=0, key=OTHER)))
+    session.handle(x.RowsApplied())
+    (ack,) = session.handle(x.Tick(102.0))
+    at = Position(DATABASE.version, {OTHER: KeyPosition(2, 99)})
+    assert ack.frame == FollowAck(at, 102_000_000_000, 1, 2)
+    (ack,) = session.handle(x.Tick(103.0))
+    assert ack.frame == FollowAck(NOTHING_MOVED, 103_000_000_000, 1, 3)
 
 
 def test_rows_are_applied_then_acknowledged_together():
@@ -148,7 +246,7 @@ def test_rows_are_applied_then_acknowledged_together():
     session.handle(x.RowsApplied())
     (ack,) = session.handle(x.Drained(101.0))
     after = Position(DATABASE.version, {KEY: KeyPosition(8, 99)})
-    assert ack.frame == FollowAck(after, 101_000_000_000, 1)
+    assert ack.frame == FollowAck(after, 101_000_000_000, 1, 1)
     assert session.handle(x.Drained(101.0)) == ()
 
 
@@ -195,12 +293,14 @@ def test_a_small_window_is_never_waited_for(window):
         rows(epoch=4),
         rows(sequence=2),
         replace(rows(), spans=(*rows().spans, *rows(first=7).spans)),
-        Progress(Position(Version(1, 2), AT), 0, sequence=1),
-        Progress(Position(Version(1, 4), AT), 0, sequence=1),
-        Progress(Position(Version(1, 3)), 0, sequence=1),
-        Progress(Position(Version(1, 3), {KEY: KeyPosition(5, 1)}), 0, sequence=1),
-        Progress(Position(Version(1, 3), {KEY: KeyPosition(4, 45)}), 0, sequence=1),
-        Progress(POSITION, 0, sequence=2),
+        Progress(Position(Version(1, 2)), 0, sequence=1, number=2),
+        Progress(Position(Version(1, 4)), 0, sequence=1, number=2),
+        Progress(POSITION, 0, sequence=1, number=2),
+        Progress(Position(Version(1, 3), {KEY: KeyPosition(5, 1)}), 0, sequence=1, number=2),
+        Progress(Position(Version(1, 3), {OTHER: KeyPosition(1, 1)}), 0, sequence=1, number=2),
+        Progress(NOTHING_MOVED, 0, sequence=2, number=2),
+        Progress(NOTHING_MOVED, 0, sequence=1, number=1),
+        Progress(NOTHING_MOVED, 0, sequence=1, number=3),
         replace(DELTA, from_version=Version(1, 2)),
         replace(DELTA, from_version=Version(1, 4)),
     ],
@@ -249,8 +349,8 @@ def test_after_divergence_everything_is_asked_for_again():
     assert hello.frame.position is None
     (install,) = session.handle(received(Snapshot(DATABASE, reset_rows=True)))
     assert install == x.InstallSnapshot(DATABASE, True)
-    session.handle(x.MetadataApplied(DATABASE, {}))
-    session.handle(received(Progress(Position(DATABASE.version), 0)))
+    session.handle(x.MetadataApplied(DATABASE))
+    session.handle(received(FIRST))
     session.handle(x.Lost(0.0))
     (hello,) = session.handle(x.Begin(DATABASE, {}, 102.0))
     assert hello.frame.position == Position(DATABASE.version)
@@ -265,8 +365,9 @@ def test_back_off_doubles_to_its_limit_and_begins_again_after_success():
         delays.append(retry.after_seconds)
     assert delays == [0.025, 0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
     session.handle(x.Begin(DATABASE, AT, 100.0))
-    session.handle(received(Progress(POSITION, 0)))
-    session.handle(received(Progress(POSITION, 0, stamp=100_000_000_000, sequence=1)))
+    session.handle(received(FIRST))
+    answer = Progress(NOTHING_MOVED, 0, stamp=100_000_000_000, sequence=1, number=2)
+    session.handle(received(answer))
     (retry,) = session.handle(x.Lost(1 - 1e-9))
     assert retry.after_seconds == pytest.approx(0.05)
     session.handle(x.Begin(DATABASE, AT, 100.0))
@@ -277,8 +378,8 @@ def test_back_off_doubles_to_its_limit_and_begins_again_after_success():
     ("change", "answer"),
     [
         (rows(), x.RowsApplied()),
-        (DELTA, x.MetadataApplied(replace(DATABASE, version=Version(1, 4)), AT)),
-        (Snapshot(DATABASE, reset_rows=False), x.MetadataApplied(DATABASE, AT)),
+        (DELTA, x.MetadataApplied(replace(DATABASE, version=Version(1, 4)))),
+        (Snapshot(DATABASE, reset_rows=False), x.MetadataApplied(DATABASE)),
     ],
 )
 def test_a_follower_that_cannot_store_what_comes_calls_less_and_less_often(change, answer):
@@ -287,7 +388,7 @@ def test_a_follower_that_cannot_store_what_comes_calls_less_and_less_often(chang
 
     def call(*, stored):
         session.handle(x.Begin(DATABASE, AT, 100.0))
-        session.handle(received(Progress(POSITION, 0)))
+        session.handle(received(FIRST))
         session.handle(received(change))
         if stored:
             session.handle(answer)
@@ -308,8 +409,8 @@ def test_silence_up_to_the_lease_is_borne(state, silent, hangs_up):
 class TestLag:
     """Measured on one clock: the age of the newest stamp the leader has answered."""
 
-    def answered(self, session, stamp, sequence=1, position=POSITION):
-        session.handle(received(Progress(position, 0, stamp, sequence)))
+    def answered(self, session, stamp, sequence=1, number=2):
+        session.handle(received(Progress(NOTHING_MOVED, 0, stamp, sequence, number)))
 
     def test_it_grows_from_the_stamp(self):
         session = session_in(SessionState.FOLLOWING)
@@ -334,7 +435,7 @@ class TestLag:
         session = session_in(SessionState.FOLLOWING)
         self.answered(session, 99_000_000_000)
         session.handle(x.GateMoved(False, 4))
-        self.answered(session, 119_000_000_000, sequence=2)
+        self.answered(session, 119_000_000_000, sequence=2, number=3)
         assert session.lag_seconds(120.0) == 1.0, "metadata is current"
         session.handle(x.GateMoved(True, 5))
         assert session.lag_seconds(120.0) == 21.0, "rows are not"
@@ -343,5 +444,5 @@ class TestLag:
         session = session_in(SessionState.FOLLOWING)
         self.answered(session, 99_000_000_000)
         session.handle(received(Snapshot(DATABASE, reset_rows=True)))
-        session.handle(x.MetadataApplied(DATABASE, {}))
+        session.handle(x.MetadataApplied(DATABASE))
         assert session.lag_seconds(100.0) is None

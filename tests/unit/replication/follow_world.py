@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from follow_leader_data import RECORD_BYTES, LeaderData
 
 from cluster.catalog.journal import Delta, advance
-from cluster.errors import DivergenceError, RemoraError
+from cluster.errors import DivergenceError, InternalError, RemoraError
 from cluster.limits import Limits
 from cluster.replication.authority import Authority, Capability, Grant, NodeView
 from cluster.replication.exchange import End, Moment, ReadMetadata, ReadRows
 from cluster.replication.exchange import Send as LeaderSend
+from cluster.replication.floors import floors_of, raised
 from cluster.replication.leader import LeaderSession
 from cluster.replication.position import START, KeyPosition
 from cluster.replication.protocol import RowRecords
@@ -71,10 +72,11 @@ class World(LeaderData):
         # the follower
         self.stored_database = None
         self.stored = {}
-        self.distorted = False  # a test tampered with what is stored
+        self.distorted = set()  # spans a test tampered with
         self.gate = Gate()
         self.session = FollowSession(IDENTITY, limits)
         self.snapshots = 0
+        self.jumps = 0  # of keys to a floor beyond what was stored
         # the link of the present call
         self.down = deque()
         self.up = deque()
@@ -144,6 +146,7 @@ class World(LeaderData):
     def hang_up(self, error=None):
         if not self.connected:
             return
+        assert not isinstance(error, InternalError), error
         self.connected = False
         self.errors.append(error)
         self.leader_session = None
@@ -154,11 +157,14 @@ class World(LeaderData):
             self.session.handle(x.Lost(0.0, diverged=isinstance(error, DivergenceError)))
 
     def positions(self):
-        return {
+        if self.stored_database is None:
+            return {}
+        ends = {
             key: KeyPosition(spans[-1].end, spans[-1].checksum)
             for key, spans in self.stored.items()
             if spans
         }
+        return raised(ends, floors_of(self.stored_database))
 
     def follower_receive(self):
         frame = self.down.popleft()
@@ -179,7 +185,6 @@ class World(LeaderData):
                     self.snapshots += 1
                     if reset_rows:
                         self.stored = {}
-                        self.distorted = False
                     self.learn(database)
                 case x.ApplyDelta(delta):
                     change = Delta(delta.from_version, delta.to_version, delta.changes)
@@ -198,21 +203,27 @@ class World(LeaderData):
                     self.hang_up()
 
     def learn(self, database):
+        kept, before = {}, self.positions()
         self.stored_database = database
-        keys = {table.key for table in database.tables.values()}
-        self.stored = {key: spans for key, spans in self.stored.items() if key in keys}
-        self.perform(self.session.handle(x.MetadataApplied(database, self.positions())))
+        for key, floor in floors_of(database).items():
+            kept[key] = [span for span in self.stored.get(key, []) if span.end > floor.ordinal]
+            for span in kept[key][:1]:
+                assert span.first_ordinal == floor.ordinal, "a record was cut by its floor"
+            self.jumps += before.get(key, START).ordinal < floor.ordinal
+        self.stored = {key: spans for key, spans in kept.items() if spans}
+        self.perform(self.session.handle(x.MetadataApplied(database)))
 
     def store_rows(self, frame):
         assert self.gate.open, "rows applied while the follower's gate is closed"
+        floors = floors_of(self.stored_database)
         for span in frame.spans:
             spans = self.stored.setdefault(span.key, [])
-            end = spans[-1].end if spans else 0
+            end = spans[-1].end if spans else floors[span.key].ordinal
             assert span.first_ordinal == end, "a gap or a repetition was applied"
+            if spans and spans[-1] in self.distorted:
+                # What a real row store finds by computing the rolling checksum.
+                raise DivergenceError("the checksum does not continue ours")
             spans.append(span)
-        if self.distorted:
-            # What a real row store finds by computing the rolling checksum.
-            raise DivergenceError("the checksum does not continue ours")
         self.perform(self.session.handle(x.RowsApplied()))
 
     def restart_follower(self):
@@ -225,8 +236,9 @@ class World(LeaderData):
         """Somebody changes a stored row: its checksum is another one from there on."""
         for spans in self.stored.values():
             if spans:
+                self.distorted.discard(spans[-1])
                 spans[-1] = replace(spans[-1], checksum=spans[-1].checksum ^ 1)
-                self.distorted = True
+                self.distorted.add(spans[-1])
                 self.hang_up()
                 self.session.handle(x.Lost(0.0))
                 return
@@ -293,7 +305,7 @@ class World(LeaderData):
     def true_lag(self):
         """Seconds since the oldest commit that is stored nowhere here."""
         held = self.positions()
-        keys = {table.key for table in self.database.tables.values()}
+        keys = set(self.database.row_store_keys())
         missing = (
             record.committed_at
             for record in self.log
@@ -304,12 +316,8 @@ class World(LeaderData):
 
     def check(self):
         """Every guarantee that must hold at every instant."""
-        everything = {}
-        for record in self.log:
-            everything.setdefault(record.span.key, []).append(record.span)
-        if not self.distorted and self.same_history():
-            for key, spans in self.stored.items():
-                assert spans == everything.get(key, [])[: len(spans)], "not a prefix"
+        if self.same_history():
+            self.check_pin()
             if self.gate.visible(self.now):
                 lag = self.session.lag_seconds(self.now)
                 assert lag is None or lag >= self.true_lag() - 1e-6, "an optimistic lag"
@@ -318,9 +326,28 @@ class World(LeaderData):
         if self.gate.epoch == self.decision.epoch and not self.decision.follower_on:
             assert not self.visible(), "the close was confirmed, rows are visible"
         if self.stored_database is not None:
-            schemas = {t.key: len(t.schemas) for t in self.stored_database.tables.values()}
-            for key, spans in self.stored.items():
-                assert all(span.schema_version < schemas[key] for span in spans)
+            for table in self.stored_database.tables.values():
+                for key in table.keys:
+                    spans = self.stored.get(key, [])
+                    assert all(span.schema_version < len(table.schemas) for span in spans)
+
+    def check_pin(self):
+        """Tree and rows are one moment of the leader: every row once, sealed or streamed."""
+        database = self.stored_database
+        told = self.trees[database.version]
+        assert replace(database, storage_root="") == told, "another tree"
+        everything = {}
+        for record in self.log:
+            everything.setdefault(record.span.key, []).append(record.span)
+        for key, floor in floors_of(told).items():
+            spans = self.stored.get(key, [])
+            truth = [s for s in everything.get(key, []) if s.first_ordinal >= floor.ordinal]
+            same = [span for span in spans if span not in self.distorted]
+            assert same == truth[: len(same)], "not a prefix above the floor"
+            assert len(same) >= len(spans) - 1, "only the last one can be another"
+        session = self.leader_session
+        if session is not None and (acknowledged := session.statistics().acknowledged):
+            assert acknowledged.version <= database.version, "claims more than is stored"
 
     def same_history(self):
         known = self.stored_database

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from follow_world import LIMITS, World
@@ -22,15 +23,51 @@ reached: Counter[str] = Counter()
 def ingest(world, rng):
     for table in list(world.database.tables):
         if rng.random() < 0.7:
-            world.ingest(table, rng.randint(1, 3))
+            world.ingest(table, rng.randint(1, 3), rng.randrange(4))
+
+
+def some_table(world, rng):
+    tables = list(world.database.tables)
+    return rng.choice(tables) if tables else None
+
+
+def seal(world, rng):
+    table = some_table(world, rng)
+    if table is not None and world.seal(table, rng.choice([1, 2, 1 << 30])):
+        reached["a seal with the gate " + ("open" if world.gate.open else "closed")] += 1
+        reached["a seal with rows on their way"] += any(
+            isinstance(frame, RowRecords) for frame in world.down
+        )
+        reached["a seal while rows are read"] += world.pending_read is not None
+
+
+def change_extents(world, rng):
+    table = some_table(world, rng)
+    if table is None:
+        return
+    if rng.random() < 0.3:
+        world.clear(table)
+        reached["a clear"] += 1
+    elif world.merge(table):
+        reached["a merge"] += 1
+
+
+def move_root(world, rng):
+    world.hang_up()
+    world.root = f"file:///leader/{rng.randrange(1000)}"
 
 
 def change_schema(world, rng):
     table = rng.choice("ABC")
     if table not in world.database.tables:
-        world.create_table(table)
-    elif rng.random() < 0.5:
+        if rng.random() < 0.5 and world.restore_table(table):
+            reached["a drop undone"] += 1
+        else:
+            world.create_table(table, rng.choice([1, 1, 2, 4]))
+    elif (what := rng.random()) < 0.3:
         world.add_column(table)
+    elif what < 0.5:
+        world.add_key(table)
     else:
         world.drop_table(table)
 
@@ -135,6 +172,8 @@ EVERYDAY = {
     settle: 3,
     decide: 3,
     change_schema: 2,
+    seal: 3,
+    change_extents: 1,
 }
 FAULTS = {
     hang_up: 1,
@@ -143,6 +182,7 @@ FAULTS = {
     disturb_link: 3,
     distort: 0.5,
     replace_leader: 0.3,
+    move_root: 0.5,
 }
 
 
@@ -160,7 +200,7 @@ def converge(world):
         world.settle()
         world.check()
     assert world.connected, world.errors[-3:]
-    assert world.stored_database == world.database
+    assert world.stored_database == replace(world.database, storage_root=world.root)
     assert world.visible() == world.committed()
     assert world.session.lag_seconds(world.now) <= 2 * LIMITS.heartbeat_seconds
 
@@ -174,6 +214,7 @@ def count(world):
             reached["a snapshot that resets" if frame.reset_rows else "a snapshot that keeps"] += 1
         elif isinstance(frame, FollowerGate):
             reached["a gate report" if frame.sequence == 1 else "a gate that moved in a call"] += 1
+    reached["a key that jumps"] += world.jumps
     reached["rows dropped for an old gate report"] += world.session.statistics().frames_dropped
 
 
@@ -206,5 +247,13 @@ def test_the_campaign_reached_every_interesting_state():
         "a gate that moved in a call",
         "rows dropped for an old gate report",
         "a disturbed link",
+        "a seal with the gate open",
+        "a seal with the gate closed",
+        "a seal with rows on their way",
+        "a seal while rows are read",
+        "a key that jumps",
+        "a merge",
+        "a clear",
+        "a drop undone",
     }
     assert wanted <= {name for name, times in reached.items() if times}, reached

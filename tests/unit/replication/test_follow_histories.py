@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from follow_world import LIMITS, World
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -28,14 +30,27 @@ class Histories(RuleBasedStateMachine):
     @rule(table=st.sampled_from(TABLES), rows=st.integers(1, 3))
     def ingest(self, table, rows):
         if table in self.world.database.tables:
-            self.world.ingest(table, rows)
+            self.world.ingest(table, rows, place=rows)
+
+    @rule(table=st.sampled_from(TABLES), records=st.sampled_from([1, 2, 100]))
+    def seal(self, table, records):
+        if table in self.world.database.tables:
+            self.world.seal(table, records)
+
+    @rule(table=st.sampled_from(TABLES), clear=st.booleans())
+    def change_extents(self, table, clear):
+        if table in self.world.database.tables:
+            if clear:
+                self.world.clear(table)
+            else:
+                self.world.merge(table)
 
     @rule(table=st.sampled_from(TABLES))
     def create_or_drop(self, table):
         if table in self.world.database.tables:
             self.world.drop_table(table)
-        else:
-            self.world.create_table(table)
+        elif not self.world.restore_table(table):
+            self.world.create_table(table, keys=2)
 
     @rule(table=st.sampled_from(TABLES))
     def add_column(self, table):
@@ -160,7 +175,7 @@ class Histories(RuleBasedStateMachine):
             world.settle()
             world.check()
         assert world.connected, world.errors[-3:]
-        assert world.stored_database == world.database
+        assert world.stored_database == replace(world.database, storage_root=world.root)
         assert world.visible() == world.committed()
         assert world.session.lag_seconds(world.now) <= 2 * LIMITS.heartbeat_seconds
 

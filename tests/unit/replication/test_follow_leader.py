@@ -158,9 +158,14 @@ AT = Position(Version(1, 1), {RowStoreKey(1): KeyPosition(2, 9)})
         (FollowerGate(3, 1, True, Position(Version())), ProtocolError),
         (FollowAck(Position(Version()), 0, 0), ProtocolError),
         (FollowAck(Position(Version()), 0, 2), ProtocolError),
-        (FollowAck(Position(Version(), {RowStoreKey(1): KeyPosition(3, 9)}), 0, 1), ProtocolError),
+        (FollowAck(Position(Version()), 0, 1, 1), ProtocolError),
+        (FollowAck(Position(Version()), 0, 1, 3), ProtocolError),
         (
-            FollowAck(Position(Version(), {RowStoreKey(1): KeyPosition(2, 1)}), 0, 1),
+            FollowAck(Position(Version(), {RowStoreKey(1): KeyPosition(3, 9)}), 0, 1, 2),
+            ProtocolError,
+        ),
+        (
+            FollowAck(Position(Version(), {RowStoreKey(1): KeyPosition(2, 1)}), 0, 1, 2),
             DivergenceError,
         ),
         (

@@ -52,7 +52,9 @@ def words(frame):
             )
         case Snapshot():
             reset = ", drop your rows" if frame.reset_rows else ", keep your rows"
-            return f"Snapshot {frame.database.version}{reset}"
+            root = frame.database.storage_root
+            where = "" if root.endswith("/1") else f", extents in {root}"
+            return f"Snapshot {frame.database.version}{reset}{where}"
         case MetadataDelta():
             names = ", ".join(type(change).__name__ for change in frame.changes)
             return f"Delta {frame.from_version} to {frame.to_version}: {names}"
@@ -113,6 +115,10 @@ class Teller:
         self.world.hang_up()
         self.world.fresh_leader()
 
+    def move_root(self):
+        self.world.hang_up()
+        self.world.root = "file:///leader/2"
+
     def forget_deltas(self):
         self.world.kept = len(self.world.history)
 
@@ -121,19 +127,42 @@ class Teller:
         self.tell_frames()
         gate = world.gate
         closed = f"closed ({gate.reason})"
-        visible = {f"k{key}": spans[-1].end for key, spans in sorted(world.visible().items())}
+        visible = {
+            f"k{key}": f"{spans[0].first_ordinal}..{spans[-1].end}"
+            if spans[0].first_ordinal
+            else spans[-1].end
+            for key, spans in sorted(world.visible().items())
+        }
         lag = world.session.lag_seconds(world.now)
         self.lines.append(f"gate {'open' if gate.visible(world.now) else closed}")
-        self.lines.append(f"stored {at(world.session.position())}; visible {visible or 'no rows'}")
+        sealed = {
+            name: sum(extent.row_count for extent in table.extents.values())
+            for name, table in sorted(world.stored_database.tables.items())
+            if table.extents
+        }
+        also = f"; sealed {sealed}" if sealed else ""
+        self.lines.append(
+            f"stored {at(world.session.position())}; visible {visible or 'no rows'}{also}"
+        )
         self.lines.append("lag unknown" if lag is None else f"lag {lag:.2f} s")
 
 
 # Words in capitals stand for values.
 COMMANDS = {
     "create TABLE": lambda t, table: t.world.create_table(table),
+    "create TABLE KEYS": lambda t, table, keys: t.world.create_table(table, int(keys)),
+    "seal TABLE": lambda t, table: t.world.seal(table),
+    "seal TABLE RECORDS": lambda t, table, records: t.world.seal(table, int(records)),
+    "merge TABLE": lambda t, table: t.world.merge(table),
+    "clear TABLE": lambda t, table: t.world.clear(table),
+    "undo TABLE": lambda t, table: t.world.restore_table(table),
+    "move root": Teller.move_root,
     "column TABLE": lambda t, table: t.world.add_column(table),
     "drop TABLE": lambda t, table: t.world.drop_table(table),
     "ingest TABLE ROWS": lambda t, table, rows: t.world.ingest(table, int(rows)),
+    "ingest TABLE ROWS PLACE": lambda t, table, rows, place: t.world.ingest(
+        table, int(rows), int(place)
+    ),
     "decide STATE": lambda t, state: t.world.decide(follower_on=state == "on"),
     "tell leader": lambda t: t.world.tell_leader(),
     "tell follower": lambda t: t.world.tell_follower(),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.catalog.changes import CreateTable, DropTable
+from cluster.catalog.changes import CreateTable, DropTable, SealedRange, SealRows
 from cluster.catalog.model import (
     Column,
     Database,
@@ -75,21 +75,31 @@ follower_frames = st.one_of(
         st.booleans(),
         numbers,
         st.booleans(),
+        st.text(),
     ),
-    st.builds(FollowAck, positions, numbers, numbers),
+    st.builds(FollowAck, positions, numbers, numbers, numbers),
     st.builds(FollowerGate, numbers, numbers, st.booleans(), positions),
 )
 capabilities = st.sampled_from(Capability)
 leader_frames = st.one_of(
-    st.just(Snapshot(Database("db", "id", Version(2, 3), {"T": TABLE}), reset_rows=True)),
+    st.just(
+        Snapshot(
+            Database("db", "id", Version(2, 3), {"T": TABLE}, storage_root="file:///root"),
+            reset_rows=True,
+        )
+    ),
     st.just(
         MetadataDelta(
             Version(1, 0),
             Version(1, 1),
-            (DropTable("Old"), CreateTable("T", "t", RowStoreKey(1), COLUMNS)),
+            (
+                DropTable("Old"),
+                CreateTable("T", "t", RowStoreKey(1), COLUMNS),
+                SealRows("T", (SealedRange(RowStoreKey(1), 5, U64),), ()),
+            ),
         )
     ),
-    st.builds(Progress, positions, st.integers(0, 2**62), numbers, numbers),
+    st.builds(Progress, positions, st.integers(0, 2**62), numbers, numbers, numbers),
     st.builds(LeaderGate, numbers, st.booleans(), st.text()),
     st.builds(
         Refusal, st.text(), st.text(), st.text(), st.text(), capabilities, capabilities, numbers

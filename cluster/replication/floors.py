@@ -1,0 +1,77 @@
+"""Floors: below which rows of a key are not streamed any more. Pure.
+
+The floor of a row store key is ``RowStoreReference.sealed_ordinal`` with its checksum. Rows below
+it are in extents, or were cleared: no copy needs their records, and a position below it counts as
+if it were there. Floors only rise while their key lives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cluster.replication.position import START, KeyPosition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cluster.catalog.model import Database, RowStoreKey, RowStoreReference
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanges:
+    """What a newer tree says of row store keys.
+
+    ``removed`` belong to no table any more; ``floors`` has each key of every table that is new or
+    another value than before, whether its floor rose or not.
+    """
+
+    removed: frozenset[RowStoreKey]
+    floors: Mapping[RowStoreKey, KeyPosition]
+
+
+def floor_of(reference: RowStoreReference) -> KeyPosition:
+    """Where the rows of a reference begin that are still streamed."""
+    return KeyPosition(reference.sealed_ordinal, reference.sealed_checksum)
+
+
+def floors_of(database: Database) -> dict[RowStoreKey, KeyPosition]:
+    """The floor of every key of a tree; START for keys of which nothing was sealed."""
+    return {
+        reference.key: floor_of(reference)
+        for table in database.tables.values()
+        for reference in table.references
+    }
+
+
+def key_changes(before: Database | None, after: Database) -> KeyChanges:
+    """What changed from one tree to a newer one; ``before`` None: everything is new.
+
+    A table that is the same object in both is skipped, so a transaction costs what it changes.
+    """
+    old = before.tables if before is not None else {}
+    removed: set[RowStoreKey] = set()
+    for name, table in old.items():
+        if after.tables.get(name) is not table:
+            removed.update(table.keys)
+    floors = {
+        reference.key: floor_of(reference)
+        for name, table in after.tables.items()
+        if old.get(name) is not table
+        for reference in table.references
+    }
+    return KeyChanges(frozenset(removed.difference(floors)), floors)
+
+
+def raised(
+    positions: Mapping[RowStoreKey, KeyPosition], floors: Mapping[RowStoreKey, KeyPosition]
+) -> dict[RowStoreKey, KeyPosition]:
+    """Positions of the keys of ``floors``, none below its floor; START is left out."""
+    found = {}
+    for key, floor in floors.items():
+        at = positions.get(key, START)
+        if at.ordinal < floor.ordinal:
+            at = floor
+        if at.ordinal:
+            found[key] = at
+    return found

@@ -1,0 +1,136 @@
+"""Calls to the leader: one Follow call, and fetching the file of an extent."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from cluster.errors import CorruptionError, RemoraError
+from cluster.replication.wire import Assembler, follower_frame_to_message
+from cluster.rpc.v1 import replication_pb2, replication_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from cluster.catalog.model import Extent
+    from cluster.limits import Limits
+    from cluster.replication.protocol import FollowerFrame, LeaderFrame
+    from cluster.transport.api import Channel, ClientStream
+
+
+class LeaderCall:
+    """One Follow call. :meth:`post` and :meth:`hang_up` may be called at any time."""
+
+    def __init__(self, channel: Channel, limits: Limits) -> None:
+        self.hung_up: RemoraError | None = None
+        self._channel = channel
+        self._limits = limits
+        self._outbox: deque[FollowerFrame] = deque()
+        self._outgoing = trio.Event()
+        self._scope = trio.CancelScope()
+
+    def post(self, frame: FollowerFrame) -> None:
+        """Sends a frame, in order, when the stream takes it."""
+        self._outbox.append(frame)
+        self._outgoing.set()
+
+    def hang_up(self, error: RemoraError) -> None:
+        """Ends the call for this reason."""
+        self.hung_up = error
+        self._scope.cancel()
+
+    async def run(
+        self,
+        begin: Callable[[], Awaitable[None]],
+        take: Callable[[Iterable[LeaderFrame]], Awaitable[None]],
+    ) -> RemoraError | None:
+        """The call, until it ends; returns why, None if the leader just ended it.
+
+        ``begin`` runs once the stream is open, then ``take`` with the frames of each batch that
+        came. What they raise ends the call.
+        """
+        failures: list[RemoraError] = []
+        with self._scope:
+            try:
+                async with self._channel as channel:
+                    stub = replication_pb2_grpc.ReplicationServiceStub(channel)
+                    async with stub.Follow() as stream, trio.open_nursery() as nursery:
+                        nursery.start_soon(self._send_all, stream)
+                        try:
+                            await begin()
+                            await self._receive_all(stream, take)
+                        except RemoraError as error:
+                            failures.append(error)
+                        nursery.cancel_scope.cancel()
+            except RemoraError as error:
+                failures.append(error)
+        return self.hung_up or (failures[0] if failures else None)
+
+    async def _receive_all(
+        self,
+        stream: ClientStream[object, Any],
+        take: Callable[[Iterable[LeaderFrame]], Awaitable[None]],
+    ) -> None:
+        assembler = Assembler(self._limits)
+
+        def frames(messages: Iterable[Any]) -> Iterator[LeaderFrame]:
+            for message in messages:
+                frame = assembler.take(message)
+                if frame is not None:
+                    yield frame
+
+        while messages := await stream.recv_many():
+            await take(frames(messages))
+        await stream.result()
+
+    async def _send_all(self, stream: ClientStream[object, object]) -> None:
+        while True:
+            while self._outbox:
+                try:
+                    await stream.send(follower_frame_to_message(self._outbox.popleft()))
+                except trio.BrokenResourceError:
+                    return  # the receiving task learns why
+                except RemoraError as error:
+                    self.hang_up(error)
+                    return
+            self._outgoing = trio.Event()
+            await self._outgoing.wait()
+
+
+async def fetch_extent(
+    channel: Channel, *, follower_cluster: str, database: str, extent: Extent, local: Path
+) -> None:
+    """Writes the file of an extent, as the leader streams it, to the new file ``local``.
+
+    Its content is not verified, only that it is not longer than it should be. Raises
+    EntityNotFoundError (the leader has no such file any more), FollowNotGrantedError,
+    UnavailableError, CorruptionError (too long), OSError. Failed or cancelled: part of the file
+    may be there.
+    """
+    request = replication_pb2.FetchExtentRequest(
+        database=database,
+        extent_id=extent.extent_id,
+        follower_cluster=follower_cluster,
+        file=extent.file,
+    )
+    size = 0
+    async with channel as opened:
+        stub = replication_pb2_grpc.ReplicationServiceStub(opened)
+        async with (
+            stub.FetchExtent(request) as stream,
+            await trio.open_file(local, "xb") as file,
+        ):
+            while messages := await stream.recv_many():
+                for message in messages:
+                    size += len(message.data)
+                    if size > extent.file_bytes:
+                        raise CorruptionError(
+                            f"the leader sends more than the {extent.file_bytes} bytes of "
+                            f"extent {extent.extent_id}",
+                            metadata={"file": extent.file, "extent": extent.extent_id},
+                        )
+                    await file.write(message.data)
+            await stream.result()
