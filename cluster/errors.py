@@ -7,6 +7,7 @@
     │   ├── SyntaxRefusedError           BadRequest_SyntaxError
     │   ├── SemanticError                General_BadRequest (SEMxxxx)
     │   ├── InvalidRequestError          General_BadRequest
+    │   ├── ZeroRetentionError           BadRequest_ZeroRetentionPolicyWithNoUpdatePolicy
     │   ├── NotSupportedError            BadRequest_NotSupported
     │   ├── EntityNameError              BadRequest_EntityNameIsNotValid
     │   ├── DatabaseNotFoundError        BadRequest_DatabaseNotExist
@@ -167,6 +168,14 @@ class InvalidRequestError(RequestError):
     """A value in the request is out of its documented domain."""
 
     reason = "INVALID_REQUEST"
+
+
+class ZeroRetentionError(RequestError):
+    """A retention of zero where no update policy takes the rows."""
+
+    code = "BadRequest_ZeroRetentionPolicyWithNoUpdatePolicy"
+    reason = "ZERO_RETENTION"
+    default_remedy = "Set a SoftDeletePeriod above zero."
 
 
 class NotSupportedError(RequestError):

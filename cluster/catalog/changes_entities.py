@@ -51,7 +51,7 @@ class SetPolicy:
 
     ``kind`` is the key in ``policies``: the word of the command, for a column's policy
     :func:`cluster.catalog.changes_schema.column_policy_kind`, for a cluster's ``cluster KIND``.
-    ``policy`` is canonical JSON (:mod:`cluster.catalog.policies` makes it).
+    ``policy`` is canonical JSON (:mod:`cluster.catalog.policy_text` makes it).
     """
 
     table: str
