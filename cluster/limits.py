@@ -153,6 +153,20 @@ class Limits:
         "none: more tables share one",
         "row_stores",
     )
+    row_stores: int = _limit(
+        4,
+        "row stores a node",
+        "least for a table, streamingingestionpolicy.md",
+        "none: the number is fixed",
+        "row_stores",
+    )
+    row_store_spread_bytes: int = _limit(
+        4 * MIB,
+        "bytes waiting in a row store before a table's rows go to its next one",
+        _CHOICE,
+        "none: the next row store",
+        "row_store_waiting_bytes",
+    )
     row_store_bytes: int = _limit(
         2048 * MIB,
         "unsealed bytes a row store",
@@ -323,10 +337,45 @@ class Limits:
     )
     query_memory_bytes: int = _limit(
         2048 * MIB,
-        "bytes DuckDB may use a node",
+        "bytes DuckDB may use a node, besides the hot cache",
         _CHOICE,
         "LimitExceededError",
         "query_refused_total",
+    )
+    hot_cache_bytes: int = _limit(
+        1024 * MIB,
+        "bytes of extents held in memory a node",
+        _CHOICE,
+        "none: older extents are read from their files",
+        "hot_cache_bytes",
+    )
+    hot_load_rows: int = _limit(
+        1_048_576,
+        "rows taken into the hot cache at once; they are uncompressed until all are there",
+        _CHOICE,
+        "none: the rest follows",
+        "hot_loads_total",
+    )
+    hot_relation_rows: int = _limit(
+        4_194_304,
+        "rows of a relation of the hot cache; smaller ones of a table are joined up to it",
+        _CHOICE,
+        "none: it stays alone",
+        "hot_joins_total",
+    )
+    hot_pause_seconds: float = _limit(
+        0.5,
+        "seconds between two looks at what the hot cache should hold",
+        _CHOICE,
+        "none",
+        "none",
+    )
+    hot_look_seconds: float = _limit(
+        60.0,
+        "seconds until the hot cache looks without being told, as extents get older",
+        _CHOICE,
+        "none",
+        "none",
     )
     queries_per_core: int = _limit(
         10,
@@ -621,6 +670,27 @@ class Limits:
         _CHOICE,
         "none: the oldest one goes",
         "history_entries_total",
+    )
+    ingest_source_bytes: int = _limit(
+        6 * 1024 * MIB,
+        "bytes of one file or blob of .ingest into, as stored",
+        "ingestion-faq.md",
+        "LimitExceededError",
+        "ingest_too_large_total",
+    )
+    ingest_sources: int = _limit(
+        1000,
+        "files or blobs of one .ingest into",
+        _CHOICE,
+        "LimitExceededError",
+        "ingest_too_large_total",
+    )
+    update_policy_source_bytes: int = _limit(
+        1024 * MIB,
+        "bytes in memory of a batch that update policies read",
+        _CHOICE,
+        "LimitExceededError",
+        "ingest_too_large_total",
     )
     background_operations: int = _limit(
         16,
