@@ -18,6 +18,7 @@ from cluster.rowstore.record import (
     iter_records,
     next_checksum,
 )
+from cluster.rowstore.times import NANOSECONDS_A_MICROSECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,8 @@ class _Run:
     batches: list[pa.RecordBatch] = field(default_factory=list)
     ordinals: list[int] = field(default_factory=list)
     lsns: list[int] = field(default_factory=list)
+    times_us: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
     byte_count: int = 0
     end_ordinal: int = 0
     checksum: int = 0
@@ -53,6 +56,8 @@ class _Run:
             self.checksum,
             self.ordinals,
             self.lsns,
+            self.times_us,
+            self.lengths,
             (),
         )
 
@@ -176,6 +181,8 @@ def _extend(run: _Run, record: Record, lsn: int, schema_of: SchemaOf) -> None:
     run.batches.append(batch)
     run.ordinals.append(header.first_ordinal)
     run.lsns.append(lsn)
+    run.times_us.append(header.ingest_time_ns // NANOSECONDS_A_MICROSECOND)
+    run.lengths.append(header.length)
     run.byte_count += header.length
     run.end_ordinal = header.end_ordinal
     run.checksum = header.checksum

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cluster.errors import PayloadTooLargeError, RowStoreFullError, TableNotFoundError
-from cluster.replication.position import START, KeyPosition
+from cluster.errors import (
+    DivergenceError,
+    PayloadTooLargeError,
+    RowStoreFullError,
+    TableNotFoundError,
+)
 from cluster.rowstore.keys import KeyState
-from cluster.rowstore.model import Rows
+from cluster.rowstore.model import KeyStatistics, Rows, Unsealed
 from cluster.rowstore.outcomes import OutcomeWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
     from cluster.catalog.model import RowStoreKey
     from cluster.limits import Limits
+    from cluster.replication.position import KeyPosition
     from cluster.rowstore.entry import Entry
-    from cluster.rowstore.keys import SchemaOf
+    from cluster.rowstore.keys import SchemaOf, SealedOf
     from cluster.rowstore.recovery import Recovered
 
 
@@ -30,14 +35,24 @@ class Contents:
     existing keys, staged ones included.
     """
 
-    def __init__(self, recovered: Recovered, *, limits: Limits, schema_of: SchemaOf) -> None:
+    def __init__(
+        self,
+        recovered: Recovered,
+        *,
+        limits: Limits,
+        schema_of: SchemaOf,
+        sealed_of: SealedOf,
+    ) -> None:
         self._limits = limits
         self._schema_of = schema_of
+        self._sealed_of = sealed_of
         self.keys = recovered.keys
         self.orphans = recovered.orphans
         self.outcomes = OutcomeWindow(limits.source_id_window)
-        for key, first_ordinal, spans in recovered.outcomes:
-            self.outcomes.remember(key, first_ordinal, spans, None)
+        if recovered.checkpoint is not None:
+            self.outcomes.restore(recovered.checkpoint)
+        for found in recovered.outcomes:
+            self.outcomes.remember(found.key, found.first_ordinal, found.spans, None, found.lsn)
         self.live_bytes = sum(state.byte_count for state in self.keys.values())
 
     def state(self, key: RowStoreKey) -> KeyState:
@@ -46,7 +61,7 @@ class Contents:
         if state is None:
             if self._schema_of(key, 0) is None:
                 raise TableNotFoundError(f"the catalog knows no table with key {key:016x}")
-            state = self.keys[key] = KeyState(key)
+            state = self.keys[key] = KeyState(key, self._sealed_of(key))
         return state
 
     def check_batch(self, state: KeyState, version: int, batch: pa.RecordBatch) -> None:
@@ -80,35 +95,99 @@ class Contents:
         entry.state.stage(entry.end_ordinal, entry.checksum, entry.byte_count)
         self.live_bytes += entry.byte_count
 
+    def withdraw(self, entry: Entry, before: KeyPosition) -> None:
+        """The rows, the last that were taken of their key, will not get to the log."""
+        entry.state.unstage(before.ordinal, before.checksum, entry.byte_count)
+        self.live_bytes -= entry.byte_count
+
     def show(self, entry: Entry) -> None:
         """The rows are durable: visible from now on. Harmless if their key is gone by now."""
         state = entry.state
         state.rows.append(entry.batch, entry.schema_version, entry.byte_count)
-        state.index(entry.ordinals, entry.lsns)
+        state.index.extend(entry.ordinals, entry.lsns, entry.times_us, entry.lengths)
         state.show(entry.end_ordinal, entry.checksum)
-        self.outcomes.settle(state.key, entry.ordinals[0], entry.spans)
+        self.outcomes.settle(state.key, entry.ordinals[0], entry.spans, entry.lsns[0])
+        if state.floor.ordinal > state.first_ordinal:
+            self._trim(state)
+
+    def advance(self, key: RowStoreKey, position: KeyPosition) -> Sequence[pa.RecordBatch]:
+        """See ``RowStore.advance``. Returns batches for the caller to let go of.
+
+        Raises :class:`DivergenceError` unless a record ends at the position, or it is beyond
+        everything held.
+        """
+        state = self.keys.get(key)
+        if state is None:
+            if self._schema_of(key, 0) is None:
+                return ()
+            state = self.keys[key] = KeyState(key, self._sealed_of(key))
+        if position.ordinal <= state.floor.ordinal:
+            return ()
+        if position.ordinal > state.staged_ordinal:
+            # What is held, and what may be on its way to the log, is below the new floor.
+            fresh = self.keys[key] = KeyState(key, position)
+            fresh.is_logged = state.is_logged
+            self.live_bytes -= state.byte_count
+            return state.rows.drop_first(state.rows.row_count)
+        if position.ordinal <= state.visible_ordinal and not state.is_boundary(position):
+            raise DivergenceError(
+                f"key {key:016x} is sealed up to ordinal {position.ordinal} with checksum "
+                f"{position.checksum:016x}; no record here ends there"
+            )
+        state.floor = position
+        return self._trim(state)
+
+    def _trim(self, state: KeyState) -> Sequence[pa.RecordBatch]:
+        freed, batches = state.trim()
+        if self.keys.get(state.key) is state:
+            self.live_bytes -= freed
+        return batches
+
+    def unsealed(self, keys: Iterable[RowStoreKey], end_lsn: int) -> dict[RowStoreKey, Unsealed]:
+        """See ``RowStore.unsealed``."""
+        found = {}
+        for key in keys:
+            state = self.keys.get(key)
+            if state is None or not state.rows.row_count:
+                continue
+            first_lsn, oldest_us = state.index.first_lsn, state.index.oldest_us
+            assert first_lsn is not None, "rows come in records"
+            assert oldest_us is not None, "and records with a time"
+            found[key] = Unsealed(
+                rows=state.rows.row_count,
+                bytes=state.rows.byte_count,
+                oldest_ingest_us=oldest_us,
+                position=state.position,
+                log_distance_bytes=end_lsn - first_lsn,
+            )
+        return found
 
     def void(self, key: RowStoreKey) -> bool:
         """Frees a key. True if the log has records of it, which are void from now on."""
         state = self.keys.pop(key, None)
         if state is not None:
             self.live_bytes -= state.byte_count
-            if state.byte_count:
+            if state.is_logged:
                 self.orphans.add(key)
         return key in self.orphans
 
-    def rows(self, key: RowStoreKey) -> Rows:
+    def rows(self, key: RowStoreKey, from_ordinal: int) -> Rows:
         """See ``RowStore.rows``."""
         state = self.keys.get(key)
         if state is None:
-            return Rows((), (), START)
+            position = self._sealed_of(key)
+            return Rows((), (), position, position.ordinal)
         batches, versions = state.rows.snapshot()
-        return Rows(batches, versions, state.position)
+        first = state.first_ordinal
+        runs = state.index.runs(state.visible_ordinal)
+        rows = Rows(batches, versions, state.position, first, runs)
+        return rows if from_ordinal <= first else rows.since(from_ordinal)
 
     def position_of(self, keys: Iterable[RowStoreKey]) -> dict[RowStoreKey, KeyPosition]:
         """See ``RowStore.position_of``."""
         found = self.keys
-        return {key: found[key].position if key in found else START for key in keys}
+        sealed_of = self._sealed_of
+        return {key: found[key].position if key in found else sealed_of(key) for key in keys}
 
     def start_lsn_for(
         self, cursors: Mapping[RowStoreKey, int], keys: Iterable[RowStoreKey], end_lsn: int
@@ -121,6 +200,20 @@ class Contents:
             if lsn is not None and lsn < start:
                 start = lsn
         return start
+
+    def key_statistics(self) -> tuple[KeyStatistics, ...]:
+        """See ``RowStore.key_statistics``."""
+        return tuple(
+            KeyStatistics(
+                key=state.key,
+                first_ordinal=state.first_ordinal,
+                end_ordinal=state.visible_ordinal,
+                bytes=state.rows.byte_count,
+                first_lsn=state.index.first_lsn,
+                latest_ingest_us=state.index.latest_us,
+            )
+            for state in self.keys.values()
+        )
 
     def low_water(self, end_lsn: int) -> int:
         """LSN below which no existing key has a committed record."""

@@ -66,7 +66,7 @@ class Disk(Protocol):
         """Claims a folder. Raises :class:`ConflictError` if another holder has it."""
 
     def list_names(self, folder: Path) -> list[str]:
-        """Names of the files in a folder, in no order."""
+        """Names of the files and folders in a folder, in no order."""
 
     def create(self, path: Path) -> LogFile:
         """Makes an empty file. Raises FileExistsError if there is one.

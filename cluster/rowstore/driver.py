@@ -5,6 +5,7 @@ One trio thread owns all state; worker threads only write, sync, read and recove
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
@@ -12,38 +13,45 @@ import trio
 from xxhash import xxh3_64_intdigest
 
 from cluster.limits import LIMITS, Limits
+from cluster.replication.position import START, KeyPosition
 from cluster.rowstore.apply import plan_apply
 from cluster.rowstore.contents import Contents
-from cluster.rowstore.entry import Entry, LogRecord
 from cluster.rowstore.log import SegmentedLog
-from cluster.rowstore.model import Chunk, Outcome, Rows, RowStoreStatistics
-from cluster.rowstore.record import (
-    FLAG_DURABLE_BEFORE,
-    RecordHeader,
-    RequestSpan,
-    encode_record,
-    encode_reset,
-    next_checksum,
-    record_length,
+from cluster.rowstore.model import (
+    Chunk,
+    KeyStatistics,
+    Outcome,
+    Rows,
+    RowStoreStatistics,
+    Unsealed,
 )
 from cluster.rowstore.recovery import Recovered, recover
+from cluster.rowstore.staging import Stager
 from cluster.rowstore.tail import RecentRecords
+from cluster.rowstore.times import IngestionTimes
 from cluster.rowstore.worker import GroupCommit, Staged, call_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from cluster.catalog.model import RowStoreKey
     from cluster.clock import Clock
-    from cluster.replication.position import KeyPosition
     from cluster.rowstore.disk import Buffer, Disk, FolderLock
-    from cluster.rowstore.keys import SchemaOf
+    from cluster.rowstore.entry import LogRecord
+    from cluster.rowstore.keys import SchemaOf, SealedOf
+    from cluster.rowstore.record import RecordHeader, RequestSpan
     from cluster.rowstore.worker import Group
 
+    OnCommit = Callable[[Sequence[LogRecord]], None]
+
 _READERS_MAX: Final = 2
+
+
+def _nothing_sealed(_: RowStoreKey) -> KeyPosition:
+    return START
 
 
 class RowStore:
@@ -63,6 +71,9 @@ class RowStore:
         limits: Limits,
         sync: bool,
         schema_of: SchemaOf,
+        sealed_of: SealedOf,
+        times: IngestionTimes,
+        on_commit: OnCommit | None,
         lock: FolderLock,
         recovered: Recovered,
     ) -> None:
@@ -72,7 +83,12 @@ class RowStore:
         self._sync = sync
         self._schema_of = schema_of
         self._lock = lock
+        self._times = times
+        self._times.raise_to(recovered.latest_us)
+        self._on_commit = on_commit
         self._recovery = recovered.report
+        self._freed: deque[pa.RecordBatch] = deque()
+        self._has_freed = trio.Event()
         self._log = SegmentedLog(
             disk,
             folder,
@@ -88,10 +104,17 @@ class RowStore:
             sync=sync,
             publish=self._publish,
             low_water=lambda: self._contents.low_water(self._commit.committed_lsn),
+            before_commit=lambda: self._stager.withdraw(),
+            before_trim=lambda lsn: self._stager.checkpoint(lsn),
         )
-        self._contents = Contents(recovered, limits=limits, schema_of=schema_of)
-        # Nobody follows a copy, so it keeps no tail.
-        self._tail = RecentRecords(limits.row_store_tail_bytes if sync else 0, self._log.end_lsn)
+        self._contents = Contents(
+            recovered, limits=limits, schema_of=schema_of, sealed_of=sealed_of
+        )
+        self._stager = Stager(self._contents, self._commit, times=times, sync=sync)
+        # Nobody follows a copy; the records of several row stores are kept by their owner.
+        keeps_tail = sync and on_commit is None
+        tail_bytes = limits.row_store_tail_bytes if keeps_tail else 0
+        self._tail = RecentRecords(tail_bytes, self._log.end_lsn)
         self._readers = trio.CapacityLimiter(_READERS_MAX)
         self._disk_reads = 0
         self._commit.trim_soon()
@@ -106,12 +129,20 @@ class RowStore:
         limits: Limits = LIMITS,
         sync: bool,
         schema_of: SchemaOf,
+        sealed_of: SealedOf = _nothing_sealed,
+        times: IngestionTimes | None = None,
+        on_commit: OnCommit | None = None,
     ) -> Self:
         """Claims the folder, recovers its log and returns the row store.
 
         ``schema_of(key, version)`` gives the Arrow schema of a table's rows; None for a key the
-        catalog does not know (a dropped table), whose records are skipped. It is called in a
-        worker thread while this runs.
+        catalog does not know (a dropped table), whose records are skipped. ``sealed_of(key)`` is
+        the floor of a key in the catalog: records below it are skipped too, and the first one
+        kept must begin there. Both are called in a worker thread while this runs.
+
+        ``times`` mints ingestion times, if they are to be unique among several row stores.
+        ``on_commit(records)`` is told of each group that became durable, when it is visible and
+        before it is acknowledged; this row store then keeps no records in memory for followers.
 
         Raises :class:`ConflictError` if the folder is in use, :class:`CorruptionError` with file
         and offset if an acknowledged record may be damaged, OSError if the disk fails.
@@ -126,6 +157,7 @@ class RowStore:
                     folder,
                     sync=sync,
                     schema_of=schema_of,
+                    sealed_of=sealed_of,
                     outcome_limit=limits.source_id_window,
                     new_store_id=xxh3_64_intdigest(f"{folder}|{clock.now_ns()}".encode()),
                 )
@@ -145,6 +177,9 @@ class RowStore:
             limits=limits,
             sync=sync,
             schema_of=schema_of,
+            sealed_of=sealed_of,
+            times=times or IngestionTimes(clock),
+            on_commit=on_commit,
             lock=lock,
             recovered=recovered,
         )
@@ -152,7 +187,9 @@ class RowStore:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commits what is staged until cancelled; then commits the rest and closes."""
         try:
-            await self._commit.run(task_status=task_status)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._let_go)
+                await self._commit.run(task_status=task_status)
         finally:
             self.close()
 
@@ -170,6 +207,8 @@ class RowStore:
         schema_version: int,
         batch: pa.RecordBatch,
         spans: Sequence[RequestSpan],
+        *,
+        with_next: bool = False,
     ) -> Staged:
         """Takes a group of requests for one table; they get the next ordinals of its key.
 
@@ -177,53 +216,20 @@ class RowStore:
         visible together, or not at all; wait with ``await staged.committed()``. Source ids are
         remembered from now on (:meth:`outcome_of`).
 
+        ``with_next``: this record and the next one staged become durable and visible together, or
+        neither does. The next one must be staged by the same task before any checkpoint; if it is
+        not, or cannot be, nothing of the two was staged.
+
         Raises :class:`RowStoreFullError`, :class:`RowStoreReadOnlyError`,
         :class:`UnavailableError` after the end of :meth:`run`, :class:`PayloadTooLargeError` for
         a record over its limit, :class:`TableNotFoundError` if the catalog does not know the
         key, ValueError if batch, schema and spans do not fit together. Then nothing is staged.
         """
-        self._commit.check_writable()
-        contents = self._contents
-        state = contents.state(key)
-        contents.check_batch(state, schema_version, batch)
-        body = batch.serialize()
-        length = record_length(len(spans), body.size)
-        contents.check_record(length)
-        contents.check_room(length)
-        if key in contents.orphans:
-            self._stage_reset(key)
-        commit = self._commit
-        header = RecordHeader(
-            lsn=commit.staged_lsn,
-            key=key,
-            first_ordinal=state.staged_ordinal,
-            checksum=next_checksum(state.staged_checksum, body),
-            ingest_time_ns=self._clock.now_ns(),
-            length=length,
-            row_count=batch.num_rows,
-            schema_version=schema_version,
-            request_count=len(spans),
-            flags=FLAG_DURABLE_BEFORE if self._sync and commit.begins_group else 0,
-        )
-        raw = encode_record(header, spans, body)
-        group = commit.add(LogRecord(header.lsn, key, header.end_ordinal, raw))
-        self._take(
-            group,
-            Entry(
-                state=state,
-                batch=batch,
-                schema_version=schema_version,
-                byte_count=length,
-                end_ordinal=header.end_ordinal,
-                checksum=header.checksum,
-                ordinals=(header.first_ordinal,),
-                lsns=(header.lsn,),
-                spans=spans,
-            ),
-        )
-        contents.outcomes.remember(key, header.first_ordinal, spans, group)
-        commit.commit_soon()
-        return Staged(key, header.first_ordinal, header.row_count, group)
+        return self._stager.stage(key, schema_version, batch, spans, with_next=with_next)
+
+    def withdraw(self) -> None:
+        """Takes back what was staged ``with_next`` and has no next record yet. Idempotent."""
+        self._stager.withdraw()
 
     async def apply(self, records: Buffer) -> tuple[RecordHeader, ...]:
         """Stores shipped records as they are; their rows are visible when this returns.
@@ -238,6 +244,7 @@ class RowStore:
         """
         await trio.lowlevel.checkpoint()
         self._commit.check_writable()
+        self._stager.withdraw()
         plan = plan_apply(
             records,
             state_of=self._contents.state,
@@ -254,7 +261,8 @@ class RowStore:
         for record in plan.records:
             group = self._commit.add(record)
         for entry in plan.entries:
-            self._take(group, entry)
+            group.entries.append(entry)
+            self._contents.take(entry)
         self._commit.commit_now_if_cheap()
         await group.wait()
         return plan.headers
@@ -264,7 +272,7 @@ class RowStore:
         found = self._contents.outcomes.get(source)
         if found is None:
             return None
-        key, first_ordinal, row_count, group = found
+        key, first_ordinal, row_count, group, _ = found
         staged = None if group is None else Staged(key, first_ordinal, row_count, group)
         return Outcome(key, first_ordinal, row_count, staged)
 
@@ -284,17 +292,45 @@ class RowStore:
         """
         self._commit.check_writable()
         if self._contents.void(key):
-            self._stage_reset(key)
+            self._stager.reset(key)
             self._commit.commit_now_if_cheap()
+
+    def advance(self, key: RowStoreKey, position: KeyPosition) -> None:
+        """Rows below ``position`` are needed no more: they are sealed, or were cleared.
+
+        The catalog says so already (``sealed_of``). Frees their memory, bit by bit, and their
+        segments once nothing else in them is needed. Idempotent; a lower position does nothing.
+        A copy that does not hold that many rows jumps there: its next record begins there.
+
+        Raises :class:`DivergenceError` if no record ends at the position, ValueError if a leader
+        has not that many visible rows.
+        """
+        state = self._contents.keys.get(key)
+        if self._sync and state is not None and position.ordinal > state.visible_ordinal:
+            raise ValueError(
+                f"key {key:016x} has {state.visible_ordinal} rows, {position.ordinal} are sealed"
+            )
+        self._freed.extend(self._contents.advance(key, position))
+        if self._freed:
+            self._has_freed.set()
+        self._commit.trim_soon()
 
     # Reading
 
-    def rows(self, key: RowStoreKey) -> Rows:
-        """The visible rows of a key: an immutable snapshot, a step for each live batch."""
-        return self._contents.rows(key)
+    def rows(self, key: RowStoreKey, from_ordinal: int = 0) -> Rows:
+        """The visible rows of a key from an ordinal on: an immutable snapshot.
+
+        Costs a step for each live batch. Begins later if rows below were let go of; see
+        ``Rows.first_ordinal``.
+        """
+        return self._contents.rows(key, from_ordinal)
+
+    def unsealed(self, keys: Iterable[RowStoreKey]) -> dict[RowStoreKey, Unsealed]:
+        """Of each key that has any: its visible rows that are not sealed, their size and age."""
+        return self._contents.unsealed(keys, self._commit.committed_lsn)
 
     def position_of(self, keys: Iterable[RowStoreKey]) -> dict[RowStoreKey, KeyPosition]:
-        """The visible position of each key; START for keys without rows."""
+        """The visible position of each key; its floor for keys without rows."""
         return self._contents.position_of(keys)
 
     def end_lsn(self) -> int:
@@ -307,6 +343,11 @@ class RowStore:
         A key without a cursor counts from ordinal 0. The end of the log if there is none.
         """
         return self._contents.start_lsn_for(cursors, keys, self._commit.committed_lsn)
+
+    def lsn_of(self, key: RowStoreKey, ordinal: int) -> int | None:
+        """LSN of the oldest record held with rows of a key from ``ordinal`` on; None without."""
+        state = self._contents.keys.get(key)
+        return None if state is None else state.lsn_of(ordinal)
 
     async def read(
         self,
@@ -342,17 +383,46 @@ class RowStore:
         """Returns when the end of the log is beyond ``lsn``."""
         await self._commit.wait_beyond(lsn)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of records staged that are not durable yet."""
+        return self._commit.waiting_bytes
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is staged, and no write is under way."""
+        return self._commit.is_idle
+
+    @property
+    def is_filling(self) -> bool:
+        """A group waits for its write to begin; what is staged now joins it."""
+        return self._commit.is_filling
+
+    @property
+    def takes_rows(self) -> bool:
+        """Neither read-only nor stopping nor full."""
+        contents = self._contents
+        return self._commit.is_writable and contents.live_bytes < self._limits.row_store_bytes
+
+    def key_statistics(self) -> tuple[KeyStatistics, ...]:
+        """What is held of each key, in no order."""
+        return self._contents.key_statistics()
+
     def statistics(self) -> RowStoreStatistics:
         """Counters as of now."""
-        segments = self._log.segments
+        log = self._log
         counters = self._commit.counters
         states = self._contents.keys.values()
         return RowStoreStatistics(
+            store_id=log.store_id,
+            folder=str(log.folder),
             keys=len(states),
-            segments=len(segments),
-            log_bytes=self._log.end_lsn - self._log.first_lsn,
+            segments=len(log.segments),
+            first_lsn=log.first_lsn,
+            log_bytes=log.end_lsn - log.first_lsn,
             live_bytes=self._contents.live_bytes,
-            visible_rows=sum(state.visible_ordinal for state in states),
+            waiting_bytes=self._commit.waiting_bytes,
+            visible_rows=sum(state.rows.row_count for state in states),
             live_batches=sum(state.rows.batch_count for state in states),
             tail_bytes=self._tail.byte_count,
             end_lsn=self._commit.committed_lsn,
@@ -369,21 +439,23 @@ class RowStore:
             recovery=self._recovery,
         )
 
-    def _stage_reset(self, key: RowStoreKey) -> None:
-        lsn = self._commit.staged_lsn
-        self._commit.add(LogRecord(lsn, key, 0, encode_reset(lsn, key, self._clock.now_ns())))
-        self._contents.orphans.discard(key)
-
-    def _take(self, group: Group, entry: Entry) -> None:
-        group.entries.append(entry)
-        group.request_count += len(entry.spans)
-        self._contents.take(entry)
-
     def _publish(self, group: Group) -> None:
         for entry in group.entries:
             self._contents.show(entry)
+            self._times.settle(entry.times_us)
         for record in group.records:
             self._tail.append(record)
+        if self._on_commit is not None:
+            self._on_commit(group.records)
+
+    async def _let_go(self) -> None:
+        """Frees batches one by one: unmapping a gigabyte at once would stop the node for 0.1 s."""
+        while True:
+            await self._has_freed.wait()
+            while self._freed:
+                self._freed.popleft()
+                await trio.lowlevel.checkpoint()
+            self._has_freed = trio.Event()
 
     async def _read_disk(
         self,

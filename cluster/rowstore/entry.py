@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Entry(NamedTuple):
     """Rows of one key that become visible when their group is durable.
 
-    ``ordinals`` and ``lsns`` are the first ordinal and the LSN of each record they came in.
+    ``ordinals``, ``lsns``, ``times_us`` and ``lengths`` are the first ordinal, the LSN, the
+    ingestion time and the bytes of each record they came in; ``byte_count`` is their sum.
     """
 
     state: KeyState
@@ -29,6 +30,8 @@ class Entry(NamedTuple):
     checksum: int
     ordinals: Sequence[int]
     lsns: Sequence[int]
+    times_us: Sequence[int]
+    lengths: Sequence[int]
     spans: Sequence[RequestSpan]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from cluster.replication.position import KeyPosition
+from cluster.replication.position import START, KeyPosition
+from cluster.rowstore.index import RecordIndex
 from cluster.rowstore.memory import FreshRows
 
 if TYPE_CHECKING:
@@ -17,20 +16,23 @@ if TYPE_CHECKING:
     from cluster.catalog.model import RowStoreKey
 
     SchemaOf = Callable[[RowStoreKey, int], pa.Schema | None]
+    SealedOf = Callable[[RowStoreKey], KeyPosition]
 
 
 class KeyState:
     """One key: what is staged, what is visible, and where its records lie in the log.
 
-    Two positions: ``staged_*`` includes what is not durable yet, ``visible_*`` does not. The
-    index takes 16 bytes a record.
+    Three positions: the ``floor``, below which rows are not held any more; ``visible_*``;
+    ``staged_*``, which includes what is not durable yet. ``byte_count`` counts the records from
+    the floor on. ``is_logged``: the log may hold records of the key, needed or not.
     """
 
     __slots__ = (
-        "_lsns",
-        "_ordinals",
         "_schemas",
         "byte_count",
+        "floor",
+        "index",
+        "is_logged",
         "key",
         "rows",
         "staged_checksum",
@@ -39,16 +41,15 @@ class KeyState:
         "visible_ordinal",
     )
 
-    def __init__(self, key: RowStoreKey) -> None:
+    def __init__(self, key: RowStoreKey, floor: KeyPosition = START) -> None:
         self.key = key
-        self.staged_ordinal = 0
-        self.staged_checksum = 0
-        self.visible_ordinal = 0
-        self.visible_checksum = 0
+        self.floor = floor
+        self.staged_ordinal = self.visible_ordinal = floor.ordinal
+        self.staged_checksum = self.visible_checksum = floor.checksum
         self.byte_count = 0
+        self.is_logged = False
         self.rows = FreshRows()
-        self._ordinals = array("Q")
-        self._lsns = array("Q")
+        self.index = RecordIndex()
         self._schemas: dict[int, pa.Schema] = {}
 
     def schema(self, version: int, schema_of: SchemaOf) -> pa.Schema | None:
@@ -65,6 +66,13 @@ class KeyState:
         self.staged_ordinal = end_ordinal
         self.staged_checksum = checksum
         self.byte_count += byte_count
+        self.is_logged = True
+
+    def unstage(self, end_ordinal: int, checksum: int, byte_count: int) -> None:
+        """Rows from ``end_ordinal`` on will not get to the log after all."""
+        self.staged_ordinal = end_ordinal
+        self.staged_checksum = checksum
+        self.byte_count -= byte_count
 
     def show(self, end_ordinal: int, checksum: int) -> None:
         """Rows up to ``end_ordinal`` are durable; they are visible from now on."""
@@ -72,10 +80,24 @@ class KeyState:
         self.visible_ordinal = end_ordinal
         self.visible_checksum = checksum
 
-    def index(self, ordinals: Sequence[int], lsns: Sequence[int]) -> None:
-        """Remembers where records lie: first ordinals, and LSNs, both ascending."""
-        self._ordinals.extend(ordinals)
-        self._lsns.extend(lsns)
+    def is_boundary(self, position: KeyPosition) -> bool:
+        """Whether a visible record ends at this position (its checksum: if it is the last)."""
+        if position.ordinal == self.visible_ordinal:
+            return position.checksum == self.visible_checksum
+        return self.index.starts_at(position.ordinal)
+
+    def trim(self) -> tuple[int, Sequence[pa.RecordBatch]]:
+        """Forgets what is visible below the floor; returns the bytes of its records, its batches.
+
+        The caller lets go of the batches, which takes time if they are many.
+        """
+        end = min(self.floor.ordinal, self.visible_ordinal)
+        first = self.visible_ordinal - self.rows.row_count
+        if end <= first:
+            return 0, ()
+        freed = self.index.trim(end)
+        self.byte_count -= freed
+        return freed, self.rows.drop_first(end - first)
 
     @property
     def position(self) -> KeyPosition:
@@ -83,12 +105,20 @@ class KeyState:
         return KeyPosition(self.visible_ordinal, self.visible_checksum)
 
     @property
+    def first_ordinal(self) -> int:
+        """Ordinal of the first visible row held."""
+        return self.visible_ordinal - self.rows.row_count
+
+    @property
     def first_lsn(self) -> int | None:
-        """LSN of the oldest committed record; None without one."""
-        return self._lsns[0] if self._lsns else None
+        """LSN of the oldest committed record held; None without one."""
+        return self.index.first_lsn
 
     def lsn_of(self, ordinal: int) -> int | None:
-        """LSN of the committed record that holds an ordinal; None if it is beyond the last."""
+        """LSN of the committed record that holds an ordinal; None if it is beyond the last.
+
+        The oldest record held for ordinals below the floor: their rows are not in the log.
+        """
         if ordinal >= self.visible_ordinal:
             return None
-        return self._lsns[bisect_right(self._ordinals, ordinal) - 1]
+        return self.index.lsn_of(ordinal)

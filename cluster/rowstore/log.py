@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from cluster.rowstore.model import Chunk
 from cluster.rowstore.record import (
+    FLAG_WITH_NEXT,
+    FLAGS_AT,
     HEADER_BYTES,
     DamageKind,
     RecordDamageError,
@@ -18,6 +20,7 @@ from cluster.rowstore.record import (
     parse_record,
 )
 from cluster.rowstore.segment import (
+    FORMAT_VERSION,
     SegmentHeader,
     SegmentInfo,
     corruption,
@@ -26,7 +29,7 @@ from cluster.rowstore.segment import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cluster.catalog.model import RowStoreKey
@@ -35,6 +38,18 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 1024 * 1024
 """Bytes one step of reading takes from the disk, unless one record is larger."""
+
+
+def _chains(records: Sequence[Buffer]) -> Iterator[Sequence[Buffer]]:
+    """Records that must lie in one segment, because they are recovered together."""
+    chain: list[Buffer] = []
+    for record in records:
+        chain.append(record)
+        if not record[FLAGS_AT] & FLAG_WITH_NEXT:
+            yield chain
+            chain = []
+    if chain:
+        yield chain
 
 
 class SegmentedLog:
@@ -56,7 +71,7 @@ class SegmentedLog:
     ) -> None:
         self._disk = disk
         self.folder = folder
-        self._store_id = store_id
+        self.store_id = store_id
         self._segment_bytes = segment_bytes
         self._sync = sync
         self._file: LogFile | None = None
@@ -80,21 +95,25 @@ class SegmentedLog:
         """
         batch: list[Buffer] = []
         fill = self._fill()
-        for record in records:
-            # A record larger than a segment has one to itself.
-            if fill is None or (fill and fill + len(record) > self._segment_bytes):
+        for chain in _chains(records):
+            size = sum(map(len, chain))
+            # Records larger than a segment have one to themselves.
+            if fill is None or (fill and fill + size > self._segment_bytes):
                 self._write(batch)
                 self._begin_segment()
                 batch = []
                 fill = 0
-            batch.append(record)
-            fill += len(record)
+            batch += chain
+            fill += size
         self._write(batch)
 
     def _fill(self) -> int | None:
+        """Bytes in the segment that is written to; None if a new one is needed anyway."""
         if not self.segments:
             return None
         last = self.segments[-1]
+        if last.version != FORMAT_VERSION:
+            return None
         return last.end_lsn - last.start_lsn
 
     def _write(self, records: Sequence[Buffer]) -> None:
@@ -113,7 +132,7 @@ class SegmentedLog:
         name = segment_name(start)
         file = self._disk.create(self.folder / name)
         self._file = file
-        self._put(file, [encode_segment_header(SegmentHeader(self._store_id, start))])
+        self._put(file, [encode_segment_header(SegmentHeader(self.store_id, start))])
         if self._sync:
             self._disk.sync_folder(self.folder)
         self.segments = (*self.segments, SegmentInfo(name, start, start))
@@ -123,6 +142,18 @@ class SegmentedLog:
             file.append_and_sync(buffers)
         else:
             file.append(buffers)
+
+    def removable_end(self, lsn: int) -> int | None:
+        """Where the log begins once :meth:`remove_before` was called with ``lsn``.
+
+        None: it would remove nothing.
+        """
+        end = None
+        for segment in self.segments[:-1]:
+            if segment.end_lsn > lsn:
+                break
+            end = segment.end_lsn
+        return end
 
     def remove_before(self, lsn: int) -> None:
         """Removes the segments all of whose records lie before ``lsn``; never the last one.
@@ -207,7 +238,11 @@ class SegmentedLog:
                     break
                 raise self._corruption(segment, lsn + at, damage.detail) from None
             header = record.header
-            if header.key in keys and header.end_ordinal > cursors.get(header.key, 0):
+            if (
+                header.row_count
+                and header.key in keys
+                and header.end_ordinal > cursors.get(header.key, 0)
+            ):
                 if parts and size + header.length > max_bytes:
                     break
                 parts.append(record.raw)

@@ -8,6 +8,7 @@ alone (``reference/storage.md`` section 4: 5.8 us a batch, and a scan of 46 batc
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -20,13 +21,19 @@ class _Piece(NamedTuple):
     batch: pa.RecordBatch
     byte_count: int
 
+    def without_first(self, row_count: int) -> _Piece:
+        """The rows after these; they keep the memory of all until they are joined."""
+        left = self.batch.num_rows - row_count
+        size = self.byte_count * left // self.batch.num_rows
+        return _Piece(self.batch.slice(row_count), size)
+
 
 class FreshRows:
     """Batches of one key in ordinal order. Not shared between threads."""
 
     def __init__(self) -> None:
-        self._closed: list[pa.RecordBatch] = []
-        self._closed_versions: list[int] = []
+        self._closed: deque[_Piece] = deque()
+        self._closed_versions: deque[int] = deque()
         self._tiers: list[list[_Piece]] = [[]]
         self._version = -1
         self._snapshot: tuple[tuple[pa.RecordBatch, ...], tuple[int, ...]] | None = None
@@ -43,7 +50,7 @@ class FreshRows:
             self._version = schema_version
         if byte_count >= SETTLED_BYTES // 2:
             self._settle_from(0)
-            self._close(batch)
+            self._close(_Piece(batch, byte_count))
             return
         tier = self._tiers[0]
         tier.append(_Piece(batch, byte_count))
@@ -57,13 +64,54 @@ class FreshRows:
         nothing if there was no append since the last call.
         """
         if self._snapshot is None:
-            batches = list(self._closed)
+            batches = [piece.batch for piece in self._closed]
             for tier in reversed(self._tiers):
                 batches.extend(piece.batch for piece in tier)
             versions = list(self._closed_versions)
             versions.extend([self._version] * (len(batches) - len(versions)))
             self._snapshot = (tuple(batches), tuple(versions))
         return self._snapshot
+
+    def drop_first(self, row_count: int) -> list[pa.RecordBatch]:
+        """Forgets the oldest rows. Returns their batches, for the caller to let go of.
+
+        A batch of which some rows stay is sliced: its memory goes with its last row.
+        """
+        assert row_count <= self.row_count, "only rows that are here can be dropped"
+        self._snapshot = None
+        self.row_count -= row_count
+        freed: list[_Piece] = []
+        while self._closed and row_count:
+            piece = self._closed[0]
+            rows = piece.batch.num_rows
+            if rows > row_count:
+                self._closed[0] = piece.without_first(row_count)
+                self.byte_count -= piece.byte_count - self._closed[0].byte_count
+                row_count = 0
+            else:
+                freed.append(self._closed.popleft())
+                self._closed_versions.popleft()
+                row_count -= rows
+        for tier in reversed(self._tiers):
+            row_count = self._drop_from(tier, row_count, freed)
+        self.byte_count -= sum(piece.byte_count for piece in freed)
+        return [piece.batch for piece in freed]
+
+    def _drop_from(self, tier: list[_Piece], row_count: int, freed: list[_Piece]) -> int:
+        whole = 0
+        for piece in tier:
+            if piece.batch.num_rows > row_count:
+                break
+            row_count -= piece.batch.num_rows
+            whole += 1
+        freed += tier[:whole]
+        del tier[:whole]
+        if row_count and tier:
+            size = tier[0].byte_count
+            tier[0] = tier[0].without_first(row_count)
+            self.byte_count -= size - tier[0].byte_count
+            return 0
+        return row_count
 
     @property
     def batch_count(self) -> int:
@@ -90,17 +138,17 @@ class FreshRows:
         for tier in reversed(self._tiers[level:]):
             for piece in tier:
                 if run and size + piece.byte_count > SETTLED_BYTES:
-                    self._close(_join(run).batch)
+                    self._close(_join(run))
                     run.clear()
                     size = 0
                 run.append(piece)
                 size += piece.byte_count
             tier.clear()
         if run:
-            self._close(_join(run).batch)
+            self._close(_join(run))
 
-    def _close(self, batch: pa.RecordBatch) -> None:
-        self._closed.append(batch)
+    def _close(self, piece: _Piece) -> None:
+        self._closed.append(piece)
         self._closed_versions.append(self._version)
 
 

@@ -37,7 +37,16 @@ FLAG_DURABLE_BEFORE: Final = 1
 """When this record was written, every byte before it in its log had been synced."""
 
 FLAG_RESET: Final = 2
-"""Not rows but a mark: earlier records of this key are void, its ordinals start at 0 again."""
+"""Not rows but a mark: earlier records of this key are void, its ordinals start again.
+
+At 0, or at the key's floor in the catalog.
+"""
+
+FLAG_WITH_NEXT: Final = 4
+"""This record and the one after it in its log are recovered together or not at all."""
+
+FLAG_OUTCOMES: Final = 8
+"""Not rows but remembered requests (``checkpoint.py``)."""
 
 _PREFIX: Final = struct.Struct("<4sIQ")
 _FIELDS: Final = struct.Struct("<QQQQqIIIHBx")
@@ -51,6 +60,9 @@ _CHECKED_BY_RECORD: Final = _PREFIX.size
 _ALIGNMENT: Final = 8
 _REQUESTS_MAX: Final = 0xFFFF
 LENGTH_MAX: Final = 0xFFFF_FFFF - _ALIGNMENT
+
+FLAGS_AT: Final = 70
+"""Offset of the flags in a record."""
 
 assert HEADER_BYTES == 72, "DESIGN.md documents 72 bytes"
 assert HEADER_BYTES % _ALIGNMENT == 0, "bodies are aligned for Arrow"
@@ -102,8 +114,17 @@ class Record(NamedTuple):
     @property
     def spans(self) -> tuple[RequestSpan, ...]:
         """The requests, in row order."""
-        table_end = HEADER_BYTES + _REQUEST.size * self.header.request_count
-        return tuple(map(RequestSpan._make, _REQUEST.iter_unpack(self.raw[HEADER_BYTES:table_end])))
+        return spans_of(spans_view(self))
+
+
+def spans_view(record: Record) -> memoryview:
+    """The bytes of a record's request table."""
+    return record.raw[HEADER_BYTES : HEADER_BYTES + _REQUEST.size * record.header.request_count]
+
+
+def spans_of(table: Buffer) -> tuple[RequestSpan, ...]:
+    """The requests of a request table, in row order."""
+    return tuple(map(RequestSpan._make, _REQUEST.iter_unpack(table)))
 
 
 class DamageKind(enum.Enum):
@@ -199,9 +220,9 @@ def encode_record(header: RecordHeader, spans: Sequence[RequestSpan], body: Buff
     return record
 
 
-def encode_reset(lsn: int, key: RowStoreKey, now_ns: int) -> bytearray:
-    """A mark that voids the earlier records of a key."""
-    fields = RecordHeader(lsn, key, 0, 0, now_ns, 0, 0, 0, 0, FLAG_RESET)
+def encode_reset(lsn: int, key: RowStoreKey, now_ns: int, *, flags: int = 0) -> bytearray:
+    """A mark that voids the earlier records of a key; ``flags`` are added to its own."""
+    fields = RecordHeader(lsn, key, 0, 0, now_ns, 0, 0, 0, 0, FLAG_RESET | flags)
     return encode_record(fields, (), b"")
 
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cluster.errors import CorruptionError
-from cluster.rowstore.decode import decode_body, join
-from cluster.rowstore.keys import KeyState
-from cluster.rowstore.memory import SETTLED_BYTES
+from cluster.rowstore.loader import RowLoader
 from cluster.rowstore.model import RecoveryReport
-from cluster.rowstore.record import (
-    FLAG_RESET,
-    RecordDamageError,
-    next_checksum,
-    parse_record,
-)
+from cluster.rowstore.record import RecordDamageError, parse_record
 from cluster.rowstore.segment import (
     FORMAT_VERSION,
+    OLDEST_VERSION,
     SEGMENT_HEADER_BYTES,
     SegmentInfo,
     corruption,
@@ -31,154 +25,36 @@ from cluster.rowstore.segment import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pyarrow as pa
-
     from cluster.catalog.model import RowStoreKey
+    from cluster.rowstore.checkpoint import OutcomeCheckpoint
     from cluster.rowstore.disk import Disk
-    from cluster.rowstore.keys import SchemaOf
-    from cluster.rowstore.record import Record, RequestSpan
-
-_RUN_BATCHES: Final = 256
+    from cluster.rowstore.keys import KeyState, SchemaOf, SealedOf
+    from cluster.rowstore.loader import RecoveredRequests
 
 
 @dataclass(slots=True)
 class Recovered:
-    """The state a log left behind. ``outcomes`` are (key, first ordinal, requests), oldest first.
+    """The state a log left behind.
 
-    ``orphans`` are keys with void records in the log: of dropped tables, or of databases no longer
-    followed. The log must say so (a reset mark) before such a key is used again.
+    ``outcomes`` are remembered requests, oldest first, and ``checkpoint`` those before them.
+    ``latest_us`` is the newest ingestion time in the log. ``orphans`` are keys with void records
+    in the log: of dropped tables, or of databases no longer followed. The log must say so (a
+    reset mark) before such a key is used again.
     """
 
     store_id: int
     segments: tuple[SegmentInfo, ...] = ()
     keys: dict[RowStoreKey, KeyState] = field(default_factory=dict)
     orphans: set[RowStoreKey] = field(default_factory=set)
-    outcomes: deque[tuple[RowStoreKey, int, tuple[RequestSpan, ...]]] = field(default_factory=deque)
+    outcomes: deque[RecoveredRequests] = field(default_factory=deque)
+    checkpoint: OutcomeCheckpoint | None = None
+    latest_us: int = 0
     report: RecoveryReport = field(default_factory=RecoveryReport)
-
-
-@dataclass(slots=True)
-class _Run:
-    """Batches of one key and schema version that will be joined."""
-
-    schema_version: int
-    batches: list[pa.RecordBatch] = field(default_factory=list)
-    byte_count: int = 0
-
-
-class _RowLoader:
-    """Feeds records, in log order, into key states."""
-
-    def __init__(self, schema_of: SchemaOf, outcome_limit: int) -> None:
-        self._schema_of = schema_of
-        self._runs: dict[RowStoreKey, _Run] = {}
-        self._beheaded: dict[RowStoreKey, CorruptionError] = {}
-        self.keys: dict[RowStoreKey, KeyState] = {}
-        self.orphans: set[RowStoreKey] = set()
-        # Each record has at least one request, so as many records hold the window.
-        self.outcomes: deque[tuple[RowStoreKey, int, tuple[RequestSpan, ...]]] = deque(
-            maxlen=outcome_limit
-        )
-        self.records = 0
-        self.skipped = 0
-
-    def add(self, record: Record, lsn: int, path: str) -> None:
-        """Takes the record at ``lsn``, found in a file. Raises :class:`CorruptionError`."""
-        header = record.header
-        key = header.key
-        self.records += 1
-        if header.flags & FLAG_RESET:
-            for held in (self.keys, self._runs, self._beheaded):
-                held.pop(key, None)
-            self.orphans.discard(key)
-            return
-        state = self.keys.get(key)
-        if state is None:
-            if self._schema_of(key, 0) is None:
-                self.orphans.add(key)
-                self.skipped += 1
-                return
-            state = self.keys[key] = KeyState(key)
-        if key in self._beheaded:
-            return
-        if header.first_ordinal != state.staged_ordinal:
-            error = corruption(
-                path,
-                record.start,
-                f"key {key:016x} continues at ordinal {header.first_ordinal}, "
-                f"expected {state.staged_ordinal}",
-            )
-            if state.staged_ordinal:
-                raise error
-            # Its beginning is gone. Right if the key is void here and a reset mark follows.
-            self._beheaded[key] = error
-            return
-        self._take(state, record, lsn, path)
-
-    def _take(self, state: KeyState, record: Record, lsn: int, path: str) -> None:
-        header = record.header
-        if next_checksum(state.staged_checksum, record.body) != header.checksum:
-            raise corruption(
-                path, record.start, f"the rolling checksum of key {header.key:016x} is broken"
-            )
-        schema = state.schema(header.schema_version, self._schema_of)
-        if schema is None:
-            raise corruption(
-                path,
-                record.start,
-                f"schema version {header.schema_version} of key {header.key:016x} is unknown",
-            )
-        try:
-            batch = decode_body(record.body, schema, header.row_count)
-        except ValueError as error:
-            raise corruption(path, record.start, f"the rows cannot be decoded: {error}") from error
-        state.stage(header.end_ordinal, header.checksum, header.length)
-        state.index((header.first_ordinal,), (lsn,))
-        self._extend_run(state, batch, header.schema_version, header.length)
-        self.outcomes.append((header.key, header.first_ordinal, record.spans))
-
-    def _extend_run(
-        self, state: KeyState, batch: pa.RecordBatch, schema_version: int, byte_count: int
-    ) -> None:
-        run = self._runs.get(state.key)
-        if run is not None and run.schema_version != schema_version:
-            self._end_run(state, run)
-            run = None
-        if run is None:
-            run = self._runs[state.key] = _Run(schema_version)
-        run.batches.append(batch)
-        run.byte_count += byte_count
-        if len(run.batches) >= _RUN_BATCHES or run.byte_count >= SETTLED_BYTES:
-            self._end_run(state, run)
-            del self._runs[state.key]
-
-    def _end_run(self, state: KeyState, run: _Run) -> None:
-        state.rows.append(join(run.batches), run.schema_version, run.byte_count)
-
-    def end_segment(self) -> None:
-        """Joins what is pending, so that the segment's bytes can be freed."""
-        for key, run in self._runs.items():
-            self._end_run(self.keys[key], run)
-        self._runs.clear()
-
-    def finish(self, *, copy: bool) -> None:
-        """The end of the log: what is staged is visible.
-
-        A key whose beginning is missing is corrupt; in a copy it is void and will be sent again.
-        """
-        self.end_segment()
-        for key, error in self._beheaded.items():
-            if not copy:
-                raise error
-            del self.keys[key]
-            self.orphans.add(key)
-        for state in self.keys.values():
-            state.show(state.staged_ordinal, state.staged_checksum)
 
 
 class _Recovery:
     def __init__(
-        self, disk: Disk, folder: Path, *, sync: bool, loader: _RowLoader, new_store_id: int
+        self, disk: Disk, folder: Path, *, sync: bool, loader: RowLoader, new_store_id: int
     ) -> None:
         self._disk = disk
         self._folder = folder
@@ -203,7 +79,7 @@ class _Recovery:
                 file.datasync()
             finally:
                 file.close()
-        self._loader.finish(copy=not self._sync)
+        self._loader.finish()
         loader = self._loader
         cut_bytes, cut_file, cut_offset = self._cut
         return Recovered(
@@ -212,11 +88,14 @@ class _Recovery:
             keys=loader.keys,
             orphans=loader.orphans,
             outcomes=loader.outcomes,
+            checkpoint=loader.checkpoint,
+            latest_us=loader.latest_us,
             report=RecoveryReport(
                 segments=len(self._segments),
                 records=loader.records,
-                rows=sum(state.staged_ordinal for state in loader.keys.values()),
+                rows=sum(state.rows.row_count for state in loader.keys.values()),
                 skipped_records=loader.skipped,
+                sealed_records=loader.sealed,
                 cut_bytes=cut_bytes,
                 cut_file=cut_file,
                 cut_offset=cut_offset,
@@ -230,7 +109,7 @@ class _Recovery:
         view = memoryview(data)
         end = 0
         whole = True
-        self._check_version(str(path), view)
+        version = self._check_version(str(path), view)
         try:
             self._check_header(str(path), view, lsn)
             end = SEGMENT_HEADER_BYTES
@@ -246,25 +125,37 @@ class _Recovery:
             if self._sync:
                 raise
             whole = False
+        chain_start = self._loader.chain_start
+        if chain_start is not None:
+            if not is_last:
+                raise corruption(str(path), chain_start, "the record after it is missing")
+            end = chain_start  # neither record was acknowledged
+            whole = False
         self._loader.end_segment()
+        if whole and version < FORMAT_VERSION and end == SEGMENT_HEADER_BYTES:
+            end = 0  # nothing in it, and a segment of this version must have its name
+            whole = False
         if not whole:
             self._cut_at(path, end, len(data))
         if end:
-            self._segments.append(SegmentInfo(path.name, lsn, lsn + end - SEGMENT_HEADER_BYTES))
+            segment = SegmentInfo(path.name, lsn, lsn + end - SEGMENT_HEADER_BYTES, version)
+            self._segments.append(segment)
         return whole
 
-    def _check_version(self, path: str, view: memoryview) -> None:
+    def _check_version(self, path: str, view: memoryview) -> int:
         # Not damage: a copy must not be cut because an older build was started on it.
         try:
             version = parse_segment_header(view).version
         except RecordDamageError:
-            return  # judged with the rest of the segment
-        if version != FORMAT_VERSION:
+            return FORMAT_VERSION  # judged with the rest of the segment
+        if not OLDEST_VERSION <= version <= FORMAT_VERSION:
             raise CorruptionError(
-                f"{path} has format version {version}, this build reads {FORMAT_VERSION}",
+                f"{path} has format version {version}, this build reads "
+                f"{OLDEST_VERSION} to {FORMAT_VERSION}",
                 remedy="Start the build of Remora that wrote it.",
                 metadata={"file": path, "offset": "0"},
             )
+        return version
 
     def _check_header(self, path: str, view: memoryview, lsn: int) -> None:
         header = parse_segment_header(view)
@@ -300,14 +191,17 @@ def recover(
     *,
     sync: bool,
     schema_of: SchemaOf,
+    sealed_of: SealedOf,
     outcome_limit: int,
     new_store_id: int,
 ) -> Recovered:
-    """Reads a log, cuts a torn tail, and returns what it holds.
+    """Reads a log, cuts a torn tail, and returns what it holds from the keys' floors on.
 
     Without ``sync`` the log is a copy: it is cut at the first bad byte, whatever the cause.
     Raises :class:`CorruptionError` with file and offset, before anything is changed on disk
     except a torn tail; OSError if the disk fails.
     """
-    loader = _RowLoader(schema_of, outcome_limit if sync else 0)
+    loader = RowLoader(
+        schema_of, sealed_of, outcome_limit=outcome_limit if sync else 0, copy=not sync
+    )
     return _Recovery(disk, folder, sync=sync, loader=loader, new_store_id=new_store_id).run()

@@ -42,7 +42,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SEGMENT_MAGIC: Final = b"RMRL"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""What new segments are. Version 2 has records with FLAG_WITH_NEXT and FLAG_OUTCOMES."""
+
+OLDEST_VERSION: Final = 1
+"""Segments from this version on are read; records are only added to those of the newest."""
+
 SUFFIX: Final = ".wal"
 
 _HEADER: Final = struct.Struct("<4sIQQ")
@@ -67,6 +72,7 @@ class SegmentInfo(NamedTuple):
     name: str
     start_lsn: int
     end_lsn: int
+    version: int = FORMAT_VERSION
 
     def offset_of(self, lsn: int) -> int:
         """Offset in the file of the record at ``lsn``."""

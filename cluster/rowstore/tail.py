@@ -28,7 +28,7 @@ class RecentRecords:
         self._lsns: list[int] = []
         self._records: list[LogRecord] = []
         self._head = 0
-        self._start_lsn = start_lsn
+        self.start_lsn = start_lsn
         self._end_lsn = start_lsn
         self.byte_count = 0
 
@@ -43,7 +43,7 @@ class RecentRecords:
             self.byte_count -= len(self._records[self._head].raw)
             self._records[self._head] = _FREED
             self._head += 1
-            self._start_lsn = (
+            self.start_lsn = (
                 self._lsns[self._head] if self._head < len(self._lsns) else self._end_lsn
             )
         # Shortened late: deleting from the front of a list moves all that is behind.
@@ -52,9 +52,15 @@ class RecentRecords:
             del self._records[: self._head]
             self._head = 0
 
+    def skip_to(self, lsn: int) -> None:
+        """The log has nothing for a reader up to ``lsn``."""
+        if self._head == len(self._lsns):
+            self.start_lsn = lsn
+        self._end_lsn = lsn
+
     def covers(self, lsn: int) -> bool:
         """Whether everything committed from ``lsn`` on is here."""
-        return lsn >= self._start_lsn
+        return lsn >= self.start_lsn
 
     def read(
         self,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cluster.catalog.model import RowStoreKey
     from cluster.clock import Clock
+    from cluster.errors import TransientError
     from cluster.rowstore.disk import Disk
     from cluster.rowstore.entry import Entry, LogRecord
     from cluster.rowstore.log import SegmentedLog
@@ -86,6 +87,7 @@ class Group:
         "callbacks",
         "done",
         "entries",
+        "error",
         "failure",
         "records",
         "request_count",
@@ -97,6 +99,7 @@ class Group:
         self.byte_count = 0
         self.request_count = 0
         self.failure = ""
+        self.error: type[TransientError] = RowStoreReadOnlyError
         self.done = trio.Event()
         self.callbacks: list[Callable[[], None]] = []
 
@@ -111,7 +114,7 @@ class Group:
     def check(self) -> None:
         """Raises :class:`RowStoreReadOnlyError` if it was refused."""
         if self.failure:
-            raise RowStoreReadOnlyError(self.failure)
+            raise self.error(self.failure)
 
     def add(self, record: LogRecord) -> None:
         """Takes the next record of the log."""
@@ -138,10 +141,17 @@ class Staged:
     async def committed(self) -> None:
         """Returns when the rows are durable and visible. Any number of tasks may wait.
 
-        Raises :class:`RowStoreReadOnlyError` if they could not be made durable. Whether they
-        are there after a restart is then unknown. Cancelling the wait does not unstage them.
+        Raises :class:`RowStoreReadOnlyError` if they could not be made durable; whether they
+        are there after a restart is then unknown. Raises :class:`UnavailableError` if they were
+        withdrawn, with the chain they belong to. Cancelling the wait does not unstage them.
         """
         await self._group.wait()
+
+    def withdraw(self, reason: str) -> None:
+        """The rows will not be written: their chain was not completed."""
+        self._group = Group()
+        self._group.error = UnavailableError
+        self._group.decide(reason)
 
     def when_decided(self, callback: Callable[[], None]) -> None:
         """Calls ``callback`` in the trio thread once :meth:`check_committed` can be asked.
@@ -163,7 +173,9 @@ class GroupCommit:
     """The writing end of a log.
 
     ``publish(group)`` is called when a group is durable, before anyone who waits for it runs.
-    ``low_water()`` gives the LSN below which no record is needed.
+    ``low_water()`` gives the LSN below which no record is needed. ``before_commit()`` is called
+    before a group is taken, and ``before_trim(lsn)`` before the log is cut below an LSN; if it adds
+    a record and says so, that is durable before anything is removed.
     """
 
     def __init__(
@@ -175,6 +187,8 @@ class GroupCommit:
         sync: bool,
         publish: Callable[[Group], None],
         low_water: Callable[[], int],
+        before_commit: Callable[[], None],
+        before_trim: Callable[[int], bool],
     ) -> None:
         self._log = log
         self._disk = disk
@@ -182,6 +196,8 @@ class GroupCommit:
         self._sync = sync
         self._publish = publish
         self._low_water = low_water
+        self._before_commit = before_commit
+        self._before_trim = before_trim
         self._open: Group | None = None
         self._is_writing = False
         self._is_trim_due = False
@@ -200,12 +216,32 @@ class GroupCommit:
             raise UnavailableError("the row store is stopping")
 
     @property
+    def is_writable(self) -> bool:
+        """Whether :meth:`check_writable` would raise nothing."""
+        return not self.refusal and not self._is_stopped
+
+    @property
     def begins_group(self) -> bool:
         """Whether the next record is the first of its group.
 
         It is then written when everything before it is durable.
         """
-        return self._open is None
+        return self._open is None or not self._open.records
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes staged that are not durable yet."""
+        return self.staged_lsn - self.committed_lsn
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is staged and nothing is being written."""
+        return not self._is_writing and self.begins_group
+
+    @property
+    def is_filling(self) -> bool:
+        """A group has records and its write has not begun."""
+        return not self.begins_group
 
     def group(self) -> Group:
         """The group that is filling. What is put in it needs :meth:`commit_soon`."""
@@ -231,7 +267,13 @@ class GroupCommit:
         Else wakes the committing task.
         """
         group = self._open
-        if group is None or self._sync or self._is_writing or group.byte_count > INLINE_BYTES:
+        if (
+            group is None
+            or not group.records
+            or self._sync
+            or self._is_writing
+            or group.byte_count > INLINE_BYTES
+        ):
             self._work.set()
             return
         self._open = None
@@ -239,8 +281,7 @@ class GroupCommit:
 
     def trim_soon(self) -> None:
         """Has the committing task remove segments below the low-water LSN, if there are any."""
-        segments = self._log.segments
-        if len(segments) > 1 and segments[0].end_lsn <= self._low_water():
+        if len(self._log.segments) > 1 and self._log.removable_end(self._low_water()) is not None:
             self._is_trim_due = True
             self._work.set()
 
@@ -268,12 +309,17 @@ class GroupCommit:
         self._is_stopped = True
 
     async def _do_work(self) -> None:
-        while (group := self._open) is not None:
-            self._open = None
-            await self._commit(group)
+        await self._commit_all()
         if self._is_trim_due and not self.refusal:
             self._is_trim_due = False
             await self._trim()
+
+    async def _commit_all(self) -> None:
+        self._before_commit()
+        while (group := self._open) is not None and group.records:
+            self._open = None
+            await self._commit(group)
+            self._before_commit()
 
     async def _commit(self, group: Group) -> None:
         if not self._sync and group.byte_count <= INLINE_BYTES:
@@ -320,9 +366,15 @@ class GroupCommit:
         self._open = None
 
     async def _trim(self) -> None:
-        lsn = self._low_water()
+        end = self._log.removable_end(self._low_water())
+        if end is None:
+            return
+        if self._before_trim(end):
+            await self._commit_all()
+            if self.refusal:
+                return
         try:
-            await call_disk(self._disk, lambda: self._log.remove_before(lsn))
+            await call_disk(self._disk, lambda: self._log.remove_before(end))
         except OSError:
-            # Costs space, not data; tried again when the next table is dropped.
+            # Costs space, not data; tried again with the next table that is dropped or sealed.
             self.counters.trim_failures += 1

@@ -157,7 +157,7 @@ class FakeDisk:
 
     def make_folder(self, folder: Path) -> None:
         """See :class:`cluster.rowstore.disk.Disk`."""
-        self._folders.add(folder)
+        self._folders.update((folder, *folder.parents))
 
     def lock_folder(self, folder: Path) -> FolderLock:
         """See :class:`cluster.rowstore.disk.Disk`."""
@@ -170,7 +170,8 @@ class FakeDisk:
         """See :class:`cluster.rowstore.disk.Disk`."""
         if folder not in self._folders:
             raise FileNotFoundError(errno.ENOENT, "no such folder", str(folder))
-        return [path.name for path in self._names if path.parent == folder]
+        entries = [*self._names, *self._folders]
+        return [path.name for path in entries if path.parent == folder and path != folder]
 
     def create(self, path: Path) -> LogFile:
         """See :class:`cluster.rowstore.disk.Disk`."""

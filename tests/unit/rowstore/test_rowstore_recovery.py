@@ -291,9 +291,9 @@ async def test_a_newer_format_is_refused_by_leader_and_copy() -> None:
         world = World()
         await filled(world, 1)
         content = world.disk.content(FIRST_SEGMENT)
-        header = encode_segment_header(SegmentHeader(1, 0, version=2))
+        header = encode_segment_header(SegmentHeader(1, 0, version=3))
         world.disk.overwrite(FIRST_SEGMENT, header + content[SEGMENT_HEADER_BYTES:])
-        with pytest.raises(CorruptionError, match="format version 2, this build reads 1"):
+        with pytest.raises(CorruptionError, match="format version 3, this build reads 1 to 2"):
             await world.open(sync=sync)
         assert len(world.disk.content(FIRST_SEGMENT)) == len(content)
 
