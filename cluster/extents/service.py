@@ -1,0 +1,234 @@
+"""What commands and batch ingestion ask for: one transaction each, all or nothing.
+
+Written files whose transaction is refused are removed, so that a refused request leaves nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from cluster.catalog.changes import Change, RestoreTable, find_dropped, find_table
+from cluster.catalog.lookup import entity_not_found
+from cluster.errors import ConflictError
+from cluster.extents.committing import commit_or_discard
+from cluster.extents.keeping import CrashPoint
+from cluster.extents.merging import check_merge
+from cluster.extents.operations import (
+    Addition,
+    ChangedExtent,
+    DroppedExtent,
+    Selection,
+    TagChange,
+    plan_add,
+    plan_clear,
+    plan_drop,
+    plan_move,
+    plan_replace,
+    plan_retag,
+    select_extents,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cluster.catalog.driver import Catalog
+    from cluster.catalog.model import Database, Extent, RowStoreKey, Table, Version
+    from cluster.extents.committing import Commit, Discard
+    from cluster.extents.keeping import UnsealedRows
+    from cluster.extents.merge_job import Merger
+    from cluster.replication.position import KeyPosition
+
+Result = TypeVar("Result", DroppedExtent, ChangedExtent)
+
+
+class ExtentOperations:
+    """Operations on extents. ``text`` of each is the command, for the journal.
+
+    All raise DatabaseNotFoundError, ReadOnlyError (a follower database), UnavailableError (the
+    catalog cannot write) besides what is named.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        row_stores: UnsealedRows,
+        merger: Merger,
+        *,
+        commit: Commit,
+        discard: Discard,
+    ) -> None:
+        self._catalog = catalog
+        self._row_stores = row_stores
+        self._merger = merger
+        self._commit = commit
+        self._discard = discard
+
+    async def add_extents(
+        self, database: str, additions: Sequence[Addition], *, text: str = ""
+    ) -> bool:
+        """Adds written extents to tables, all in one transaction.
+
+        False: an ``if_not_exists`` value was ingested before, nothing was added and the files are
+        removed. Raises TableNotFoundError, ConflictError (a table was made anew meanwhile).
+        """
+        extents = [extent for addition in additions for extent in addition.extents]
+
+        def plan(newest: Database) -> Sequence[Change]:
+            return plan_add(newest, additions, self._positions)
+
+        return await commit_or_discard(
+            self._commit,
+            self._discard,
+            self._catalog.get(database),
+            plan,
+            extents,
+            CrashPoint.CHANGE_COMMITTED,
+            text,
+        )
+
+    async def drop_extents(
+        self, database: str, selection: Selection, *, text: str = ""
+    ) -> tuple[DroppedExtent, ...]:
+        """Drops the extents selected; streamed rows stay.
+
+        Raises TableNotFoundError, EntityNotFoundError (an id that is not there).
+        """
+        return await self._change(database, lambda newest: plan_drop(newest, selection), text)
+
+    def preview_drop(self, database: str, selection: Selection) -> tuple[DroppedExtent, ...]:
+        """What :meth:`drop_extents` would drop (``whatif``, ``.drop-pretend``)."""
+        return plan_drop(self._catalog.get(database), selection)[1]
+
+    async def move_extents(
+        self,
+        database: str,
+        moves: Sequence[tuple[str, Sequence[str] | None]],
+        target: str,
+        *,
+        ingested_us: int | None = None,
+        text: str = "",
+    ) -> tuple[ChangedExtent, ...]:
+        """Moves extents (of source tables; ids, None: all) to another table of the database.
+
+        Raises TableNotFoundError, EntityNotFoundError, InvalidRequestError (columns do not match).
+        """
+        new_id = self._catalog.new_id
+        return await self._change(
+            database,
+            lambda newest: plan_move(newest, moves, target, new_id, ingested_us=ingested_us),
+            text,
+        )
+
+    async def replace_extents(
+        self,
+        database: str,
+        target: str,
+        drop_ids: Sequence[str],
+        moves: Sequence[tuple[str, Sequence[str] | None]],
+        *,
+        text: str = "",
+    ) -> tuple[ChangedExtent, ...]:
+        """Drops extents of a table and moves others in. Raises as :meth:`move_extents`."""
+        new_id = self._catalog.new_id
+        return await self._change(
+            database, lambda newest: plan_replace(newest, target, drop_ids, moves, new_id), text
+        )
+
+    async def retag(
+        self,
+        database: str,
+        table: str,
+        extent_ids: Sequence[str],
+        change: TagChange,
+        tags: Sequence[str],
+        *,
+        text: str = "",
+    ) -> tuple[ChangedExtent, ...]:
+        """Changes tags of extents, which get new ids; those it would not change are not named.
+
+        Raises TableNotFoundError, EntityNotFoundError.
+        """
+        new_id = self._catalog.new_id
+        return await self._change(
+            database,
+            lambda newest: plan_retag(newest, table, extent_ids, change, tags, new_id),
+            text,
+        )
+
+    async def clear_table(self, database: str, table: str, *, text: str = "") -> None:
+        """Removes every extent and every visible streamed row. Raises TableNotFoundError."""
+
+        def plan(newest: Database) -> Sequence[Change]:
+            return plan_clear(newest, table, self._positions)
+
+        await self._commit(database, plan, text, CrashPoint.CHANGE_COMMITTED)
+
+    async def merge_extents(
+        self, database: str, table: str, extent_ids: Sequence[str], *, text: str = ""
+    ) -> tuple[Extent, ...]:
+        """Merges exactly these extents.
+
+        Raises TableNotFoundError, EntityNotFoundError, InvalidRequestError (see
+        :func:`~cluster.extents.merging.check_merge`), ConflictError if one of them was dropped or
+        changed meanwhile, and what reading and writing files raise; nothing is changed then.
+        """
+        tree = self._catalog.get(database)
+        found = find_table(tree, table)
+        extents = check_merge(found, extent_ids)
+        merged = await self._merger.merge(tree, found, extents, text=text)
+        if not merged:
+            raise ConflictError(
+                f"Extents of table '{table}' changed while they were merged.",
+                remedy="Look at .show table T extents and merge those that are there.",
+            )
+        return merged
+
+    async def undo_drop(
+        self,
+        database: str,
+        table: str,
+        version: Version,
+        *,
+        new_name: str = "",
+        row_store: int = 0,
+        text: str = "",
+    ) -> Table:
+        """Brings back a dropped table with its extents; returns it.
+
+        ``version`` is the database's just before the drop. Raises EntityNotFoundError (no such
+        drop, or it is too long ago), EntityExistsError (the name is taken).
+        """
+        key = self._catalog.new_key()
+
+        def plan(newest: Database) -> Sequence[Change]:
+            find_dropped(newest, table, version)
+            return (RestoreTable(version, table, key, row_store, new_name),)
+
+        await self._commit(database, plan, text, CrashPoint.CHANGE_COMMITTED)
+        restored = self._catalog.get(database).tables.get(new_name or table)
+        if restored is None or restored.key != key:
+            raise entity_not_found("Table", new_name or table)  # dropped again meanwhile
+        return restored
+
+    def select(self, database: str, selection: Selection) -> list[tuple[Table, Extent]]:
+        """The extents a selection means, with their tables, oldest first."""
+        return select_extents(self._catalog.get(database), selection)
+
+    def _positions(self, table: Table) -> Mapping[RowStoreKey, KeyPosition]:
+        return self._row_stores.position_of(table.keys)
+
+    async def _change(
+        self,
+        database: str,
+        planner: Callable[[Database], tuple[list[Change], tuple[Result, ...]]],
+        text: str,
+    ) -> tuple[Result, ...]:
+        found: list[tuple[Result, ...]] = []
+
+        def plan(newest: Database) -> Sequence[Change]:
+            changes, results = planner(newest)
+            found.append(results)
+            return changes
+
+        await self._commit(database, plan, text, CrashPoint.CHANGE_COMMITTED)
+        return found[0]
