@@ -26,16 +26,19 @@ class Threads:
         self._processors = processors
         self._limiter = trio.CapacityLimiter(count)
 
-    async def run(self, function: Callable[[], T]) -> T:
+    async def run(self, function: Callable[[], T], *, abandon: bool = False) -> T:
         """Returns what ``function`` returns; cancelling waits until it has.
 
-        A function that takes long calls :meth:`check_cancelled` now and then.
+        A function that takes long calls :meth:`check_cancelled` now and then. With ``abandon`` a
+        cancelled caller goes on at once, and the function runs to its end unheard.
         """
         if not self.blocks:
             await trio.lowlevel.checkpoint()
             return function()
         return await trio.to_thread.run_sync(
-            on_all(self._processors, function), limiter=self._limiter
+            on_all(self._processors, function),
+            limiter=self._limiter,
+            abandon_on_cancel=abandon,
         )
 
     def check_cancelled(self) -> None:
