@@ -132,6 +132,13 @@ class Limits:
         "PayloadTooLargeError",
         "ingest_too_large_total",
     )
+    streaming_schema_cache_seconds: float = _limit(
+        0.0,
+        "seconds a node may go on with the schema and mappings it knows while streaming",
+        "5 minutes in ADX (streaming-ingestion-schema-changes.md); here none, a declared choice",
+        "none: they are looked up again",
+        "ingest_schema_refreshes_total",
+    )
     source_id_bytes: int = _limit(
         128,
         "bytes",
@@ -145,13 +152,6 @@ class Limits:
         _CHOICE,
         "none: older ones are forgotten",
         "source_ids_remembered",
-    )
-    row_stores: int = _limit(
-        4,
-        "row stores a node",
-        _CHOICE,
-        "none: more tables share one",
-        "row_stores",
     )
     row_stores: int = _limit(
         4,
@@ -601,12 +601,20 @@ class Limits:
         "EntityNameError",
         "command_refused_total",
     )
-    catalog_snapshot_deltas: int = _limit(
-        128,
-        "metadata deltas between two snapshots of a database on disk",
+    catalog_snapshot_bytes: int = _limit(
+        64 * KIB,
+        "least bytes of metadata journal between two snapshots of a database; more if the snapshot "
+        "itself is larger",
         _CHOICE,
         "none: a snapshot is written",
         "catalog_snapshots_total",
+    )
+    catalog_history_bytes: int = _limit(
+        16 * MIB,
+        "bytes of newest metadata deltas kept a database, as written; else as for their number",
+        _CHOICE,
+        "none: older ones are forgotten",
+        "catalog_deltas_kept",
     )
     catalog_history_deltas: int = _limit(
         1024,

@@ -20,7 +20,7 @@ from cluster.catalog.changes import (
     find_table,
     next_column_id,
 )
-from cluster.catalog.policies import altered
+from cluster.catalog.policy_text import altered
 from cluster.errors import EntityExistsError, InvalidRequestError
 
 if TYPE_CHECKING:

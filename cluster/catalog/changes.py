@@ -65,7 +65,7 @@ from cluster.errors import InvalidRequestError
 from cluster.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cluster.catalog.model import Database
 
@@ -95,13 +95,13 @@ __all__ = [
     "SetSchema",
     "SetTableStreamingPolicy",
     "apply",
-    "apply_each",
     "column_policy_kind",
     "entity_not_found",
     "find_dropped",
     "find_table",
     "next_column_id",
     "table_not_found",
+    "touched_tables",
 ]
 
 AS_DECIDED: Final = Limits(
@@ -177,8 +177,15 @@ _APPLY: Final[Mapping[type[Change], Callable[..., Database]]] = {
 }
 
 
-def apply(database: Database, changes: Sequence[Change], limits: Limits) -> Database:
+def apply(
+    database: Database,
+    changes: Sequence[Change],
+    limits: Limits,
+    watch: Callable[[Database, Change], None] | None = None,
+) -> Database:
     """The tree after one transaction; ``database`` itself stays as it is.
+
+    ``watch`` is called after each change, with the tree it was applied to.
 
     Raises InvalidRequestError (no change, or a value out of its domain), EntityExistsError,
     EntityNotFoundError, TableNotFoundError, MappingNotFoundError, EntityNameError,
@@ -186,23 +193,20 @@ def apply(database: Database, changes: Sequence[Change], limits: Limits) -> Data
     """
     if not changes:
         raise InvalidRequestError("A metadata transaction has at least one change.")
-    return replace(apply_each(database, changes, limits), version=database.version.next())
-
-
-def apply_each(
-    database: Database,
-    changes: Iterable[Change],
-    limits: Limits,
-    watch: Callable[[Database, Change], None] | None = None,
-) -> Database:
-    """The tree after the changes, under the version it had: part of a transaction.
-
-    ``watch`` is called after each change, with the tree it was applied to.
-    """
     tree = database
     for change in changes:
         after = _APPLY[type(change)](tree, change, limits)
         if watch is not None:
             watch(tree, change)
         tree = after
-    return tree
+    return replace(tree, version=database.version.next())
+
+
+def touched_tables(change: Change) -> tuple[str, ...]:
+    """Names whose table may be another value, or gone, after the change."""
+    if isinstance(change, RenameTables):
+        return tuple(name for pair in change.names for name in pair)
+    if isinstance(change, RestoreTable):
+        return (change.new_name or change.table,)
+    name = getattr(change, "table", "")
+    return (name,) if name else ()

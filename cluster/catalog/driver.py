@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
-from cluster.catalog.changes import apply, apply_each
+from cluster.catalog.changes import apply, touched_tables
+from cluster.catalog.garbage import FileLedger, GarbageFile
 from cluster.catalog.journal import Delta, advance
 from cluster.catalog.model import (
     DEFAULT_DATABASE,
@@ -34,23 +35,23 @@ from cluster.catalog.model import (
     Table,
     Version,
 )
-from cluster.catalog.naming import check_entity_name
+from cluster.catalog.naming import check_entity_name, check_text
 from cluster.catalog.references import plan_references
 from cluster.catalog.registry import Entry, Registry
 from cluster.catalog.store import CatalogStore, StoredDatabase
-from cluster.errors import (
-    EntityExistsError,
-    UnavailableError,
-)
+from cluster.catalog.worker import CatalogWriter
+from cluster.errors import EntityExistsError
 from cluster.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from cluster.catalog.changes import Change
     from cluster.clock import Clock
+
+__all__ = ["Catalog", "CatalogStatistics", "GarbageFile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,9 @@ class CatalogStatistics:
 
     ``databases`` counts all, ``following`` those among them that follow a leader; ``revision``
     grows by one with every visible change; ``deltas_kept`` is the history held for followers;
-    ``committed`` and ``refused`` count transactions since opening; ``writable`` is False after a
-    failed write.
+    ``committed`` and ``refused`` count transactions since opening; ``snapshots`` those that also
+    wrote one; ``journal_bytes`` and ``snapshot_bytes`` what was written since opening.
+    ``garbage_files`` are not deleted yet. ``writable`` is False after a failed write.
     """
 
     databases: int
@@ -70,6 +72,10 @@ class CatalogStatistics:
     deltas_kept: int
     committed: int
     refused: int
+    snapshots: int
+    journal_bytes: int
+    snapshot_bytes: int
+    garbage_files: int
     writable: bool
 
 
@@ -80,22 +86,28 @@ class Catalog:
         self,
         store: CatalogStore,
         stored: Sequence[StoredDatabase],
+        garbage: Iterable[GarbageFile],
         *,
         clock: Clock,
         mint: Callable[[], int],
         limits: Limits,
     ) -> None:
-        self._store = store
         self._clock = clock
         self._mint = mint
         self._limits = limits
         self._registry = Registry(limits)
         for item in stored:
-            self._registry.put(item.database, item.source, item.history, item.deltas_since_snapshot)
+            self._registry.put(
+                item.database,
+                item.source,
+                snapshot_bytes=item.snapshot_bytes,
+                journal_bytes=item.journal_bytes,
+                history=item.history,
+            )
+        self._writer = CatalogWriter(store, self._registry, garbage, limits)
         self._lock = trio.Lock()
         self._revision = 0
         self._changed = trio.Event()
-        self._failure: str | None = None
         self._committed = 0
         self._refused = 0
 
@@ -105,21 +117,28 @@ class Catalog:
     ) -> Self:
         """Opens the catalog file ``path``, making it with ``NetDefaultDB`` if there is none.
 
+        A file of an older format is migrated. Tables that need more row store references than they
+        have get them now, each database in one transaction (a migrated file, or another number of
+        row stores than before).
+
         ``mint`` gives uniformly random 64-bit numbers, of which row store keys and ids are made.
         Raises CorruptionError, UnavailableError.
         """
 
-        def load() -> tuple[CatalogStore, list[StoredDatabase]]:
+        def load() -> tuple[CatalogStore, list[StoredDatabase], list[GarbageFile]]:
             store = CatalogStore.open(path)
             try:
-                return store, store.load()
+                return store, store.load(), store.garbage()
             except BaseException:
                 store.close()
                 raise
 
-        store, stored = await trio.to_thread.run_sync(load)
-        catalog = cls(store, stored, clock=clock, mint=mint, limits=limits)
+        store, stored, garbage = await trio.to_thread.run_sync(load)
+        catalog = cls(store, stored, garbage, clock=clock, mint=mint, limits=limits)
         try:
+            for item in stored:
+                if item.source is None:
+                    await catalog.transact(item.database.name, catalog._references, text="")
             await catalog.create_database(DEFAULT_DATABASE, if_not_exists=True)
         except BaseException:
             store.close()
@@ -130,8 +149,7 @@ class Catalog:
         """Waits for the transaction under way, then closes the file."""
         with trio.CancelScope(shield=True):
             async with self._lock:
-                self._failure = "The catalog is closed."
-                await trio.to_thread.run_sync(self._store.close)
+                await self._writer.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -170,10 +188,19 @@ class Catalog:
         """
         return self._registry.entry(name).deltas_since(version)
 
-    def tables_by_key(self) -> Mapping[RowStoreKey, Table]:
-        """Every table of every database by row store key. A key that is missing is dropped.
+    def history(self, name: str) -> tuple[Delta, ...]:
+        """The newest transactions of a database, oldest first, as many as are kept.
 
-        Made once after each change; do not change it.
+        Raises DatabaseNotFoundError.
+        """
+        history = self._registry.entry(name).history
+        oldest = history.oldest_version
+        return () if oldest is None else history.since(oldest) or ()
+
+    def tables_by_key(self) -> Mapping[RowStoreKey, Table]:
+        """Every table of every database by each of its row store keys; what is missing is dropped.
+
+        Immutable: it is that of this moment. Following a change costs what the change touches.
         """
         return self._registry.tables_by_key()
 
@@ -189,6 +216,14 @@ class Catalog:
             await self._changed.wait()
         return self._revision
 
+    def garbage(self) -> tuple[GarbageFile, ...]:
+        """Files of our own databases that no tree names any more, until they are forgotten.
+
+        They may be deleted when nobody who holds an older tree needs them; then
+        :meth:`forget_garbage`.
+        """
+        return self._writer.garbage()
+
     def statistics(self) -> CatalogStatistics:
         """Counts of this moment."""
         entries = tuple(self._registry)
@@ -200,7 +235,11 @@ class Catalog:
             deltas_kept=sum(len(entry.history) for entry in entries),
             committed=self._committed,
             refused=self._refused,
-            writable=self._failure is None,
+            snapshots=self._writer.snapshots,
+            journal_bytes=self._writer.journal_bytes,
+            snapshot_bytes=self._writer.snapshot_bytes,
+            garbage_files=len(self._writer.garbage()),
+            writable=self._writer.is_writable,
         )
 
     # Names of new things
@@ -228,6 +267,11 @@ class Catalog:
         async with self._lock:
             return await self._commit(self._owned(name), changes, text)
 
+    async def forget_garbage(self, files: Iterable[GarbageFile]) -> None:
+        """Forgets files that are deleted. Those that are not on the list are passed over."""
+        async with self._lock:
+            await self._writer.forget_garbage(files)
+
     async def transact(
         self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str
     ) -> tuple[Database, Delta | None]:
@@ -247,9 +291,11 @@ class Catalog:
             return entry.database, delta
 
     async def create_database(
-        self, name: str, *, if_not_exists: bool = False
+        self, name: str, *, if_not_exists: bool = False, storage_root: str = ""
     ) -> tuple[Database, bool]:
         """Makes an empty database; returns it and whether it was made now.
+
+        ``storage_root``: URL of where its extents go, for good; empty: the node's default.
 
         Raises EntityExistsError (unless ``if_not_exists``), EntityNameError, LimitExceededError,
         UnavailableError.
@@ -264,8 +310,10 @@ class Catalog:
                     f"Entity ID '{name}' of kind 'Database' already exists.",
                     metadata={"database": name},
                 )
-            database = Database(name=name, database_id=self.new_id())
-            await self._put(database, None)
+            check_text("Storage root", storage_root)
+            database = Database(name, self.new_id(), storage_root=storage_root)
+            await self._writer.put(database, None)
+            self._publish()
             return database, True
 
     # Following
@@ -284,7 +332,8 @@ class Catalog:
             check_entity_name("Database", name, self._limits)
             self._registry.check_may_follow(name, source)
             renamed = replace(database, name=name)
-            await self._put(renamed, source)
+            await self._writer.put(renamed, source)
+            self._publish()
             return renamed
 
     async def apply_delta(self, name: str, delta: Delta) -> Database:
@@ -297,15 +346,15 @@ class Catalog:
         async with self._lock:
             entry = self._registry.following(name)
             database = advance(entry.database, delta)
-            await self._append(entry, database, replace(delta, event_time_ns=self._clock.now_ns()))
+            received = replace(delta, event_time_ns=self._clock.now_ns())
+            await self._writer.append(entry, database, received)
+            self._publish()
             return database
 
     async def remove_following(self, name: str) -> None:
         """Removes a follower database (detach). Raises DatabaseNotFoundError, ConflictError."""
         async with self._lock:
-            database = self._registry.following(name).database
-            await self._write(lambda: self._store.delete_database(database.name))
-            self._registry.remove(name)
+            await self._writer.remove(self._registry.following(name).database)
             self._publish()
 
     # Inside
@@ -317,51 +366,42 @@ class Catalog:
             self._refused += 1
             raise
 
+    def _references(self, database: Database) -> Sequence[Change]:
+        return plan_references(database, database.tables, self._limits.row_stores, self.new_key)
+
     async def _commit(self, entry: Entry, changes: Sequence[Change], text: str) -> Delta:
         before = entry.database
+        ledger = FileLedger()
         try:
-            tree = apply(before, changes, self._limits)
+            database = apply(before, changes, self._limits, ledger.note)
+            self._writer.check_files(before, ledger)
+            assigned = self._assigned(before, database, changes)
         except BaseException:
             self._refused += 1
             raise
-        assigned = plan_references(before, tree, self._limits.row_stores, self.new_key)
-        database = apply_each(tree, assigned, self._limits)
-        everything = (*changes, *assigned)
-        delta = Delta(before.version, database.version, everything, self._clock.now_ns(), text)
-        await self._append(entry, database, delta)
+        if assigned:
+            changes = (*changes, *assigned)
+            database = apply(before, changes, self._limits)
+        now_ns = self._clock.now_ns()
+        delta = Delta(before.version, database.version, tuple(changes), now_ns, text)
+        orphans = [
+            GarbageFile(
+                database.name, database.storage_root, file, database.version, now_ns // 1000
+            )
+            for file in ledger.orphans(entry.files)
+        ]
+        await self._writer.append(entry, database, delta, orphans, ledger)
+        self._publish()
         return delta
 
-    async def _append(self, entry: Entry, database: Database, delta: Delta) -> None:
-        count = entry.deltas_since_snapshot + 1
-        snapshot = count >= self._limits.catalog_snapshot_deltas
-        oldest = None
-        if snapshot and len(entry.history) == entry.history.maxlen:
-            oldest = entry.history[0].to_version  # the first one falls out of a full deque
-        await self._write(
-            lambda: self._store.append(database, delta, snapshot=snapshot, oldest=oldest)
-        )
-        self._registry.advance(entry, database, delta)
-        entry.deltas_since_snapshot = 0 if snapshot else count
-        self._publish()
-
-    async def _put(self, database: Database, source: FollowingSource | None) -> None:
-        self._registry.check_room(database.name)
-        await self._write(lambda: self._store.put_database(database, source))
-        self._registry.put(database, source)
-        self._publish()
-
-    async def _write(self, write: Callable[[], None]) -> None:
-        """Writes in a worker thread. Once begun it is not cancelled, so what is durable is seen."""
-        if self._failure is not None:
-            raise UnavailableError(self._failure)
-        try:
-            await trio.to_thread.run_sync(write)
-        except UnavailableError as error:
-            self._failure = (
-                "The catalog takes no more changes until the node restarts, because a write "
-                f"failed: {error.message}"
-            )
-            raise
+    def _assigned(
+        self, before: Database, after: Database, changes: Sequence[Change]
+    ) -> Sequence[Change]:
+        """The references that a transaction makes necessary, to be made in it."""
+        if before.streaming_policy != after.streaming_policy:
+            return self._references(after)
+        names = dict.fromkeys(name for change in changes for name in touched_tables(change))
+        return plan_references(after, names, self._limits.row_stores, self.new_key)
 
     def _publish(self) -> None:
         self._revision += 1

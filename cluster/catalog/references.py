@@ -37,28 +37,23 @@ def wanted_references(policy: StreamingIngestionPolicy) -> int:
 
 
 def plan_references(
-    before: Database | None,
-    after: Database,
+    database: Database,
+    names: Iterable[str],
     row_stores: int,
     new_key: Callable[[], RowStoreKey],
 ) -> tuple[SetReferences, ...]:
-    """What a transaction from ``before`` to ``after`` needs besides its own changes.
+    """What the tables of those names need in ``database`` besides what they have.
 
-    Looks at tables that are not the same in both, and at all if the database's own policy changed
-    or ``before`` is None. ``row_stores`` is the number of row stores of the node, at least 1;
-    ``new_key`` gives random keys, of which those in use are left out.
+    Names without a table are passed over. ``row_stores`` is the number of row stores of the node,
+    at least 1; ``new_key`` gives random keys, of which those in use are left out.
     """
-    everything = before is None or before.streaming_policy != after.streaming_policy
-    touched = [
-        table
-        for name, table in after.tables.items()
-        if everything or before is None or before.tables.get(name) is not table
-    ]
-    planned = [(table, _planned(after, table, row_stores)) for table in touched]
-    needed = [(table, wanted) for table, wanted in planned if wanted is not None]
-    if not needed:
-        return ()
-    return _with_keys(after, needed, new_key)
+    planned = []
+    for name in names:
+        table = database.tables.get(name)
+        wanted = None if table is None else _planned(database, table, row_stores)
+        if table is not None and wanted is not None:
+            planned.append((table, wanted))
+    return _with_keys(database, planned, new_key) if planned else ()
 
 
 def _planned(

@@ -2,40 +2,91 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import immutables
+
+from cluster.catalog.changes import touched_tables
+from cluster.catalog.garbage import count_files
 from cluster.catalog.naming import fold_database_name
 from cluster.errors import ConflictError, DatabaseNotFoundError, LimitExceededError, ReadOnlyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cluster.catalog.journal import Delta
     from cluster.catalog.model import Database, FollowingSource, RowStoreKey, Table, Version
     from cluster.limits import Limits
 
 
-@dataclass(slots=True)
-class Entry:
-    """One database: its newest tree, what it follows, and its newest deltas in order."""
+class History:
+    """The newest deltas of a database in order, bounded by count and by bytes as written.
 
-    database: Database
-    source: FollowingSource | None
-    history: deque[Delta]
-    deltas_since_snapshot: int = 0
+    The newest one is always kept, however large it is.
+    """
 
-    def deltas_since(self, version: Version) -> tuple[Delta, ...] | None:
-        """What leads from ``version`` to the newest tree; None if the history cannot tell."""
-        if version == self.database.version:
-            return ()
+    __slots__ = ("_bytes", "_deltas", "_limits")
+
+    def __init__(self, limits: Limits, deltas: Iterable[tuple[Delta, int]] = ()) -> None:
+        self._limits = limits
+        self._deltas: deque[tuple[Delta, int]] = deque()
+        self._bytes = 0
+        for delta, size in deltas:
+            self.add(delta, size)
+
+    def __len__(self) -> int:
+        return len(self._deltas)
+
+    @property
+    def bytes(self) -> int:
+        """What is kept, as written."""
+        return self._bytes
+
+    @property
+    def oldest_version(self) -> Version | None:
+        """Where the history starts; None if it is empty."""
+        return self._deltas[0][0].from_version if self._deltas else None
+
+    def add(self, delta: Delta, size: int) -> None:
+        """Appends one, forgetting what is beyond the bounds."""
+        self._deltas.append((delta, size))
+        self._bytes += size
+        while len(self._deltas) > 1 and (
+            len(self._deltas) > self._limits.catalog_history_deltas
+            or self._bytes > self._limits.catalog_history_bytes
+        ):
+            self._bytes -= self._deltas.popleft()[1]
+
+    def since(self, version: Version) -> tuple[Delta, ...] | None:
+        """What leads from ``version`` to the newest; None if the history cannot tell."""
         newest_first: list[Delta] = []
-        for delta in reversed(self.history):
+        for delta, _ in reversed(self._deltas):
             newest_first.append(delta)
             if delta.from_version == version:
                 return tuple(reversed(newest_first))
         return None
+
+
+@dataclass(slots=True)
+class Entry:
+    """One database: its newest tree, what it follows, and its newest deltas in order.
+
+    ``snapshot_bytes`` is the size of the snapshot in the file, ``journal_bytes`` what was written
+    since. ``files`` counts the extents that name each file; empty for a follower database.
+    """
+
+    database: Database
+    source: FollowingSource | None
+    history: History
+    snapshot_bytes: int = 0
+    journal_bytes: int = 0
+    files: Counter[str] = field(default_factory=Counter)
+
+    def deltas_since(self, version: Version) -> tuple[Delta, ...] | None:
+        """What leads from ``version`` to the newest tree; None if the history cannot tell."""
+        return () if version == self.database.version else self.history.since(version)
 
     def describe(self) -> str:
         """Whose it is, for messages."""
@@ -55,7 +106,7 @@ class Registry:
     def __init__(self, limits: Limits) -> None:
         self._entries: dict[str, Entry] = {}
         self._limits = limits
-        self._tables_by_key: Mapping[RowStoreKey, Table] | None = None
+        self._tables_by_key: immutables.Map[RowStoreKey, Table] = immutables.Map()
 
     def __iter__(self) -> Iterator[Entry]:
         """Entries by folded name."""
@@ -134,33 +185,52 @@ class Registry:
         self,
         database: Database,
         source: FollowingSource | None,
-        history: tuple[Delta, ...] = (),
-        deltas_since_snapshot: int = 0,
+        *,
+        snapshot_bytes: int,
+        journal_bytes: int = 0,
+        history: Iterable[tuple[Delta, int]] = (),
     ) -> None:
-        """Adds or replaces a database whole."""
-        kept = deque(history, self._limits.catalog_history_deltas)
-        entry = Entry(database, source, kept, deltas_since_snapshot)
-        self._entries[fold_database_name(database.name)] = entry
-        self._tables_by_key = None
+        """Adds or replaces a database whole; ``history`` is deltas with their sizes."""
+        folded = fold_database_name(database.name)
+        before = self._entries.get(folded)
+        self._entries[folded] = Entry(
+            database,
+            source,
+            History(self._limits, history),
+            snapshot_bytes,
+            journal_bytes,
+            count_files(database) if source is None else Counter(),
+        )
+        self._change_keys(
+            before.database.tables.values() if before else (), database.tables.values()
+        )
 
-    def advance(self, entry: Entry, database: Database, delta: Delta) -> None:
-        """Gives an entry its next tree."""
+    def advance(self, entry: Entry, database: Database, delta: Delta, size: int) -> None:
+        """Gives an entry its next tree; ``size`` is that of the delta as written."""
+        names = {name for change in delta.changes for name in touched_tables(change)}
+        before, after = entry.database.tables, database.tables
         entry.database = database
-        entry.history.append(delta)
-        self._tables_by_key = None
+        entry.history.add(delta, size)
+        self._change_keys(
+            [before[name] for name in names if name in before],
+            [after[name] for name in names if name in after],
+        )
 
     def remove(self, name: str) -> None:
         """Removes a database that is there."""
-        del self._entries[fold_database_name(name)]
-        self._tables_by_key = None
+        entry = self._entries.pop(fold_database_name(name))
+        self._change_keys(entry.database.tables.values(), ())
 
     def tables_by_key(self) -> Mapping[RowStoreKey, Table]:
-        """Every table by row store key; made once after each change."""
-        if self._tables_by_key is None:
-            self._tables_by_key = {
-                key: table
-                for entry in self._entries.values()
-                for table in entry.database.tables.values()
-                for key in table.keys
-            }
+        """Every table by each of its row store keys. Each change costs what it touches."""
         return self._tables_by_key
+
+    def _change_keys(self, before: Iterable[Table], after: Iterable[Table]) -> None:
+        tables = self._tables_by_key.mutate()
+        for table in before:
+            for key in table.keys:
+                tables.pop(key, None)
+        for table in after:
+            for key in table.keys:
+                tables[key] = table
+        self._tables_by_key = tables.finish()

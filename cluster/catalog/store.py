@@ -1,9 +1,11 @@
 """The catalog's file: SQLite, durable before anything is visible. Blocking; called from a worker.
 
 Layout: one row a database with its newest snapshot and, for a follower database, its origin; one
-row a delta. Opening a database decodes the snapshot and replays the deltas after it, at most
-``catalog_snapshot_deltas`` of them. Older deltas are kept, up to ``catalog_history_deltas``, for
-followers that resume.
+row a delta; one row a file that became garbage and is not deleted yet. Opening a database decodes
+the snapshot and replays the deltas after it. A snapshot is written when the deltas since the last
+one have outgrown both ``catalog_snapshot_bytes`` and that snapshot: so what is written for
+snapshots stays in proportion to what is written for changes, however large the tree, and what is
+replayed in proportion to the tree. Older deltas are kept for followers that resume.
 
 The file is opened in WAL mode with ``synchronous=FULL``: a transaction that has returned survives
 the loss of power. It is locked exclusively, so two nodes can never share it.
@@ -17,13 +19,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from cluster.catalog import codec
+from cluster.catalog.garbage import GarbageFile
 from cluster.catalog.journal import Delta, check_continuous, replay
 from cluster.catalog.model import FollowingSource, Version
 from cluster.catalog.naming import fold_database_name
 from cluster.errors import CorruptionError, ProtocolError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from cluster.catalog.model import Database
@@ -31,8 +34,23 @@ if TYPE_CHECKING:
 APPLICATION_ID: Final = 0x52454D43
 """``REMC``: marks the file as a Remora catalog in SQLite's header."""
 
-FORMAT_VERSION: Final = 1
-"""Format of the file. A file of another version is refused, never rewritten by guess."""
+FORMAT_VERSION: Final = 2
+"""Format of the file. One of format 1 is migrated when it is opened, in one transaction; a newer
+one is refused, never rewritten by guess."""
+
+DELTA_OVERHEAD_BYTES: Final = 128
+"""What a delta counts for besides its changes and its text: keys, times, pages."""
+
+_GARBAGE: Final = """CREATE TABLE garbage (
+        folded TEXT NOT NULL,
+        file TEXT NOT NULL,
+        name TEXT NOT NULL,
+        root TEXT NOT NULL,
+        major INTEGER NOT NULL,
+        minor INTEGER NOT NULL,
+        dropped_us INTEGER NOT NULL,
+        PRIMARY KEY (folded, file)
+    ) WITHOUT ROWID, STRICT"""
 
 _TABLES: Final = (
     """CREATE TABLE databases (
@@ -52,17 +70,31 @@ _TABLES: Final = (
         text TEXT NOT NULL,
         PRIMARY KEY (folded, major, minor)
     ) WITHOUT ROWID, STRICT""",
+    _GARBAGE,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDatabase:
-    """One database as found at opening. ``history`` is in order and ends at its version."""
+    """One database as found at opening.
+
+    ``history``: deltas with their sizes, in order, ending at its version. ``snapshot_bytes`` is the
+    size of its snapshot, ``journal_bytes`` that of the deltas since.
+    """
 
     database: Database
     source: FollowingSource | None
-    history: tuple[Delta, ...]
-    deltas_since_snapshot: int
+    history: tuple[tuple[Delta, int], ...]
+    snapshot_bytes: int
+    journal_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a transaction wrote: bytes of the delta, and of the snapshot, 0 if there was none."""
+
+    delta_bytes: int
+    snapshot_bytes: int
 
 
 class CatalogStore:
@@ -103,54 +135,88 @@ class CatalogStore:
             ).fetchall()
             return [self._load_database(*row) for row in rows]
 
-    def put_database(self, database: Database, source: FollowingSource | None) -> None:
-        """Writes a database whole; it has no history any more."""
+    def garbage(self) -> list[GarbageFile]:
+        """Every file recorded as garbage."""
+        with self._reading():
+            rows = self._connection.execute(
+                "SELECT name, root, file, major, minor, dropped_us FROM garbage"
+                " ORDER BY folded, file"
+            ).fetchall()
+        return [
+            GarbageFile(name, root, file, Version(major, minor), dropped_us)
+            for name, root, file, major, minor, dropped_us in rows
+        ]
+
+    def put_database(self, database: Database, source: FollowingSource | None) -> int:
+        """Writes a database whole; it has no history any more. Returns the snapshot's bytes."""
         folded = fold_database_name(database.name)
+        snapshot = codec.encode_database(database)
         with self._transaction() as connection:
             connection.execute("DELETE FROM deltas WHERE folded = ?", (folded,))
             connection.execute(
                 "INSERT OR REPLACE INTO databases VALUES (?, ?, ?, ?)",
                 (
                     folded,
-                    codec.encode_database(database),
+                    snapshot,
                     source.leader_cluster if source else None,
                     source.leader_database if source else None,
                 ),
             )
+        return len(snapshot)
 
     def append(
-        self, database: Database, delta: Delta, *, snapshot: bool, oldest: Version | None
-    ) -> None:
+        self,
+        database: Database,
+        delta: Delta,
+        *,
+        room_bytes: int,
+        oldest: Version | None,
+        garbage: Iterable[GarbageFile] = (),
+    ) -> Written:
         """Writes one delta; ``database`` is the tree after it.
 
-        ``snapshot``: also replace the snapshot. ``oldest``: forget the deltas that start before
-        that version.
+        If the delta has ``room_bytes`` or more, also replaces the snapshot and forgets the deltas
+        up to version ``oldest``. ``garbage``: files that the delta made so.
         """
         folded = fold_database_name(database.name)
+        changes = codec.encode_changes(delta.changes)
+        size = _size(changes, delta.text)
+        snapshot = codec.encode_database(database) if size >= room_bytes else b""
         with self._transaction() as connection:
-            connection.execute(
-                "INSERT INTO deltas VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    folded,
-                    delta.to_version.major,
-                    delta.to_version.minor,
-                    delta.from_version.major,
-                    delta.from_version.minor,
-                    codec.encode_changes(delta.changes),
-                    delta.event_time_ns,
-                    delta.text,
-                ),
+            self._insert_delta(folded, delta, changes)
+            connection.executemany(
+                "INSERT INTO garbage VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        folded,
+                        item.file,
+                        item.database,
+                        item.root,
+                        item.version.major,
+                        item.version.minor,
+                        item.dropped_us,
+                    )
+                    for item in garbage
+                ],
             )
             if snapshot:
                 connection.execute(
-                    "UPDATE databases SET snapshot = ? WHERE folded = ?",
-                    (codec.encode_database(database), folded),
+                    "UPDATE databases SET snapshot = ? WHERE folded = ?", (snapshot, folded)
                 )
-            if oldest is not None:
-                connection.execute(
-                    "DELETE FROM deltas WHERE folded = ? AND (from_major, from_minor) < (?, ?)",
-                    (folded, oldest.major, oldest.minor),
-                )
+                if oldest is not None:
+                    connection.execute(
+                        "DELETE FROM deltas WHERE folded = ? AND (major, minor) <= (?, ?)",
+                        (folded, oldest.major, oldest.minor),
+                    )
+        return Written(size, len(snapshot))
+
+    def forget_garbage(self, files: Iterable[GarbageFile]) -> None:
+        """Removes files from the list of garbage."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "DELETE FROM garbage WHERE folded = ? AND file = ?",
+                [(fold_database_name(item.database), item.file) for item in files],
+            )
 
     def delete_database(self, name: str) -> None:
         """Removes a database and its history."""
@@ -181,12 +247,59 @@ class CatalogStore:
                 self._pragma(f"user_version = {FORMAT_VERSION}")
         elif application != APPLICATION_ID:
             raise self._corrupt("it is a SQLite file, but not a catalog")
+        elif version == 1:
+            self._migrate_format_1()
         elif version != FORMAT_VERSION:
-            raise self._corrupt(f"its format is {version}, this program reads {FORMAT_VERSION}")
+            raise self._corrupt(
+                f"its format is {version}, this program reads {FORMAT_VERSION} and 1",
+                remedy="Start a version at least as new as the one that wrote it.",
+            )
         else:
             # An empty write takes the exclusive lock now instead of at the first commit.
             with self._transaction():
                 pass
+
+    def _migrate_format_1(self) -> None:
+        """Rewrites every snapshot and delta in today's format, all or nothing.
+
+        What it reads must replay as :meth:`load` would; anything else is refused and the file stays
+        as it was.
+        """
+        with self._reading():
+            folded = self._connection.execute("SELECT folded FROM databases").fetchall()
+        with self._transaction() as connection:
+            connection.execute(_GARBAGE)
+            for (name,) in folded:
+                self._migrate_database(name)
+            self._pragma(f"user_version = {FORMAT_VERSION}")
+
+    def _migrate_database(self, folded: str) -> None:
+        execute = self._connection.execute
+        row = execute("SELECT * FROM databases WHERE folded = ?", (folded,)).fetchone()
+        stored = self._load_database(*row)
+        try:
+            snapshot = codec.encode_database(codec.decode_database(row[1]))
+        except ProtocolError as error:
+            raise self._corrupt(f"database '{folded}': {error.message}") from error
+        execute("UPDATE databases SET snapshot = ? WHERE folded = ?", (snapshot, folded))
+        execute("DELETE FROM deltas WHERE folded = ?", (folded,))
+        for delta, _ in stored.history:
+            self._insert_delta(folded, delta, codec.encode_changes(delta.changes))
+
+    def _insert_delta(self, folded: str, delta: Delta, changes: bytes) -> None:
+        self._connection.execute(
+            "INSERT INTO deltas VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                folded,
+                delta.to_version.major,
+                delta.to_version.minor,
+                delta.from_version.major,
+                delta.from_version.minor,
+                changes,
+                delta.event_time_ns,
+                delta.text,
+            ),
+        )
 
     def _pragma(self, text: str) -> object:
         row = self._connection.execute(f"PRAGMA {text}").fetchone()
@@ -197,12 +310,13 @@ class CatalogStore:
     ) -> StoredDatabase:
         try:
             snapshot_tree = codec.decode_database(snapshot)
-            deltas = [self._delta(*row) for row in self._delta_rows(folded)]
+            history = [_read_delta(row) for row in self._delta_rows(folded)]
+            deltas = [delta for delta, _ in history]
             check_continuous(deltas)
-            newer = [delta for delta in deltas if delta.from_version >= snapshot_tree.version]
-            database = replay(snapshot_tree, newer)
+            newer = [item for item in history if item[0].from_version >= snapshot_tree.version]
+            database = replay(snapshot_tree, [delta for delta, _ in newer])
         except ProtocolError as error:
-            raise self._corrupt(f"database '{folded}': {error.message}") from error
+            raise self._corrupt(f"database '{folded}': {error.message}", error.remedy) from error
         if fold_database_name(database.name) != folded:
             raise self._corrupt(f"the snapshot of '{folded}' is of '{database.name}'")
         if deltas and deltas[-1].to_version != database.version:
@@ -210,7 +324,8 @@ class CatalogStore:
         source = None
         if leader is not None and leader_database is not None:
             source = FollowingSource(leader, leader_database)
-        return StoredDatabase(database, source, tuple(deltas), len(newer))
+        journal_bytes = sum(size for _, size in newer)
+        return StoredDatabase(database, source, tuple(history), len(snapshot), journal_bytes)
 
     def _delta_rows(self, folded: str) -> list[tuple[int, int, int, int, bytes, int, str]]:
         return self._connection.execute(
@@ -218,24 +333,6 @@ class CatalogStore:
             " FROM deltas WHERE folded = ? ORDER BY major, minor",
             (folded,),
         ).fetchall()
-
-    @staticmethod
-    def _delta(
-        from_major: int,
-        from_minor: int,
-        major: int,
-        minor: int,
-        changes: bytes,
-        event_time_ns: int,
-        text: str,
-    ) -> Delta:
-        return Delta(
-            Version(from_major, from_minor),
-            Version(major, minor),
-            codec.decode_changes(changes),
-            event_time_ns,
-            text,
-        )
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -261,11 +358,28 @@ class CatalogStore:
         except sqlite3.Error as error:
             raise _unavailable(self._path, error) from error
 
-    def _corrupt(self, problem: str) -> CorruptionError:
+    def _corrupt(self, problem: str, remedy: str | None = None) -> CorruptionError:
         return CorruptionError(
             f"The catalog file {self._path} cannot be read: {problem}.",
+            remedy=remedy,
             metadata={"file": str(self._path), "offset": "unknown"},
         )
+
+
+def _size(changes: bytes, text: str) -> int:
+    return len(changes) + len(text) + DELTA_OVERHEAD_BYTES
+
+
+def _read_delta(row: tuple[int, int, int, int, bytes, int, str]) -> tuple[Delta, int]:
+    from_major, from_minor, major, minor, changes, event_time_ns, text = row
+    delta = Delta(
+        Version(from_major, from_minor),
+        Version(major, minor),
+        codec.decode_changes(changes),
+        event_time_ns,
+        text,
+    )
+    return delta, _size(changes, text)
 
 
 def _unavailable(path: Path, error: sqlite3.Error) -> UnavailableError:

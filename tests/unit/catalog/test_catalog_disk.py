@@ -30,14 +30,11 @@ async def test_reopening_shows_what_was_committed_and_nothing_else(path):
 
 @pytest.mark.parametrize("reopen", [False, True])
 async def test_history_is_bounded_at_its_limit(path, reopen):
-    limits = Limits(catalog_history_deltas=4, catalog_snapshot_deltas=3)
+    limits = Limits(catalog_history_deltas=4, catalog_snapshot_bytes=600)
     catalog = await open_catalog(path, limits)
     deltas = [await create_table(catalog, f"T{n}") for n in range(9)]
     if reopen:
         await catalog.aclose()
-        with sqlite3.connect(path) as connection:
-            assert connection.execute("SELECT count(*) FROM deltas").fetchone() == (4,)
-        connection.close()
         catalog = await open_catalog(path, limits)
     assert catalog.deltas_since("NetDefaultDB", Version(1, 4)) is None
     assert catalog.deltas_since("NetDefaultDB", Version(1, 5)) == tuple(deltas[5:])
@@ -48,19 +45,55 @@ async def test_history_is_bounded_at_its_limit(path, reopen):
     await catalog.aclose()
 
 
-async def test_opening_replays_only_what_the_snapshot_lacks(path):
-    limits = Limits(catalog_snapshot_deltas=3)
-    async with await open_catalog(path, limits) as catalog:
-        for n in range(7):
+@pytest.mark.parametrize(("over", "kept"), [(-1, 2), (0, 3), (1, 3)])
+async def test_history_is_bounded_by_bytes_too(path, over, kept):
+    async with await open_catalog(path) as catalog:
+        await create_table(catalog, "T0")
+        before = catalog.statistics().journal_bytes
+        for n in range(1, 4):
             await create_table(catalog, f"T{n}")
-        tree = catalog.get("NetDefaultDB")
+        three_deltas = catalog.statistics().journal_bytes - before
+    limits = Limits(catalog_history_bytes=three_deltas + over)
+    async with await open_catalog(path, limits) as catalog:
+        assert catalog.statistics().deltas_kept == kept
+
+
+async def test_a_delta_over_the_bound_is_kept_until_the_next(path):
+    async with await open_catalog(path, Limits(catalog_history_bytes=1)) as catalog:
+        for n in range(3):
+            await create_table(catalog, f"T{n}")
+            assert catalog.statistics().deltas_kept == 1
+
+
+def _rows(path, query):
     connection = sqlite3.connect(path)
     with connection:
-        # The journal before the snapshot of v1.6 is history, not needed for the tree.
-        connection.execute("DELETE FROM deltas WHERE minor <= 6")
+        rows = connection.execute(query).fetchall()
     connection.close()
+    return rows
+
+
+async def test_opening_replays_only_what_the_snapshot_lacks(path):
+    limits = Limits(catalog_snapshot_bytes=600)
+    async with await open_catalog(path, limits) as catalog:
+        while catalog.statistics().snapshots < 3:  # the first one is that of the empty database
+            await create_table(catalog, f"T{catalog.revision}")
+        at = catalog.get("NetDefaultDB").version.minor
+        await create_table(catalog, "Last")
+        tree = catalog.get("NetDefaultDB")
+    # The journal before the snapshot is history, not needed for the tree.
+    _rows(path, f"DELETE FROM deltas WHERE minor <= {at}")
+    assert len(_rows(path, "SELECT minor FROM deltas")) == 1
     async with await open_catalog(path, limits) as catalog:
         assert catalog.get("NetDefaultDB") == tree
+
+
+async def test_the_file_forgets_history_with_each_snapshot(path):
+    limits = Limits(catalog_history_deltas=4, catalog_snapshot_bytes=600)
+    async with await open_catalog(path, limits) as catalog:
+        while catalog.statistics().snapshots < 4:
+            await create_table(catalog, f"T{catalog.revision}")
+    assert len(_rows(path, "SELECT minor FROM deltas")) == 4 + 1
 
 
 async def test_two_processes_cannot_share_a_catalog(path):
@@ -95,11 +128,15 @@ def _sql(statement):
     [
         _overwrite,
         _other_application,
-        _sql("PRAGMA user_version = 2"),
+        _sql("PRAGMA user_version = 3"),
         _sql("UPDATE databases SET snapshot = x'7b7d'"),
         _sql("UPDATE databases SET folded = 'other'"),
         _sql("DELETE FROM deltas WHERE minor = 2"),
         _sql("DELETE FROM deltas WHERE minor = 1"),
+        _sql(
+            "UPDATE databases SET snapshot ="
+            " CAST(replace(snapshot, '\"format\":2', '\"format\":3') AS BLOB)"
+        ),
         _sql("UPDATE deltas SET changes = x'5b5d' WHERE minor = 3"),
     ],
 )
@@ -125,12 +162,12 @@ async def test_a_failed_write_is_never_followed_by_another(path):
         await create_table(catalog, "T0")
         visible = catalog.get("NetDefaultDB")
         # SQLite itself refuses: the file may grow no more.
-        catalog._store._connection.execute("PRAGMA max_page_count = 1")
+        catalog._writer._store._connection.execute("PRAGMA max_page_count = 1")
         wide = tuple(Column(f"column{n}", ScalarType.INT) for n in range(5000))
         change = CreateTable("Wide", "id", RowStoreKey(99), wide)
         with pytest.raises(UnavailableError, match="full"):
             await catalog.commit("NetDefaultDB", [change], text="")
-        catalog._store._connection.execute("PRAGMA max_page_count = 100000")
+        catalog._writer._store._connection.execute("PRAGMA max_page_count = 100000")
         with pytest.raises(UnavailableError, match="until the node restarts"):
             await create_table(catalog, "T1")
         assert catalog.get("NetDefaultDB") is visible
@@ -142,7 +179,7 @@ async def test_a_failed_write_is_never_followed_by_another(path):
 
 async def test_a_crash_at_any_byte_of_the_log_gives_a_prefix_of_the_history(path, tmp_path):
     trees = []
-    catalog = await open_catalog(path, Limits(catalog_snapshot_deltas=4))
+    catalog = await open_catalog(path, Limits(catalog_snapshot_bytes=600))
     trees.append(catalog.databases())
     for n in range(6):
         await create_table(catalog, f"T{n}")

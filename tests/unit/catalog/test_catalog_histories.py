@@ -41,7 +41,7 @@ from cluster.limits import Limits
 LIMITS = Limits(
     tables_per_database=4,
     columns_per_table=5,
-    catalog_snapshot_deltas=3,
+    catalog_snapshot_bytes=600,
     catalog_history_deltas=1000,
 )
 
