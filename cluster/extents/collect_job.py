@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from cluster.catalog.driver import Catalog
-    from cluster.catalog.model import Database, GarbageFile, Table, Version
+    from cluster.catalog.garbage import GarbageFile
+    from cluster.catalog.model import Database, Table, Version
     from cluster.clock import Clock
     from cluster.extents.committing import Commit
     from cluster.extents.keeping import UnsealedRows

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from cluster.catalog.model import Database, GarbageFile, Version
+    from cluster.catalog.garbage import GarbageFile
+    from cluster.catalog.model import Database, Version
 
 
 @dataclass(frozen=True, slots=True)

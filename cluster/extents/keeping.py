@@ -25,6 +25,7 @@ class SealReason(enum.Enum):
     SIZE = "Size"
     AGE = "Age"
     PRESSURE = "RowStorePressure"
+    LOG = "WriteAheadDistance"
     POLICY = "StreamingPolicyRemoved"
     DRAIN = "Drain"
     COMMAND = "Command"

@@ -50,12 +50,17 @@ def expired_tags(
 def forgotten_tables(
     database: Database, is_recoverable: Callable[[Database, DroppedTable], bool], now_us: int
 ) -> tuple[Version, ...]:
-    """Versions of drops that cannot be undone any more."""
-    return tuple(
-        dropped.version
-        for dropped in database.dropped_tables
-        if not is_recoverable(database, dropped) or dropped.dropped_us + RECOVERABLE_US <= now_us
-    )
+    """Versions of drops that cannot be undone any more.
+
+    Tables dropped in one transaction are forgotten together, when the last of them may be.
+    """
+    forgotten: dict[Version, bool] = {}
+    for dropped in database.dropped_tables:
+        is_over = (
+            not is_recoverable(database, dropped) or dropped.dropped_us + RECOVERABLE_US <= now_us
+        )
+        forgotten[dropped.version] = forgotten.get(dropped.version, True) and is_over
+    return tuple(version for version, is_over in forgotten.items() if is_over)
 
 
 def expired_tables(

@@ -41,6 +41,8 @@ class Rules:
             interval_us=policy.seal_interval_us,
             pressure_bytes=int(store_bytes * self._limits.seal_pressure_ratio),
             relief_bytes=int(store_bytes * self._limits.seal_relief_ratio),
+            log_bytes=store_bytes,
+            log_ratio=policy.write_ahead_ratio,
         )
 
     def merging(self, database: Database, table: Table, now_us: int) -> MergeRule | None:

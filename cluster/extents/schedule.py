@@ -58,8 +58,10 @@ class Schedule:
         if not parts:
             return None
         by_store: dict[int, int] = {}
+        log_by_store: dict[int, int] = {}
         for store, part in parts:
             by_store[store] = by_store.get(store, 0) + part.bytes
+            log_by_store[store] = max(log_by_store.get(store, 0), part.log_distance_bytes)
         policy = database.effective_streaming(table)
         return Streamed(
             database=database.name,
@@ -70,6 +72,7 @@ class Schedule:
             byte_count=sum(by_store.values()),
             oldest_us=min(part.oldest_ingest_us for _, part in parts),
             by_store=by_store,
+            log_by_store=log_by_store,
         )
 
     def merges(self, database: Database, table: Table, now_us: int) -> list[tuple[Extent, ...]]:

@@ -1,12 +1,14 @@
 """Which tables to seal, and their rows as the writer takes them. Pure.
 
 A table is sealed when its unsealed rows reach the size of the row-store policy, when the oldest of
-them reaches its interval, when its effective streaming policy is gone, and when its row store fills
-up (white paper, "streaming ingestion"; ``streaming.md`` of 2019 for the figures).
+them reaches its interval, when its effective streaming policy is gone, when its row store fills up,
+and when its oldest row keeps too much of the log on disk (white paper, "streaming ingestion";
+``streaming.md`` of 2019 and ``rowstore_policy.md`` of 2018 for the figures).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -29,18 +31,28 @@ SLICE_BYTES: Final = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SealRule:
-    """When to seal. ``pressure_bytes``: unsealed bytes at which a row store seals its largest
-    tables, until it would be at ``relief_bytes``."""
+    """When to seal.
+
+    ``pressure_bytes``: unsealed bytes at which a row store seals its largest tables, until it
+    would be at ``relief_bytes``. A table whose oldest row keeps more of a log than
+    ``log_bytes``, and more than ``log_ratio`` times what is unsealed in that row store, is sealed
+    for that: a few rows of one table may not hold the log of all others.
+    """
 
     threshold_bytes: int
     interval_us: int
     pressure_bytes: int
     relief_bytes: int
+    log_bytes: int
+    log_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """What one table has in the row stores. ``by_store``: bytes in each row store."""
+    """What one table has in the row stores.
+
+    ``by_store``: bytes in each row store; ``log_by_store``: bytes of the log its oldest row keeps.
+    """
 
     database: str
     table: str
@@ -50,6 +62,7 @@ class Streamed:
     byte_count: int
     oldest_us: int
     by_store: Mapping[int, int]
+    log_by_store: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,7 @@ class SealTask:
 
 
 def plan_seals(tables: Iterable[Streamed], rule: SealRule, now_us: int) -> list[SealTask]:
-    """The tables to seal now, the most urgent first: pressure, size, policy, age."""
+    """The tables to seal now, the most urgent first: pressure, size, log, policy, age."""
     waiting = [table for table in tables if table.row_count]
     reasons: dict[RowStoreKey, SealReason] = {}
     for table in waiting:
@@ -73,6 +86,7 @@ def plan_seals(tables: Iterable[Streamed], rule: SealRule, now_us: int) -> list[
             reasons[table.key] = SealReason.POLICY
         if table.byte_count >= rule.threshold_bytes:
             reasons[table.key] = SealReason.SIZE
+    _free_logs(waiting, rule, reasons)
     _relieve(waiting, rule, reasons)
     tasks = [
         SealTask(table.database, table.table, table.key, reasons[table.key])
@@ -88,9 +102,25 @@ _URGENCY: Final = {
     SealReason.SIZE: 1,
     SealReason.DRAIN: 1,
     SealReason.COMMAND: 1,
-    SealReason.POLICY: 2,
-    SealReason.AGE: 3,
+    SealReason.LOG: 2,
+    SealReason.POLICY: 3,
+    SealReason.AGE: 4,
 }
+
+
+def _free_logs(
+    waiting: Sequence[Streamed], rule: SealRule, reasons: dict[RowStoreKey, SealReason]
+) -> None:
+    """Adds the tables that keep too much of a log, if they have no more urgent reason."""
+    held: Counter[int] = Counter()
+    for table in waiting:
+        held.update(table.by_store)
+    for table in waiting:
+        if any(
+            distance > max(rule.log_bytes, rule.log_ratio * held[store])
+            for store, distance in table.log_by_store.items()
+        ):
+            reasons.setdefault(table.key, SealReason.LOG)
 
 
 def _relieve(
@@ -124,16 +154,14 @@ def slices(rows: Rows, table: Table, *, with_times: bool) -> Iterator[pa.RecordB
     ``with_times`` adds a last column ``$IngestionTime``. Lazy, and a slice copies nothing: what is
     in memory beyond the row store's own is what the caller keeps.
     """
-    times = rows.ingestion_times() if with_times else None
-    at = 0
+    at = rows.first_ordinal
     for batch, version in zip(rows.batches, rows.schema_versions, strict=True):
         step = _slice_rows(batch)
         for start in range(0, batch.num_rows, step):
             part = conform(batch.slice(start, step), table, version)
-            if times is not None:
-                part = part.append_column(
-                    pa.field(INGESTION_TIME, INGESTION_TIME_TYPE), times.slice(at, part.num_rows)
-                )
+            if with_times:
+                times = rows.ingestion_times(at, part.num_rows)
+                part = part.append_column(pa.field(INGESTION_TIME, INGESTION_TIME_TYPE), times)
             at += part.num_rows
             yield part
 

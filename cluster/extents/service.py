@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cluster.catalog.driver import Catalog
     from cluster.catalog.model import Database, Extent, RowStoreKey, Table, Version
-    from cluster.extents.committing import Commit, Discard
+    from cluster.extents.committing import Commit, Discard, Plan
     from cluster.extents.keeping import UnsealedRows
     from cluster.extents.merge_job import Merger
     from cluster.replication.position import KeyPosition
@@ -74,12 +74,22 @@ class ExtentOperations:
         extents = [extent for addition in additions for extent in addition.extents]
 
         def plan(newest: Database) -> Sequence[Change]:
-            return plan_add(newest, additions, self._positions)
+            return plan_add(newest, additions, self.positions)
 
+        return await self.commit_extents(self._catalog.get(database), plan, extents, text=text)
+
+    async def commit_extents(
+        self, database: Database, plan: Plan, extents: Sequence[Extent], *, text: str = ""
+    ) -> bool:
+        """Commits a plan that names the files of ``extents``, or removes the files.
+
+        False: the plan had no changes. See
+        :func:`~cluster.extents.committing.commit_or_discard` for what it raises.
+        """
         return await commit_or_discard(
             self._commit,
             self._discard,
-            self._catalog.get(database),
+            database,
             plan,
             extents,
             CrashPoint.CHANGE_COMMITTED,
@@ -159,7 +169,7 @@ class ExtentOperations:
         """Removes every extent and every visible streamed row. Raises TableNotFoundError."""
 
         def plan(newest: Database) -> Sequence[Change]:
-            return plan_clear(newest, table, self._positions)
+            return plan_clear(newest, table, self.positions)
 
         await self._commit(database, plan, text, CrashPoint.CHANGE_COMMITTED)
 
@@ -214,7 +224,8 @@ class ExtentOperations:
         """The extents a selection means, with their tables, oldest first."""
         return select_extents(self._catalog.get(database), selection)
 
-    def _positions(self, table: Table) -> Mapping[RowStoreKey, KeyPosition]:
+    def positions(self, table: Table) -> Mapping[RowStoreKey, KeyPosition]:
+        """The visible position of each of its keys."""
         return self._row_stores.position_of(table.keys)
 
     async def _change(

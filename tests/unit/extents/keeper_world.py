@@ -1,7 +1,7 @@
-"""A keeper on a real catalog file, a real local root, and row stores in memory that can crash.
+"""A keeper on a real catalog, real row stores on a fake disk, and a storage root that can fail.
 
-The row stores hold what a log would: a crash forgets only what was not "durable", which here is
-nothing, so that what the keeper does with rows is all there is to see.
+What survives the end of :meth:`World.running` is what a process leaves behind when it dies: the
+catalog's file, what was synced to the disk, and the objects of the root.
 """
 
 from __future__ import annotations
@@ -9,30 +9,31 @@ from __future__ import annotations
 import itertools
 import random
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
-from xxhash import xxh3_64_intdigest
+import trio
 
 from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.changes import CreateTable, SetTableStreamingPolicy
 from cluster.catalog.driver import Catalog
-from cluster.catalog.model import Column, RowStoreKey, ScalarType, StreamingIngestionPolicy
+from cluster.catalog.model import Column, ScalarType, StreamingIngestionPolicy
 from cluster.extents.copies import Place
-from cluster.extents.disk import LocalRoot
 from cluster.extents.driver import ExtentKeeper
 from cluster.extents.files import ExtentFiles
 from cluster.extents.parquet import read_extent
-from cluster.extents.worker import Threads
 from cluster.extents.writer import ExtentWriter
 from cluster.limits import LIMITS
 from cluster.replication.position import START, KeyPosition
+from cluster.rowstore.record import RequestSpan
+from cluster.rowstore.stores import RowStores
+from cluster.testing.disk import FakeDisk
+from cluster.testing.root import FakeRoot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from cluster.extents.keeping import CrashPoint
 
@@ -42,6 +43,7 @@ DATABASE = "Shop"
 DAY_US = 24 * 3600 * 1_000_000
 START_US = 1_700_000_000_000_000
 ON = StreamingIngestionPolicy(True)
+OFF = StreamingIngestionPolicy(False)
 
 
 class Crash(BaseException):
@@ -49,118 +51,45 @@ class Crash(BaseException):
 
 
 class TestClock:
+    """Stands still; follows trio's clock as well, so that timers of a virtual one count."""
+
     __test__ = False
 
     def __init__(self) -> None:
         self.us = START_US
 
     def now_ns(self) -> int:
-        return self.us * 1000
+        return (self.us + int(self.monotonic() * 1e6)) * 1000
 
     def monotonic(self) -> float:
-        return self.us / 1e6
+        try:
+            return trio.current_time() - self.started
+        except RuntimeError:  # outside of trio, while row stores are opened
+            return 0.0
 
-
-@dataclass
-class Record:
-    batch: pa.RecordBatch
-    version: int
-    us: int
-    position: KeyPosition
-
-
-@dataclass(frozen=True)
-class FakeRows:
-    records: tuple[Record, ...]
-    first_ordinal: int
-    position: KeyPosition
-
-    @property
-    def batches(self):
-        return tuple(record.batch for record in self.records)
-
-    @property
-    def schema_versions(self):
-        return tuple(record.version for record in self.records)
-
-    def ingestion_times(self):
-        times = [record.us for record in self.records for _ in range(record.batch.num_rows)]
-        return pa.array(times, pa.timestamp("us"))
-
-
-@dataclass(frozen=True)
-class FakeUnsealed:
-    rows: int
-    bytes: int
-    oldest_ingest_us: int
-    position: KeyPosition
-
-
-@dataclass
-class FakeRowStores:
-    """Rows by key; survives a crash, as a log does. ``floors`` are what the keeper advanced to."""
-
-    records: dict[RowStoreKey, list[Record]] = field(default_factory=dict)
-    floors: dict[RowStoreKey, KeyPosition] = field(default_factory=dict)
-    bytes_a_row: int = 100
-
-    def put(self, key, batch, us, version=0):
-        before = self.position_of([key])[key]
-        after = KeyPosition(
-            before.ordinal + batch.num_rows,
-            xxh3_64_intdigest(batch.serialize().to_pybytes(), seed=before.checksum),
-        )
-        self.records.setdefault(key, []).append(Record(batch, version, us, after))
-
-    def position_of(self, keys):
-        return {
-            key: self.records[key][-1].position
-            if self.records.get(key)
-            else self.floors.get(key, START)
-            for key in keys
-        }
-
-    def rows(self, key, from_ordinal=0):
-        kept = tuple(r for r in self.records.get(key, ()) if r.position.ordinal > from_ordinal)
-        first = kept[0].position.ordinal - kept[0].batch.num_rows if kept else from_ordinal
-        assert first == from_ordinal, "rows are read from a record boundary that is still there"
-        return FakeRows(kept, from_ordinal, self.position_of([key])[key])
-
-    def unsealed(self, keys):
-        found = {}
-        for key in keys:
-            records = self.records.get(key)
-            if records:
-                count = sum(record.batch.num_rows for record in records)
-                found[key] = FakeUnsealed(
-                    count, count * self.bytes_a_row, records[0].us, records[-1].position
-                )
-        return found
-
-    def advance(self, key, position):
-        self.floors[key] = position
-        kept = [r for r in self.records.get(key, ()) if r.position.ordinal > position.ordinal]
-        self.records[key] = kept
+    started = 0.0
 
 
 class World:
-    """What survives a crash: the catalog's file, the root's folder and the row stores."""
+    """See the module. ``limits`` are overrides of the defaults."""
 
     def __init__(self, folder: Path, **limits: float) -> None:
         self.folder = folder
         self.clock = TestClock()
-        self.row_stores = FakeRowStores()
-        self.limits = LIMITS.__class__(row_stores=1, **limits)
-        self.mint = itertools.count(1).__next__
+        self.disk = FakeDisk()
+        self.limits = LIMITS.__class__(**{"row_stores": 2, **limits})
+        self.root = FakeRoot(folder=folder / "extents", limits=self.limits)
+        self.mint = random.Random(3)
         self.rng = random.Random(7)
         self.numbers = itertools.count()
         self.at_points: list[CrashPoint] = []
         self.crash_at: CrashPoint | None = None
+        self.on_point = None
+        self.acknowledged = None
         self.data_operations = []
         self.reports = []
-        self.acknowledged = None
-        self.on_point = None
         self.catalog: Catalog
+        self.row_stores: RowStores
         self.keeper: ExtentKeeper
 
     async def at(self, point: CrashPoint) -> None:
@@ -177,84 +106,126 @@ class World:
         self.crash_at = point
         with pytest.raises((Crash, BaseExceptionGroup)) as caught:
             yield
-        group = caught.value
-        crashes = group.split(Crash)[1] is None if isinstance(group, BaseExceptionGroup) else True
-        assert crashes, group
+        if isinstance(caught.value, BaseExceptionGroup):
+            assert caught.value.split(Crash)[1] is None, caught.value
         assert self.crash_at is None, "the point was reached"
 
-    def make_root(self) -> LocalRoot:
-        return LocalRoot(
-            self.folder / "extents", limits=self.limits, threads=Threads(blocks=False, count=1)
-        )
-
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[ExtentKeeper]:
-        """One life of the process; on a start the floors in the tree are what the log goes by."""
+    async def running(self, *, power_loss: bool = False) -> AsyncIterator[ExtentKeeper]:
+        """One life of the process. ``power_loss``: the one before lost what was not synced."""
+        self.disk.kill()
+        if power_loss:
+            self.disk.crash()
+        self.root.crash()
+        self.clock.us += 1_000_000 + int(self.clock.monotonic() * 1e6)
+        self.clock.started = trio.current_time()
         async with await Catalog.open(
-            self.folder / "catalog", clock=self.clock, mint=self.mint, limits=self.limits
+            self.folder / "catalog",
+            clock=self.clock,
+            mint=lambda: self.mint.getrandbits(64),
+            limits=self.limits,
         ) as catalog:
             self.catalog = catalog
-            self.root = self.make_root()
-            for table in catalog.tables_by_key().values():
-                for reference in table.references:
-                    position = KeyPosition(reference.sealed_ordinal, reference.sealed_checksum)
-                    if position.ordinal:
-                        self.row_stores.advance(reference.key, position)
-            self.writer = ExtentWriter(
-                root_of=lambda _: self.root,
-                work=self.folder / "work",
-                rng=self.rng,
-                limits=self.limits,
-                blocks=False,
-            )
-            self.files = ExtentFiles(
-                place_of=lambda _: Place(self.root, in_place=True),
-                cache=self.folder / "cache",
-                limits=self.limits,
-                blocks=False,
-            )
-            self.keeper = ExtentKeeper(
-                catalog,
-                self.row_stores,
-                self.writer,
-                self.files,
-                lambda _: self.root,
-                clock=self.clock,
-                limits=self.limits,
-                acknowledged=lambda _: self.acknowledged,
-                on_report=self.reports.append,
-                on_data_operation=self.data_operations.append,
-                at=self.at,
-            )
-            yield self.keeper
+            self.row_stores = await self._open_row_stores(catalog)
+            self._make_keeper(catalog)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.row_stores.run)
+                try:
+                    yield self.keeper
+                finally:
+                    nursery.cancel_scope.cancel()
+
+    async def _open_row_stores(self, catalog: Catalog) -> RowStores:
+        def reference_of(key):
+            table = catalog.tables_by_key().get(key)
+            found = table and [item for item in table.references if item.key == key]
+            return found[0] if found else None
+
+        def schema_of(key, version):
+            table = catalog.tables_by_key().get(key)
+            if table is None or version >= len(table.schemas):
+                return None
+            return arrow_schema(table.schemas[version])
+
+        def sealed_of(key):
+            found = reference_of(key)
+            if found is None:
+                return START
+            return KeyPosition(found.sealed_ordinal, found.sealed_checksum)
+
+        def store_of(key):
+            found = reference_of(key)
+            return None if found is None else found.row_store
+
+        return await RowStores.open(
+            Path("/data"),
+            disk=self.disk,
+            clock=self.clock,
+            limits=self.limits,
+            schema_of=schema_of,
+            sealed_of=sealed_of,
+            store_of=store_of,
+        )
+
+    def _make_keeper(self, catalog: Catalog) -> None:
+        self.writer = ExtentWriter(
+            root_of=lambda _: self.root,
+            work=self.folder / "work",
+            rng=self.rng,
+            limits=self.limits,
+            blocks=False,
+        )
+        self.files = ExtentFiles(
+            place_of=lambda _: Place(self.root, in_place=True),
+            cache=self.folder / "cache",
+            limits=self.limits,
+            blocks=False,
+        )
+        self.keeper = ExtentKeeper(
+            catalog,
+            self.row_stores,
+            self.writer,
+            self.files,
+            lambda _: self.root,
+            clock=self.clock,
+            limits=self.limits,
+            acknowledged=lambda _: self.acknowledged,
+            on_report=self.reports.append,
+            on_data_operation=self.data_operations.append,
+            at=self.at,
+        )
 
     async def create(self, *tables: str) -> None:
         """The database, and tables with streaming enabled."""
         await self.catalog.create_database(DATABASE, if_not_exists=True)
         for name in tables:
             create = CreateTable(name, self.catalog.new_id(), self.catalog.new_key(), (N, NAME))
-            await self.catalog.commit(
-                DATABASE, [create, SetTableStreamingPolicy(name, ON)], text=""
-            )
+            await self.commit(create, SetTableStreamingPolicy(name, ON))
+
+    async def commit(self, *changes) -> None:
+        """A transaction of somebody else."""
+        await self.catalog.commit(DATABASE, changes, text="")
 
     def table(self, name: str = "T"):
         return self.catalog.get(DATABASE).tables[name]
 
-    def stream(self, count: int, table: str = "T", *, reference: int = 0) -> list[int]:
-        """Streams rows; returns their numbers, each used once in this world."""
+    async def stream(self, count: int, table: str = "T", *, reference: int = 0) -> list[int]:
+        """Streams rows, durably; returns their numbers, each used once in this world."""
         found = self.table(table)
         numbers = list(itertools.islice(self.numbers, count))
-        columns = [pa.array(numbers, pa.int64()), pa.array([f"row {n}" for n in numbers])]
-        batch = pa.RecordBatch.from_arrays(columns, schema=arrow_schema((N, NAME)))
-        self.clock.us += 1
+        columns = {"n": numbers, "name": [f"row {n}" for n in numbers]}
+        schema = arrow_schema(found.columns)
+        arrays = [pa.array(columns.get(field.name, [None] * count), field.type) for field in schema]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
         key = found.references[reference].key
-        self.row_stores.put(key, batch, self.clock.us)
+        spans = [RequestSpan(b"", count)]
+        await self.row_stores.stage(key, found.schema_version, batch, spans).committed()
         return numbers
 
     async def rows(self, table: str = "T") -> list[int]:
         """Every ``n`` a query would count now, sorted: sealed and streamed."""
         found = self.table(table)
-        numbers = [n for n, _, _ in await self.sealed(table)]
+        numbers = [row[0] for row in await self.sealed(table)]
         for reference in found.references:
             rows = self.row_stores.rows(reference.key, reference.sealed_ordinal)
             for batch in rows.batches:
@@ -275,7 +246,7 @@ class World:
         return rows
 
     async def files_in_root(self) -> list[str]:
-        return [item.name for item in await self.root.list()]
+        return sorted(item.name for item in await self.root.list())
 
     def extents(self, table: str = "T") -> list:
         return list(self.table(table).extents.values())

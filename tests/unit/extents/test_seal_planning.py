@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -20,12 +21,17 @@ from cluster.extents.sealing import (
 )
 
 RULE = SealRule(
-    threshold_bytes=1000, interval_us=60_000_000, pressure_bytes=5000, relief_bytes=2000
+    threshold_bytes=1000,
+    interval_us=60_000_000,
+    pressure_bytes=5000,
+    relief_bytes=2000,
+    log_bytes=10_000,
+    log_ratio=2.0,
 )
 NOW = 1_000_000_000
 
 
-def streamed(name, byte_count, *, rows=1, age_us=0, streaming=True, by_store=None):
+def streamed(name, byte_count, *, rows=1, age_us=0, streaming=True, by_store=None, log=None):
     return Streamed(
         database="D",
         table=name,
@@ -35,6 +41,7 @@ def streamed(name, byte_count, *, rows=1, age_us=0, streaming=True, by_store=Non
         byte_count=byte_count,
         oldest_us=NOW - age_us,
         by_store=by_store or {0: byte_count},
+        log_by_store=log or {},
     )
 
 
@@ -72,8 +79,24 @@ def test_a_row_store_that_is_too_full_seals_its_largest_tables_until_it_is_relie
 def test_pressure_is_of_one_row_store_not_of_all_together():
     tables = [streamed(f"T{i}", 900, by_store={i: 900}) for i in range(8)]
     assert planned(*tables) == []
-    rule = SealRule(10_000, 60_000_000, 800, 100)
+    rule = replace(RULE, threshold_bytes=10_000, pressure_bytes=800, relief_bytes=100)
     assert planned(*tables, rule=rule) == [(f"T{i}", SealReason.PRESSURE) for i in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("distance", "held", "sealed"),
+    [
+        (10_000, 100, False),
+        (10_001, 100, True),
+        (12_000, 6000, False),
+        (12_001, 6000, True),
+    ],
+)
+def test_a_table_whose_oldest_row_keeps_the_log_of_others_is_sealed(distance, held, sealed):
+    trickle = streamed("trickle", 1, log={0: distance})
+    rule = replace(RULE, threshold_bytes=10**9, pressure_bytes=10**9)
+    expected = [("trickle", SealReason.LOG)] if sealed else []
+    assert planned(trickle, streamed("busy", held - 1), rule=rule) == expected
 
 
 def test_the_most_urgent_comes_first_and_a_table_is_sealed_once():
@@ -122,7 +145,8 @@ def test_slices_are_small_and_in_order_and_each_row_keeps_its_time():
     rows = SimpleNamespace(
         batches=(old_rows(*range(count)), new),
         schema_versions=(0, 1),
-        ingestion_times=lambda: times,
+        first_ordinal=10,
+        ingestion_times=lambda first, count: times.slice(first - 10, count),
     )
     parts = list(slices(rows, TABLE, with_times=True))
     assert [part.num_rows for part in parts] == [SLICE_ROWS, 3, 1]
@@ -136,5 +160,5 @@ def test_slices_are_small_and_in_order_and_each_row_keeps_its_time():
 def test_slices_of_long_rows_have_fewer_of_them():
     table = Table("T", "id", TABLE.references, ((TEXT,),), ((0,),))
     batch = pa.RecordBatch.from_pydict({"text": ["x" * 1_000_000] * 20})
-    rows = SimpleNamespace(batches=(batch,), schema_versions=(0,))
+    rows = SimpleNamespace(batches=(batch,), schema_versions=(0,), first_ordinal=0)
     assert [part.num_rows for part in slices(rows, table, with_times=False)] == [8, 8, 4]
