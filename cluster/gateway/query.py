@@ -47,8 +47,8 @@ class PinnedSnapshot:
 class SnapshotSource(Protocol):
     """Where snapshots come from."""
 
-    def pin(self, database: str) -> PinnedSnapshot:
-        """What is visible now. Raises DatabaseNotFoundError."""
+    def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
+        """What is visible now of the tables ``text`` may name. Raises DatabaseNotFoundError."""
 
     async def wait_for(self, database: str, position: Position) -> None:
         """Returns once the database includes ``position``. Raises DatabaseNotFoundError."""
@@ -77,7 +77,7 @@ class QueryService:
         with _deadline(stream):
             at_least = request.at_least if request.HasField("at_least") else None
             while True:
-                pinned = await self._pin(request.database, at_least)
+                pinned = await self._pin(request.database, at_least, request.kql)
                 result = await self._engine.run(request.kql, pinned.snapshot)
                 chunks = await _encoded(result.table)
                 # Nothing may come between this look and the first piece.
@@ -99,19 +99,21 @@ class QueryService:
     ) -> query_pb2.WaitForResponse:
         """Waits for a position."""
         with _deadline(call):
-            pinned = await self._pin(request.database, request.at_least)
+            pinned = await self._pin(request.database, request.at_least, "")
         return query_pb2.WaitForResponse(position=position_to_message(pinned.position))
 
-    async def _pin(self, database: str, at_least: types_pb2.Position | None) -> PinnedSnapshot:
+    async def _pin(
+        self, database: str, at_least: types_pb2.Position | None, text: str
+    ) -> PinnedSnapshot:
         """Pins at or after ``at_least``: what is pinned is checked, not what was waited for."""
-        pinned = self._snapshots.pin(database)
+        pinned = self._snapshots.pin(database, text)
         if at_least is None:
             return pinned
         wanted = position_from_message(at_least)
         while not pinned.position.includes(wanted, pinned.tables):
             await self._snapshots.wait_for(database, wanted)
             await trio.lowlevel.checkpoint()  # a source that returns too early must not spin here
-            pinned = self._snapshots.pin(database)
+            pinned = self._snapshots.pin(database, text)
         return pinned
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 import trio
 
+from cluster.catalog.policies import ingestiontime_of
 from cluster.coordinator.reports import DatabaseReport
 from cluster.errors import DatabaseNotFoundError
 from cluster.gateway.query import PinnedSnapshot
 from cluster.query.binding import BoundTable, QuerySnapshot
+from cluster.query.lexical import names_mentioned
+from cluster.query.translations import functions_mentioned
 from cluster.replication.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from cluster.catalog.driver import Catalog
-    from cluster.catalog.model import Database, RowStoreKey
-    from cluster.rowstore.driver import RowStore
+    from cluster.catalog.model import Database, RowStoreKey, Table
+    from cluster.replication.position import KeyPosition
     from cluster.rowstore.model import Rows
     from follower.driver import FollowerManager
     from follower.worker import FollowedDatabase, FollowedPin
@@ -28,73 +32,131 @@ STREAMING_TABLES_REPORTED = 100
 """So many names of streaming tables a heartbeat carries at most; see ``coordinator.proto``."""
 
 
-class _OtherTables(Mapping[str, BoundTable]):
-    """Tables of a database that is not in context; rows are looked up when a query names one.
+class StreamedSource(Protocol):
+    """Rows of the databases a node owns: :class:`cluster.rowstore.stores.RowStores`."""
 
-    What was looked up stays: columns and rows of one table are of one moment.
+    def rows(self, key: RowStoreKey, from_ordinal: int = 0) -> Rows:
+        """Visible rows of a key at or above an ordinal."""
+
+    def position_of(self, keys: Iterable[RowStoreKey]) -> dict[RowStoreKey, KeyPosition]:
+        """Visible positions."""
+
+    def end_lsn(self) -> int:
+        """Where the log ends."""
+
+    async def wait_beyond(self, lsn: int) -> object:
+        """Returns when the log ends behind ``lsn``."""
+
+
+class SnapshotPin:
+    """Trees that a snapshot was taken from; it lives as long as the snapshot does."""
+
+    __slots__ = ("__weakref__", "trees")
+
+    def __init__(self) -> None:
+        self.trees: list[Database] = []
+
+
+class _OtherTables(Mapping[str, BoundTable]):
+    """Tables of a database that is not in context, pinned when a query first looks at them.
+
+    Then they are of one moment, all of them: a tree without the rows above its floors, or rows
+    without the extents below them, would not be the table.
     """
 
-    def __init__(self, database: Database, rows_of: Callable[[RowStoreKey], Rows | None]) -> None:
-        self._database = database
-        self._rows_of = rows_of
-        self._bound: dict[str, BoundTable] = {}
+    def __init__(self, pin: Callable[[], Mapping[str, BoundTable]]) -> None:
+        self._pin = pin
+        self._tables: Mapping[str, BoundTable] | None = None
+
+    def _pinned(self) -> Mapping[str, BoundTable]:
+        if self._tables is None:
+            self._tables = self._pin()
+        return self._tables
 
     def __getitem__(self, name: str) -> BoundTable:
-        bound = self._bound.get(name)
-        if bound is None:
-            table = self._database.tables[name]
-            rows = self._rows_of(table.key)
-            bound = BoundTable(table.columns, rows.batches if rows else ())
-            self._bound[name] = bound
-        return bound
+        return self._pinned()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._database.tables)
+        return iter(self._pinned())
 
     def __len__(self) -> int:
-        return len(self._database.tables)
+        return len(self._pinned())
 
 
 class NodeDatabases:
     """Pins snapshots, waits for positions, and reports what the node owns.
 
     A pin is one moment of the database in context: its tree, its rows and its position belong
-    together. Other databases of the node that a query names are read as of when it reads them.
+    together, so every row is in it once, in an extent or above a floor, whatever is being sealed.
+    Other databases of the node that a query names are read as of when it reads them.
+
+    ``cursor_us`` is the database cursor of the databases the node owns.
     """
 
-    def __init__(self, catalog: Catalog, row_store: RowStore, followers: FollowerManager) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        row_stores: StreamedSource,
+        followers: FollowerManager,
+        *,
+        cursor_us: Callable[[], int] | None = None,
+    ) -> None:
         self._catalog = catalog
-        self._row_store = row_store
+        self._row_store = row_stores
         self._followers = followers
+        self._cursor_us = cursor_us
+        self._pins: WeakSet[SnapshotPin] = WeakSet()
 
-    def pin(self, database: str) -> PinnedSnapshot:
-        """What is visible now. Raises DatabaseNotFoundError."""
+    def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
+        """What is visible now. Raises DatabaseNotFoundError.
+
+        With the ``text`` of a query, only tables that it may name are in the snapshot.
+        """
         tree = self._catalog.get(database)
         shown: list[Callable[[], bool]] = []  # grows when a query reads another followed database
-        rows: Mapping[RowStoreKey, Rows]
-        if self._catalog.is_following(database):
-            pinned = self._pin_followed(database, shown)
-            rows, position = pinned.rows, pinned.position
-            tree, hidden, reason = pinned.database, pinned.rows_hidden, pinned.hidden_reason
+        pin = SnapshotPin()
+        if self._catalog.is_following(tree.name):
+            pinned = self._pin_followed(tree.name, shown)
+            tree, position = pinned.database, pinned.position
+            tables = _bound(tree, text, partial(_followed_rows, pinned))
+            hidden, reason, cursor_us = pinned.rows_hidden, pinned.hidden_reason, None
         else:
-            keys = [table.key for table in tree.tables.values()]
-            rows = {key: self._row_store.rows(key) for key in keys}
-            position = Position(
-                tree.version, {key: item.position for key, item in rows.items() if item.batches}
-            )
+            tables = _bound(tree, text, self._row_store.rows)
+            position = self._position(tree)
             hidden, reason = False, ""
-        tables = {
-            name: BoundTable(table.columns, rows[table.key].batches if table.key in rows else ())
-            for name, table in tree.tables.items()
-        }
+            cursor_us = None if self._cursor_us is None else self._cursor_us()
+        pin.trees.append(tree)
+        self._pins.add(pin)
         return PinnedSnapshot(
-            QuerySnapshot(tree.name, tables, self._others(tree, shown)),
+            QuerySnapshot(
+                tree.name, tables, self._others(tree, shown, pin), tree.functions, cursor_us, pin
+            ),
             position,
             _keys(tree),
             hidden,
             reason,
             lambda: all(check() for check in shown),
         )
+
+    def is_pinned(self, file: str) -> bool:
+        """Whether a snapshot that somebody holds may still read an extent file of that name."""
+        trees = {id(tree): tree for pin in self._pins for tree in pin.trees}
+        return any(
+            extent.file == file
+            for tree in trees.values()
+            for table in tree.tables.values()
+            for extent in table.extents.values()
+        )
+
+    def trees(self) -> Iterator[Database]:
+        """The tree of every database whose tables can be queried here now."""
+        for tree in self._catalog.databases():
+            if not self._catalog.is_following(tree.name):
+                yield tree
+                continue
+            followed = self._followers.get(tree.name)
+            if followed is not None and followed.copy.database is not None:
+                yield followed.copy.database
 
     def _pin_followed(self, name: str, shown: list[Callable[[], bool]]) -> FollowedPin:
         """Pins a followed database; if it shows rows, adds what says whether it still does."""
@@ -148,7 +210,7 @@ class NodeDatabases:
         return tuple(reports)
 
     def _position(self, tree: Database) -> Position:
-        positions = self._row_store.position_of(table.key for table in tree.tables.values())
+        positions = self._row_store.position_of(tree.row_store_keys())
         return Position(tree.version, {key: at for key, at in positions.items() if at.ordinal})
 
     def _followed(self, name: str) -> FollowedDatabase:
@@ -162,22 +224,51 @@ class NodeDatabases:
         return followed
 
     def _others(
-        self, context: Database, shown: list[Callable[[], bool]]
+        self, context: Database, shown: list[Callable[[], bool]], pin: SnapshotPin
     ) -> dict[str, Mapping[str, BoundTable]]:
-        others: dict[str, Mapping[str, BoundTable]] = {}
-        for tree in self._catalog.databases():
-            if tree.name == context.name:
-                continue
-            others[tree.name] = _OtherTables(tree, self._rows_of(tree, shown))
-        return others
+        def pin_other(name: str) -> Mapping[str, BoundTable]:
+            rows_of: Callable[[RowStoreKey, int], Rows | None]
+            if self._catalog.is_following(name):
+                pinned = self._pin_followed(name, shown)
+                tree, rows_of = pinned.database, partial(_followed_rows, pinned)
+            else:
+                tree, rows_of = self._catalog.get(name), self._row_store.rows
+            pin.trees.append(tree)
+            return _bound(tree, None, rows_of)
 
-    def _rows_of(
-        self, tree: Database, shown: list[Callable[[], bool]]
-    ) -> Callable[[RowStoreKey], Rows | None]:
-        if self._catalog.is_following(tree.name):
-            return lambda key: self._pin_followed(tree.name, shown).rows.get(key)
-        return self._row_store.rows
+        return {
+            tree.name: _OtherTables(partial(pin_other, tree.name))
+            for tree in self._catalog.databases()
+            if tree.name != context.name
+        }
+
+
+def _followed_rows(pinned: FollowedPin, key: RowStoreKey, _: int) -> Rows | None:
+    return pinned.rows.get(key)  # from the floor on already
+
+
+def _bound(
+    tree: Database, text: str | None, rows_of: Callable[[RowStoreKey, int], Rows | None]
+) -> dict[str, BoundTable]:
+    """The tables of a tree, or those of them that a text may name, with the rows above floors."""
+    names: Iterable[str] = tree.tables
+    if text is not None:
+        functions = functions_mentioned(text, tree.functions)
+        whole = " ".join([text, *(part for function in functions for part in function[1:])])
+        names = names_mentioned(whole, tree.tables)
+    return {name: _bind(tree, tree.tables[name], rows_of) for name in names}
+
+
+def _bind(
+    tree: Database, table: Table, rows_of: Callable[[RowStoreKey, int], Rows | None]
+) -> BoundTable:
+    fresh = []
+    for reference in table.references:
+        rows = rows_of(reference.key, reference.sealed_ordinal)
+        if rows is not None and rows.batches:
+            fresh.append(rows)
+    return BoundTable(table, tuple(fresh), table.extents, tree, ingestiontime_of(table))
 
 
 def _keys(tree: Database) -> frozenset[RowStoreKey]:
-    return frozenset(table.key for table in tree.tables.values())
+    return frozenset(tree.row_store_keys())

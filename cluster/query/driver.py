@@ -1,32 +1,51 @@
-"""The query engine: throttle, translate, bind, execute, all within the time allowed."""
+"""The query engine: throttle, translate, prune, bind, execute, all within the time allowed."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, Self
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Self
 
 import trio
 
-from cluster.errors import LimitExceededError, RemoraError, ThrottledError, TimedOutError
+from cluster.errors import (
+    InternalError,
+    NotSupportedError,
+    RemoraError,
+    ThrottledError,
+    TimedOutError,
+)
 from cluster.limits import LIMITS, Limits
 from cluster.processors import on_all
+from cluster.query.binding import QuerySnapshot, given_table
 from cluster.query.execution import Execution, open_database
-from cluster.query.lexical import names_mentioned
+from cluster.query.hidden import cursor_text
+from cluster.query.hot.relations import Coverage
 from cluster.query.process import TranslatorProcess, TranslatorStatistics
+from cluster.query.pruning import conjunct_groups, may_hold
+from cluster.query.records import QueryRecord, QueryState, given_batch, scanned
+from cluster.query.relation import Input, cold_parts
+from cluster.query.translation import CURSOR_SLOT
+from cluster.query.translations import Translations
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
-    from cluster.catalog.model import Column
-    from cluster.clock import Clock
-    from cluster.query.binding import BoundTable, QueryResult, QuerySnapshot
-    from cluster.query.messages import Schemas
-    from cluster.query.translation import Translation
+    import pyarrow as pa
 
-_CACHED_CHARACTERS: Final = 64 * 1024
+    from cluster.catalog.model import Column, Function
+    from cluster.clock import Clock
+    from cluster.query.binding import BoundTable, QueryResult
+    from cluster.query.hot.driver import HotCache
+    from cluster.query.pruning import ExtentSource
+    from cluster.query.translation import TableUse
+    from cluster.query.translations import Translator
+
 _INTERRUPT_SECONDS: Final = 0.01
+_COMMAND_RESULT: Final = "__command_result"
 _PREWARM: Final = (
     "print now()",
     """datatable(a:long, b:string, t:datetime)[1, 'x', datetime(2020-01-01)]
@@ -34,21 +53,6 @@ _PREWARM: Final = (
     | summarize n = count(), sum(a) by bin(t, 1h), b | top 10 by n""",
     "print a = 1 | join kind=inner (print a = 1, b = 'x') on a | project a, b | take 10 | count",
 )
-
-
-class Translator(Protocol):
-    """Where KQL becomes SQL."""
-
-    async def translate(
-        self, kql: str, database: str, schemas: Schemas, others: dict[str, Schemas]
-    ) -> Translation:
-        """Translates one query."""
-
-    async def aclose(self) -> None:
-        """Frees what it holds."""
-
-    def statistics(self) -> TranslatorStatistics:
-        """Its figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,12 @@ class QueryStatistics:
 class QueryEngine:
     """Answers KQL over snapshots. Use as ``async with``.
 
+    ``folders`` are where files of extents may lie; no other file can be read. :meth:`serve` gives
+    it the extents before the first query that needs them.
+
     Guarantees: an answer is computed from the snapshot given and nothing else; a query that is
-    cancelled or out of time has stopped using DuckDB when ``run`` returns; no query reads a file,
-    a variable or the network.
+    cancelled or out of time has stopped using DuckDB when ``run`` returns; no query reads a file
+    of its own choice, a variable or the network.
     """
 
     def __init__(
@@ -84,17 +91,25 @@ class QueryEngine:
         limits: Limits = LIMITS,
         translator: Translator | None = None,
         processors: tuple[int, ...] = (),
+        folders: Sequence[Path] = (),
+        on_query: Callable[[QueryRecord], None] | None = None,
     ) -> None:
         self._clock = clock
         self._limits = limits
         self._processors = processors
-        self._translator = TranslatorProcess(limits) if translator is None else translator
-        self._database = open_database(limits, cores)
+        translator = TranslatorProcess(limits) if translator is None else translator
+        self._translations = Translations(translator, limits)
+        self._folders = frozenset(
+            folder for given in folders for folder in (given, given.resolve())
+        )
+        self.database = open_database(limits, cores, sorted(self._folders))
+        self._on_query = on_query
+        self._files: ExtentSource | None = None
+        self._hot: HotCache | None = None
         self._most = limits.queries_per_core * cores
         self._threads = trio.CapacityLimiter(self._most)
-        self._cache: OrderedDict[object, Translation] = OrderedDict()
-        self._running = self._answered = self._refused = 0
-        self._throttled = self._cancelled = self._cache_hits = 0
+        self._running = self._answered = self._refused = self._begun = 0
+        self._throttled = self._cancelled = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,8 +120,16 @@ class QueryEngine:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._translator.aclose()
-        self._database.close()
+        await self._translations.aclose()
+        self.database.close()
+
+    def serve(self, files: ExtentSource, hot: HotCache | None = None) -> None:
+        """From now on queries read extents, those in ``hot`` from memory.
+
+        ``hot`` holds its relations in :attr:`database`.
+        """
+        self._files = files
+        self._hot = hot
 
     async def prewarm(self) -> None:
         """Starts the translator and takes it through the common shapes, so no query waits for it.
@@ -114,39 +137,109 @@ class QueryEngine:
         Optional; costs about a second of processor time of another process.
         """
         for kql in _PREWARM:
-            await self._translator.translate(kql, "", {}, {})
+            await self._translations.of(kql, QuerySnapshot("", {}))
 
-    async def run(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+    async def run(
+        self, kql: str, snapshot: QuerySnapshot, *, client_request_id: str = ""
+    ) -> QueryResult:
         """Answers one query from ``snapshot``.
 
         Raises SyntaxRefusedError, SemanticError, NotSupportedError, InvalidRequestError (a control
         command), LimitExceededError (text, translation, rows, bytes, memory), ThrottledError,
-        TimedOutError, InternalError.
+        TimedOutError, InternalError, and what reading the files of extents raises.
         """
+        record = self._begin(kql, snapshot.database, client_request_id)
         if self._running >= self._most:
             self._throttled += 1
             self._refused += 1
-            raise ThrottledError(
+            refusal = ThrottledError(
                 f"{self._most} queries are running already.", metadata={"limit": "queries_per_core"}
             )
+            self._end(record, QueryState.THROTTLED, str(refusal))
+            raise refusal
         self._running += 1
         try:
-            result = await self._within_time(kql, snapshot)
-        except RemoraError:
+            result, cpu_seconds = await self._within_time(kql, snapshot)
+        except RemoraError as error:
             self._refused += 1
+            self._end(record, QueryState.FAILED, str(error))
             raise
-        except Exception:
-            raise  # a defect; the transport reports it
+        except Exception as error:  # a defect; the transport reports it
+            self._end(record, QueryState.FAILED, type(error).__name__)
+            raise
         except BaseException:  # cancelled, perhaps as a group
             self._cancelled += 1
+            self._end(record, QueryState.CANCELLED, "")
             raise
         else:
             self._answered += 1
+            self._end(record, QueryState.COMPLETED, "", result, cpu_seconds)
             return result
         finally:
             self._running -= 1
 
-    async def _within_time(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+    async def run_over(
+        self, columns: Sequence[Column], rows: Iterable[Sequence[object]], kql: str
+    ) -> QueryResult:
+        """Answers ``| kql`` over the rows of a command's result: ``.show tables | count``.
+
+        ``rows`` have the values of ``commands.results``. No table of a database can be read.
+        """
+        table = given_table(_COMMAND_RESULT, columns, [given_batch(columns, rows)])
+        text = f"{_COMMAND_RESULT}\n| {kql.lstrip().removeprefix('|')}"
+        return await self._unlogged(text, QuerySnapshot("", {_COMMAND_RESULT: table}))
+
+    async def run_on_batch(
+        self,
+        kql: str,
+        source: str,
+        columns: Sequence[Column],
+        batch: pa.RecordBatch,
+        *,
+        database: str,
+        functions: Mapping[str, Function] | None = None,
+        others: Mapping[str, BoundTable] | None = None,
+        ingested_us: int | None = None,
+    ) -> QueryResult:
+        """Answers a query of an update policy: its table ``source`` is exactly ``batch``.
+
+        ``others`` are the other tables it may read; None: it may read no other, and naming one is
+        SEM0100. ``storage_batches`` of the result makes rows to store of it.
+        """
+        tables = {
+            **(others or {}),
+            source: given_table(source, columns, [batch], ingested_us=ingested_us),
+        }
+        return await self._unlogged(
+            kql, QuerySnapshot(database, tables, functions=functions or {}, cursor_us=None)
+        )
+
+    async def _unlogged(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+        """A query of the node itself: not throttled, not in the log of queries."""
+        result, _ = await self._within_time(kql, snapshot)
+        return result
+
+    def _begin(self, kql: str, database: str, client_request_id: str) -> QueryRecord:
+        self._begun += 1
+        now_ns = self._clock.now_ns()
+        record = QueryRecord(self._begun, kql, database, now_ns, client_request_id)
+        if self._on_query is not None:
+            self._on_query(record)
+        return record
+
+    def _end(
+        self,
+        record: QueryRecord,
+        state: QueryState,
+        failure: str,
+        result: QueryResult | None = None,
+        cpu_seconds: float = 0.0,
+    ) -> None:
+        if self._on_query is not None:
+            now_ns = self._clock.now_ns()
+            self._on_query(record.ended(now_ns, state, failure, result, cpu_seconds))
+
+    async def _within_time(self, kql: str, snapshot: QuerySnapshot) -> tuple[QueryResult, float]:
         with trio.move_on_after(self._limits.query_seconds):
             return await self._run(kql, snapshot)
         raise TimedOutError(
@@ -154,59 +247,97 @@ class QueryEngine:
             metadata={"limit": "query_seconds"},
         )
 
-    async def _run(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
-        size = len(kql.encode("utf-8", "surrogatepass"))
-        if size > self._limits.query_text_bytes:
-            raise LimitExceededError(
-                f"The query text has {size} bytes, the limit is {self._limits.query_text_bytes}.",
-                remedy="Shorten the query.",
-                metadata={"limit": "query_text_bytes"},
-            )
+    async def _run(self, kql: str, snapshot: QuerySnapshot) -> tuple[QueryResult, float]:
+        translation = await self._translations.of(kql, snapshot)
+        if CURSOR_SLOT in translation.sql and snapshot.cursor_us is None:
+            raise NotSupportedError("The database has no cursor here.")
         readable = {
             name.casefold(): tables
             for name, tables in {**snapshot.others, snapshot.database: snapshot.tables}.items()
         }
-        translation = await self._translate(kql, snapshot)
-        tables = [readable[use.database][use.table] for use in translation.tables]
-        now_us = self._clock.now_ns() // 1000
-        return await self._execute(
-            Execution(self._database, translation, tables, now_us, self._limits)
-        )
+        bounds = [readable[use.database][use.table] for use in translation.tables]
+        now_us = translation.query_now_us
+        if now_us is None:
+            now_us = self._clock.now_ns() // 1000
+        coverages = [
+            self._cover(bound, use) for bound, use in zip(bounds, translation.tables, strict=True)
+        ]
+        async with AsyncExitStack() as stack:
+            if self._hot is not None:
+                stack.enter_context(self._hot.held(coverages))
+            inputs = [
+                await self._input(stack, bound, use, coverage, now_us)
+                for bound, use, coverage in zip(bounds, translation.tables, coverages, strict=True)
+            ]
+            execution = Execution(
+                self.database,
+                translation,
+                inputs,
+                self._limits,
+                now_us=now_us,
+                cursor_us=snapshot.cursor_us,
+            )
+            result, cpu_seconds = await self._execute(execution)
+        cursor = ""
+        if translation.uses_cursor and snapshot.cursor_us is not None:
+            cursor = cursor_text(snapshot.cursor_us)
+        return replace(result, cursor=cursor, scanned=scanned(inputs)), cpu_seconds
 
-    async def _translate(self, kql: str, snapshot: QuerySnapshot) -> Translation:
-        used = _mentioned(kql, snapshot.tables)
-        others = {name: _mentioned(kql, tables) for name, tables in snapshot.others.items()}
-        key = (
-            kql,
-            snapshot.database,
-            tuple(sorted(used.items(), key=_name)),
-            tuple((n, tuple(sorted(t.items(), key=_name))) for n, t in sorted(others.items())),
-        )
-        hit = self._cache.get(key)
-        if hit is not None:
-            self._cache_hits += 1
-            self._cache.move_to_end(key)
-            return hit
-        translation = await self._translator.translate(
-            kql,
-            snapshot.database,
-            _schemas(used),
-            {name: _schemas(tables) for name, tables in others.items()},
-        )
-        if len(kql) + len(translation.sql) <= _CACHED_CHARACTERS:
-            self._cache[key] = translation
-            if len(self._cache) > self._limits.query_cache_entries:
-                self._cache.popitem(last=False)
-        return translation
+    def _cover(self, bound: BoundTable, use: TableUse) -> Coverage:
+        if use.counted or not bound.extents:
+            return Coverage()
+        if self._hot is None:
+            return Coverage(cold=tuple(bound.extents.values()))
+        return self._hot.cover(bound)
 
-    async def _execute(self, execution: Execution) -> QueryResult:
+    async def _input(
+        self,
+        stack: AsyncExitStack,
+        bound: BoundTable,
+        use: TableUse,
+        coverage: Coverage,
+        now_us: int,
+    ) -> Input:
+        """Prunes what is cold, and holds the files of the rest until ``stack`` closes."""
+        if not coverage.cold:
+            return Input(bound, use, coverage.hot)
+        if self._files is None or bound.database is None:
+            raise InternalError("A query over extents came before there were files.")
+        cold = coverage.cold
+        groups = conjunct_groups(bound.table, use, now_us)
+        if all(groups):
+            cold = tuple(e for e in cold if may_hold(groups, bound.table, e, None))
+            known = await self._files.statistics_of(bound.database, cold)
+            cold = tuple(e for e in cold if may_hold(groups, bound.table, e, known.get(e.file)))
+        if not cold:
+            return Input(bound, use, coverage.hot)
+        paths = await stack.enter_async_context(self._files.acquire(bound.database, cold))
+        located = [(extent, self._allowed(paths[extent.file])) for extent in cold]
+        return Input(bound, use, coverage.hot, cold_parts(located))
+
+    def _allowed(self, path: Path) -> str:
+        if self._folders.isdisjoint(path.parents):
+            raise InternalError("An extent file lies outside the folders of extents.")
+        return str(path)
+
+    async def _execute(self, execution: Execution) -> tuple[QueryResult, float]:
         result: QueryResult | None = None
         failure: Exception | None = None
+        cpu_seconds = 0.0
+
+        def run() -> QueryResult:
+            nonlocal cpu_seconds
+            began = time.thread_time()
+            try:
+                return execution.run()
+            finally:
+                cpu_seconds = time.thread_time() - began
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_interrupt_when_cancelled, execution)
             try:
                 result = await trio.to_thread.run_sync(
-                    on_all(self._processors, execution.run), limiter=self._threads
+                    on_all(self._processors, run), limiter=self._threads
                 )
             except Exception as error:  # carried out of the nursery as it is
                 failure = error
@@ -215,7 +346,7 @@ class QueryEngine:
         if failure is not None:
             raise failure
         assert result is not None
-        return result
+        return result, cpu_seconds
 
     def statistics(self) -> QueryStatistics:
         """Counters since the start."""
@@ -225,9 +356,9 @@ class QueryEngine:
             refused=self._refused,
             throttled=self._throttled,
             cancelled=self._cancelled,
-            cache_hits=self._cache_hits,
-            cache_entries=len(self._cache),
-            translator=self._translator.statistics(),
+            cache_hits=self._translations.hits,
+            cache_entries=len(self._translations),
+            translator=self._translations.statistics(),
         )
 
 
@@ -239,18 +370,3 @@ async def _interrupt_when_cancelled(execution: Execution) -> None:
             while not execution.finished:
                 execution.interrupt()
                 await trio.sleep(_INTERRUPT_SECONDS)
-
-
-def _mentioned(kql: str, tables: Mapping[str, BoundTable]) -> dict[str, tuple[Column, ...]]:
-    return {name: tables[name].columns for name in names_mentioned(kql, tables)}
-
-
-def _name(item: tuple[str, object]) -> str:
-    return item[0]
-
-
-def _schemas(tables: dict[str, tuple[Column, ...]]) -> Schemas:
-    return {
-        name: tuple((column.name, column.type.value) for column in columns)
-        for name, columns in tables.items()
-    }

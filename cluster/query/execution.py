@@ -1,7 +1,9 @@
 """DuckDB: hardened once, then one cursor for each query. Called from worker threads, never trio's.
 
-A query reads what is registered on its own cursor and nothing else: no file, no network, no Python
-variable, no extension, no change of configuration (``SETTINGS``, locked last).
+A query reads what is registered on its own cursor, relations of the hot cache, and files in the
+folders of extents; nothing else: no other file, no network, no Python variable, no extension, no
+change of configuration (``SETTINGS``, locked last). What SQL names it is decided here, not by the
+text of the query.
 """
 
 from __future__ import annotations
@@ -23,15 +25,17 @@ from cluster.errors import (
     SemanticError,
     TimedOutError,
 )
-from cluster.query.binding import QueryResult, ResultColumn, arrow_table
-from cluster.query.translation import TOO_LONG, too_long, two_types
+from cluster.query.binding import QueryResult, ResultColumn
+from cluster.query.relation import relation_sql, text
+from cluster.query.translation import CURSOR_SLOT, TOO_LONG, too_long, two_types
 from cluster.query.types import RESULT_TYPES, kusto_name, outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from cluster.limits import Limits
-    from cluster.query.binding import BoundTable
+    from cluster.query.relation import Input
     from cluster.query.translation import Translation
     from cluster.query.types import Outgoing
 
@@ -42,9 +46,10 @@ SETTINGS: Final = (
     ("autoinstall_known_extensions", "false"),
     ("autoload_known_extensions", "false"),
     ("allow_community_extensions", "false"),
+    ("parquet_metadata_cache", "true"),  # files of extents never change
     ("enable_external_access", "false"),
 )
-"""Besides memory_limit and threads, in order; ``lock_configuration`` follows."""
+"""Besides allowed_directories, memory_limit and threads, in order; then it is locked."""
 
 _BATCH_ROWS: Final = 65_536
 _EPOCH: Final = dt.datetime(1970, 1, 1)  # no zone: Kusto datetimes are UTC by definition
@@ -54,12 +59,20 @@ _CALLED: Final = re.compile(r"No function matches the given name and argument ty
 _TYPE: Final = re.compile(r"DECIMAL\(\d+, ?\d+\)|[A-Z][A-Z_ ]*(?:\[\])*|\"NULL\"")
 
 
-def open_database(limits: Limits, threads: int) -> duckdb.DuckDBPyConnection:
-    """An empty in-memory database that can reach nothing outside itself."""
+def open_database(
+    limits: Limits, threads: int, folders: Sequence[Path] = ()
+) -> duckdb.DuckDBPyConnection:
+    """An empty in-memory database that can reach nothing outside itself but files in ``folders``.
+
+    Its memory limit is what queries and the hot cache may use together.
+    """
     connection = duckdb.connect(":memory:")
+    allowed = ", ".join(text(f"{folder}/") for folder in folders)
+    connection.execute(f"SET allowed_directories=[{allowed}]")
     for name, value in SETTINGS:
         connection.execute(f"SET {name}={value}")
-    connection.execute(f"SET memory_limit='{limits.query_memory_bytes}B'")
+    memory_bytes = limits.query_memory_bytes + limits.hot_cache_bytes
+    connection.execute(f"SET memory_limit='{memory_bytes}B'")
     connection.execute(f"SET threads={max(1, threads)}")
     connection.execute("SET lock_configuration=true")
     return connection
@@ -72,18 +85,21 @@ class Execution:
         self,
         database: duckdb.DuckDBPyConnection,
         translation: Translation,
-        tables: Sequence[BoundTable],
-        now_us: int,
+        inputs: Sequence[Input],
         limits: Limits,
+        *,
+        now_us: int = 0,
+        cursor_us: int | None = None,
     ) -> None:
         self._cursor = database.cursor()
         self._translation = translation
-        self._tables = tables
+        self._inputs = inputs
         self._limits = limits
-        self._parameters: dict[str, Any] | None = None
+        self._prefix = ""
+        self._parameters: dict[str, Any] = {CURSOR_SLOT: cursor_us}
         if translation.clock_slot is not None:
-            moment = now_us if translation.query_now_us is None else translation.query_now_us
-            self._parameters = {translation.clock_slot: _EPOCH + dt.timedelta(microseconds=moment)}
+            moment = _EPOCH + dt.timedelta(microseconds=now_us)
+            self._parameters[translation.clock_slot] = moment
         self.finished = False
         """True once ``run`` is over. An interrupt before DuckDB has begun has no effect, so it is
         repeated until then."""
@@ -100,8 +116,7 @@ class Execution:
         types), TimedOutError (interrupted).
         """
         try:
-            for index, bound in enumerate(self._tables):
-                self._cursor.register(f"${index}", arrow_table(bound))
+            self._bind()
             for arms in self._translation.same_types:
                 self._require_same_types(arms)
             return self._read(self._relation(self._translation.sql))
@@ -111,11 +126,23 @@ class Execution:
             self.finished = True
             self._cursor.close()
 
+    def _bind(self) -> None:
+        """Makes each input a common table expression, which DuckDB looks up before all else."""
+        bindings = []
+        for index, source in enumerate(self._inputs):
+            sql, tables = relation_sql(index, source)
+            for name, table in tables.items():
+                self._cursor.register(name, table)
+            bindings.append(f'"${index}" AS NOT MATERIALIZED ({sql})')
+        self._prefix = f"WITH {', '.join(bindings)}" if bindings else ""
+
     def _relation(self, sql: str) -> Any:
-        slot = self._translation.clock_slot
-        if slot is None or f"${slot}" not in sql:
-            return self._cursor.sql(sql)  # a value without its placeholder is an error
-        return self._cursor.sql(sql, params=self._parameters)
+        # A value without its placeholder is an error.
+        parameters = {n: value for n, value in self._parameters.items() if f"${n}" in sql}
+        if self._prefix:
+            has_more = sql.startswith("WITH ")
+            sql = f"{self._prefix}, {sql[5:]}" if has_more else f"{self._prefix} {sql}"
+        return self._cursor.sql(sql, params=parameters) if parameters else self._cursor.sql(sql)
 
     def _require_same_types(self, arms: Sequence[str]) -> None:
         known: dict[str, str] = {}

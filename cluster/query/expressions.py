@@ -20,7 +20,7 @@ from duckdb_kql.translate import _SPECIAL_FORMS, quote_ident
 from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
-from cluster.query import growth, vocabulary
+from cluster.query import growth, hidden, vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _TOO_FINE: Final = re.compile(r"\.\d{6}[1-9]\d*\s*(?:[Zz]|[+-]\d\d:?\d\d)?\s*$")
 _GRAPH: Final = (ir.GraphVar, ir.GraphProperty, ir.GraphElement, ir.GraphCall)
 _BOOLEAN: Final = (ir.InList, ir.HasList, ir.Between)
+_HIDDEN: Final = frozenset([*hidden.FUNCTIONS, *hidden.CURSOR_TESTS, *hidden.CURRENT_CURSOR])
 _COLLECTORS: Final = frozenset(["make_list", "make_set"])
 
 Columns = dict[str, str | None]
@@ -72,6 +73,13 @@ class Queries(Protocol):
     @property
     def string_bytes(self) -> int:
         """Most bytes of one string or dynamic value."""
+
+    @property
+    def without_rows(self) -> bool:
+        """True if expressions are not over rows of a table."""
+
+    def use_cursor(self) -> None:
+        """Notes that the query depends on the database cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +207,8 @@ class Expressions:
         self._check_function(name, aggregate=aggregate, allowed=aggregates)
         if name == "current_database":
             return Typed(ir.Literal(self._queries.database, "string"), "string")
+        if name in _HIDDEN:
+            return self._hidden(node)
         arguments = [self.resolve(a, aggregates=aggregates and not aggregate) for a in node.args]
         if name in vocabulary.INEXACT_OF_DECIMAL and any(a.type == "decimal" for a in arguments):
             raise _inexact(f"{name}()")
@@ -214,6 +224,21 @@ class Expressions:
             return Typed(_collector(name, arguments), "dynamic")
         return Typed(growth.bounded(name, [a.expr for a in arguments], self._string_bytes), kind)
 
+    def _hidden(self, node: ir.FunctionCall) -> Typed:
+        without_rows = self._queries.without_rows
+        if node.name in hidden.FUNCTIONS:
+            if node.args:
+                raise SemanticError(f"Semantic error: {node.name}() takes no arguments.")
+            name = hidden.FUNCTIONS[node.name]
+            value = hidden.column(name, self._columns, without_rows=without_rows)
+            return Typed(value, hidden.type_of(name))
+        self._queries.use_cursor()
+        if node.name in hidden.CURRENT_CURSOR:
+            return Typed(hidden.current_cursor(), "string")
+        name = hidden.FUNCTIONS["ingestion_time"]
+        ingested = hidden.column(name, self._columns, without_rows=without_rows)
+        return Typed(hidden.cursor_test(node, ingested), "bool")
+
     def _check_function(self, name: str, *, aggregate: bool, allowed: bool) -> None:
         if aggregate:
             if allowed:
@@ -226,6 +251,7 @@ class Expressions:
             (name in SCALAR_FUNCTIONS and not name.startswith("$"))
             or name in _SPECIAL_FORMS
             or name == "current_database"
+            or name in _HIDDEN
         )
         if known and name not in vocabulary.NEXT_STEP:
             return

@@ -27,6 +27,9 @@ HEADER: Final = struct.Struct("<I")
 Schemas = dict[str, tuple[tuple[str, str], ...]]
 """Table -> columns (name, Kusto type)."""
 
+FunctionText = tuple[str, str, str]
+"""A stored function: its name, its parameters ``(a:long)``, its body ``{ T }``."""
+
 _REFUSALS: Final[dict[str, type[RemoraError]]] = {
     kind.reason: kind
     for kind in (
@@ -52,6 +55,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     database: str
     schemas: Schemas
     others: dict[str, Schemas]
+    functions: tuple[FunctionText, ...]
     sql_bytes: int
     string_bytes: int
     cpu_seconds: float

@@ -25,7 +25,7 @@ from cluster.query.expressions import (
     unresolved,
 )
 from cluster.query.second_look import is_ambiguous
-from cluster.query.translation import two_types
+from cluster.query.translation import HIDDEN, two_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +40,9 @@ NAMES: Final = {
     ir.ProjectRename: "project-rename", ir.GetSchema: "getschema",
 }  # fmt: skip
 """Every operator that is answered, with its Kusto name."""
+
+ROWLESS: Final = (ir.PrintSource, ir.DataTable, ir.CommandSource)
+"""Sources that are no table."""
 
 _GETSCHEMA: Final[Columns] = {
     "ColumnName": "string", "ColumnOrdinal": "int", "DataType": "string", "ColumnType": "string",
@@ -58,9 +61,14 @@ def operator_name(operator: Any) -> str:
 class Within:
     """A resolver in one scope, as expressions see it."""
 
-    def __init__(self, resolver: Resolver, scope: Scope) -> None:
+    def __init__(self, resolver: Resolver, scope: Scope, *, without_rows: bool = False) -> None:
         self._resolver = resolver
         self._scope = scope
+        self.without_rows = without_rows
+
+    def use_cursor(self) -> None:
+        """Notes that the query depends on the database cursor."""
+        self._resolver.found.uses_cursor = True
 
     @property
     def database(self) -> str:
@@ -95,7 +103,7 @@ class OperatorResolver:
         self._scope = scope
         self._before = before
         self._columns = columns
-        self._within = Within(resolver, scope)
+        self._within = Within(resolver, scope, without_rows=isinstance(before[0], ROWLESS))
 
     def resolve(self, operator: Any) -> tuple[list[Any], Columns]:
         """Returns the operators that stand for ``operator`` and their output columns."""
@@ -267,7 +275,10 @@ class OperatorResolver:
         if op.with_source is not None and not op.with_source.isidentifier():
             raise NotSupportedError("withsource= takes a plain name.")
         branches = self._resolver.expand(op.branches, self._scope, fuzzy=op.isfuzzy)
-        resolved = [self._resolver.query(branch, self._scope) for branch in branches]
+        keep = frozenset(name for name in self._columns if name in HIDDEN)
+        if keep and op.with_source is not None:
+            raise NotSupportedError("withsource= with functions of extents is not supported.")
+        resolved = [self._resolver.query(branch, self._scope, keep) for branch in branches]
         tables = [self._columns, *(columns for _, columns in resolved)]
         columns = _union_columns(op, tables)
         shared = {n for n in columns if sum(n in t for t in tables) > 1}

@@ -18,7 +18,7 @@ from cluster.query.messages import HEADER, Answer, Hello, Question, encode, erro
 
 if TYPE_CHECKING:
     from cluster.limits import Limits
-    from cluster.query.messages import Schemas
+    from cluster.query.messages import FunctionText, Schemas
     from cluster.query.translation import Translation
 
 _START_SECONDS: Final = 30.0
@@ -62,7 +62,12 @@ class TranslatorProcess:
         self._resident_bytes = 0
 
     async def translate(
-        self, kql: str, database: str, schemas: Schemas, others: dict[str, Schemas]
+        self,
+        kql: str,
+        database: str,
+        schemas: Schemas,
+        others: dict[str, Schemas],
+        functions: tuple[FunctionText, ...] = (),
     ) -> Translation:
         """Translates one query; raises what ``translate.translate`` raises.
 
@@ -76,6 +81,7 @@ class TranslatorProcess:
                 database,
                 schemas,
                 others,
+                functions,
                 limits.query_sql_bytes,
                 limits.string_value_bytes,
                 limits.query_translate_seconds,

@@ -17,19 +17,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from duckdb_kql import ir
-from duckdb_kql.schema import resolve_source_let_refs
-from duckdb_kql.translate import print_column_name, quote_ident, render_expr
+from duckdb_kql.schema import resolve_let_refs, resolve_source_let_refs
+from duckdb_kql.translate import print_column_name, quote_ident, render_expr, summarize_names
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.limits import LIMITS
+from cluster.query import hidden
 from cluster.query.expressions import Columns, Expressions, refuse_case_collision, unresolved
+from cluster.query.filters import filters_of
 from cluster.query.operators import OperatorResolver, Within, nodes, operator_name
-from cluster.query.translation import TableUse
+from cluster.query.translation import HIDDEN, ROW_COUNT, TableUse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cluster.query.second_look import Direction
+    from cluster.query.translation import Filter
 
 Schema = tuple[tuple[str, str], ...]
 """Columns of a table in order: (name, Kusto type)."""
@@ -59,8 +62,24 @@ class Resolution:
 
     tables: dict[str, TableUse] = field(default_factory=dict)
     schema: dict[str, list[str]] = field(default_factory=dict)
+    places: dict[str, list[tuple[Filter, ...]]] = field(default_factory=dict)
+    """For each alias, the conditions on its rows at each place that reads it."""
     same_types: list[tuple[ir.Query, ...]] = field(default_factory=list)
     """Queries whose columns of equal names must have equal types, where that was not known."""
+    uses_cursor: bool = False
+
+    def uses(self) -> tuple[TableUse, ...]:
+        """The tables in the order of their inputs, as a translation names them."""
+        return tuple(
+            dataclasses.replace(use, filters=tuple(dict.fromkeys(self.places.get(alias, [()]))))
+            for alias, use in self.tables.items()
+        )
+
+    def forget_unread(self) -> None:
+        """Leaves out tables that are only counted."""
+        for alias in [a for a, use in self.tables.items() if not use.counted]:
+            if alias not in self.places:
+                del self.tables[alias]
 
 
 class Resolver:
@@ -80,8 +99,13 @@ class Resolver:
         self.found = Resolution()
         self._folded: dict[str, str] = {}
 
-    def query(self, query: ir.Query, scope: Scope) -> tuple[ir.Query, Columns]:
-        """Resolves ``query`` and everything in it; returns it with its output columns."""
+    def query(
+        self, query: ir.Query, scope: Scope, keep: frozenset[str] = frozenset()
+    ) -> tuple[ir.Query, Columns]:
+        """Resolves ``query`` and everything in it; returns it with its output columns.
+
+        ``keep``: hidden columns that its rows must still have at its end.
+        """
         lets: list[tuple[str, ir.Query]] = []
         for name, bound in query.lets:
             if isinstance(bound, ir.Query):
@@ -91,22 +115,65 @@ class Resolver:
         query = self._expand_first(query, scope)
         operators = list(query.operators)
         following = operator_name(operators[0]) if operators else ""
-        source, columns = self.source(query.source, scope, following)
+        uses = [hidden.columns_used(_functions(operator)) for operator in operators]
+        wanted = keep.union(*uses)
+        last = len(uses) if keep else max((i for i, used in enumerate(uses) if used), default=-1)
+        source, columns = self.source(query.source, scope, following, wanted)
+        if source is not query.source and isinstance(source, ir.TableRef):
+            source, operators = self._narrowed(source, operators, columns)
         result: list[Any] = []
-        for operator in operators:
+        for index, operator in enumerate(operators):
+            if index > last or _shows_all(operator):
+                columns = _without_hidden(result, columns)
             step = OperatorResolver(self, scope, (source, tuple(result)), columns)
             produced, columns = step.resolve(operator)
             result.extend(produced)
+        if not keep:
+            columns = _without_hidden(result, columns)
+        elif not keep <= columns.keys():
+            raise NotSupportedError(
+                "Functions of extents and cursors behind a union are supported if every branch "
+                "is a table or keeps the rows of one."
+            )
         return ir.Query(source, result, list(lets)), columns
+
+    def _narrowed(
+        self, source: ir.TableRef, operators: list[Any], columns: Columns
+    ) -> tuple[Any, list[Any]]:
+        """What the operators behind a table say about the rows that are needed of it."""
+        name = _count_name(operators[0]) if operators else None
+        if name is not None:
+            alias = self._counting(source.name)
+            sql = (
+                f"SELECT {quote_ident(ROW_COUNT)} AS {quote_ident(name)} FROM {quote_ident(alias)}"  # noqa: S608 - quoted
+            )
+            rest = operators[1:]
+            # The count is a table of its own from here on, in the place of a `print`.
+            columns.clear()
+            columns[name] = "long"
+            return ir.CommandSource(sql, (name,), "count"), rest
+        filters: list[Filter] = []
+        for operator in operators:
+            if not isinstance(operator, ir.Where):
+                break
+            predicate = resolve_let_refs(operator, list(columns)).predicate
+            filters.extend(filters_of(predicate, columns))
+        self.found.places.setdefault(source.name, []).append(tuple(filters))
+        return source, operators
 
     # -- sources ---------------------------------------------------------------------------------
 
-    def source(self, source: Any, scope: Scope, following: str) -> tuple[Any, Columns]:
-        """Resolves what a pipeline starts from. ``following``: its first operator, for messages."""
+    def source(
+        self, source: Any, scope: Scope, following: str, wanted: frozenset[str] = frozenset()
+    ) -> tuple[Any, Columns]:
+        """Resolves what a pipeline starts from.
+
+        ``following``: its first operator, for messages; ``wanted``: hidden columns it uses.
+        """
         if isinstance(source, ir.TableRef):
-            return self._table(source, scope, following)
+            return self._table(source, scope, following, wanted)
         source = resolve_source_let_refs(source)
-        nothing = Expressions({}, following, Within(self, scope))
+        nothing = Expressions({}, following, Within(self, scope, without_rows=True))
         if isinstance(source, ir.PrintSource):
             typed = [nothing.resolve(named.expr) for named in source.expressions]
             names = [print_column_name(e, i) for i, e in enumerate(source.expressions)]
@@ -148,7 +215,9 @@ class Resolver:
         sql = f"SELECT _value AS {quote_ident(source.name)} FROM {series}"  # noqa: S608 - quoted
         return ir.CommandSource(sql, (source.name,), "range"), {source.name: kind}
 
-    def _table(self, ref: ir.TableRef, scope: Scope, following: str) -> tuple[Any, Columns]:
+    def _table(
+        self, ref: ir.TableRef, scope: Scope, following: str, wanted: frozenset[str]
+    ) -> tuple[Any, Columns]:
         if ref.cluster is not None:
             raise NotSupportedError("cluster(): queries across clusters are not supported.")
         if ref.database is None and ref.name in scope.columns:
@@ -157,7 +226,12 @@ class Resolver:
         schema = self.catalog[folded].get(ref.name)
         if schema is None:
             raise unresolved(ref.name, following, "table or column")
-        return ir.TableRef(self._bind(folded, ref.name, schema)), dict(schema)
+        columns = tuple(name for name in HIDDEN if name in wanted)
+        alias = self._bind(folded, ref.name, schema, columns)
+        return ir.TableRef(alias), {
+            **dict(schema),
+            **{name: hidden.type_of(name) for name in columns},
+        }
 
     def _database(self, name: str | None) -> str:
         folded = (name or self.database).casefold()
@@ -168,20 +242,31 @@ class Resolver:
             )
         return folded
 
-    def _bind(self, database: str, table: str, schema: Schema) -> str:
+    def _bind(self, database: str, table: str, schema: Schema, columns: tuple[str, ...]) -> str:
+        """The alias of a table with these hidden columns."""
         alias = table if database == self.database.casefold() else f'database("{database}").{table}'
         if alias.startswith("$"):
             raise NotSupportedError(f"Table name '{table}' is not supported in a query.")
+        other = self._folded.setdefault(alias.casefold(), alias)
+        if other != alias:
+            raise NotSupportedError(
+                f"Tables '{other}' and '{alias}' differ only in case: not supported in a query."
+            )
+        refuse_case_collision([name for name, _ in schema], f"table '{table}'")
+        if columns:
+            alias = f"$with {' '.join(columns)} {alias}"
         if alias not in self.found.tables:
-            other = self._folded.setdefault(alias.casefold(), alias)
-            if other != alias:
-                raise NotSupportedError(
-                    f"Tables '{other}' and '{alias}' differ only in case: not supported in a query."
-                )
-            refuse_case_collision([name for name, _ in schema], f"table '{table}'")
-            self.found.tables[alias] = TableUse(alias, database, table)
-            self.found.schema[alias] = [name for name, _ in schema]
+            self.found.tables[alias] = TableUse(alias, database, table, columns)
+            self.found.schema[alias] = [*(name for name, _ in schema), *columns]
         return alias
+
+    def _counting(self, alias: str) -> str:
+        """The alias of the number of rows of a table that is bound."""
+        use = self.found.tables[alias]
+        counting = f"$count {alias}"
+        self.found.tables[counting] = TableUse(counting, use.database, use.table, counted=True)
+        self.found.schema[counting] = [ROW_COUNT]
+        return counting
 
     # -- unions ----------------------------------------------------------------------------------
 
@@ -231,3 +316,36 @@ class Resolver:
         ]
         union = dataclasses.replace(first, branches=tuple(rest))
         return ir.Query(head.source, [*head.operators, union, *query.operators[1:]], query.lets)
+
+
+def _functions(operator: Any) -> frozenset[str]:
+    """Names of the functions an operator calls itself, not in the queries inside it."""
+    return frozenset(node.name for node in nodes(operator) if isinstance(node, ir.FunctionCall))
+
+
+def _shows_all(operator: Any) -> bool:
+    """True for operators whose result depends on every column there is."""
+    return isinstance(operator, ir.GetSchema) or (
+        isinstance(operator, ir.Distinct)
+        and any(isinstance(node, ir.Wildcard) for node in nodes(operator))
+    )
+
+
+def _without_hidden(result: list[Any], columns: Columns) -> Columns:
+    """Ends the life of hidden columns: appends to ``result`` what takes them away."""
+    gone = tuple(name for name in columns if name in HIDDEN)
+    if not gone:
+        return columns
+    result.append(ir.ProjectAway(gone))
+    return {name: kind for name, kind in columns.items() if name not in HIDDEN}
+
+
+def _count_name(operator: Any) -> str | None:
+    """Name of the result if the operator does nothing but count rows, else None."""
+    if isinstance(operator, ir.Count):
+        return str(operator.name)
+    if isinstance(operator, ir.Summarize) and not operator.by and len(operator.aggregates) == 1:
+        expr = operator.aggregates[0].expr
+        if isinstance(expr, ir.FunctionCall) and expr.name == "count" and not expr.args:
+            return str(summarize_names(operator, [])[1][0][0])
+    return None

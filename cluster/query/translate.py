@@ -25,7 +25,7 @@ from cluster.errors import (
     SemanticError,
 )
 from cluster.limits import LIMITS, Limits
-from cluster.query import growth, lexical
+from cluster.query import growth, lexical, stored_functions
 from cluster.query.resolve import Resolver, Scope
 from cluster.query.second_look import SecondLook, sort_may_be_misread
 from cluster.query.translation import Translation
@@ -33,6 +33,7 @@ from cluster.query.translation import Translation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cluster.query.messages import FunctionText
     from cluster.query.resolve import Resolution
 
 _PINNED: Final = dt.datetime(1, 1, 1)  # a mark, never a moment
@@ -51,12 +52,14 @@ def translate(
     schemas: Mapping[str, Sequence[tuple[str, str]]],
     *,
     others: Mapping[str, Mapping[str, Sequence[tuple[str, str]]]] | None = None,
+    functions: Sequence[FunctionText] = (),
     limits: Limits = LIMITS,
 ) -> Translation:
     """Translates one query.
 
     ``schemas`` has the columns (name, Kusto type) of each table of ``database``; ``others`` those
-    of the other databases ``database('...')`` may name.
+    of the other databases ``database('...')`` may name. ``functions`` are the stored functions of
+    ``database`` that the text may call, each after those it calls itself.
 
     Raises SyntaxRefusedError (metadata ``line`` and ``column``, from 1), SemanticError (the
     message starts with ``Semantic error: SEMxxxx``), NotSupportedError, InvalidRequestError for a
@@ -71,7 +74,7 @@ def translate(
         for name, tables in {**(others or {}), database: schemas}.items()
     }
     try:
-        return _translate(kql, database, catalog, limits)
+        return _translate(kql, database, catalog, functions, limits)
     except RemoraError:
         raise
     except (RecursionError, MemoryError) as error:
@@ -85,10 +88,17 @@ def translate(
         ) from error
 
 
-def _translate(kql: str, database: str, catalog: Any, limits: Limits) -> Translation:
+def _translate(
+    kql: str,
+    database: str,
+    catalog: Any,
+    functions: Sequence[FunctionText],
+    limits: Limits,
+) -> Translation:
     growth.register()
-    normal = lexical.normalise(kql)
-    if normal.changed:
+    stored = stored_functions.prepare(kql, functions)
+    normal = lexical.normalise(stored.prefix + kql)
+    if normal.changed or stored.prefix:
         parse(kql)  # so that a syntax error names a place in the caller's own text
     directions = None
     if normal.may_name_arguments or sort_may_be_misread(normal.text):
@@ -96,12 +106,13 @@ def _translate(kql: str, database: str, catalog: Any, limits: Limits) -> Transla
         again.refuse_named_arguments()
         directions = again.sort_directions()
     with clock(_PINNED) as pinned:
-        lowered = lower(normal.text)
+        lowered = lower(normal.text, functions=stored.tabular)
         if lowered.parameters:
             raise NotSupportedError("declare query_parameters is not supported.")
         resolver = Resolver(database, catalog, directions, limits.string_value_bytes)
         query, _ = resolver.query(lowered, Scope())
         found = resolver.found
+        found.forget_unread()
         sql = _bind(str(to_sql(query, found.schema)), found)
         groups = tuple(
             tuple(_bind(str(to_sql(arm, found.schema)), found) for arm in arms)
@@ -116,10 +127,11 @@ def _translate(kql: str, database: str, catalog: Any, limits: Limits) -> Transla
     now = pinned.moment
     return Translation(
         sql=sql,
-        tables=tuple(found.tables.values()),
+        tables=found.uses(),
         same_types=groups,
         clock_slot=CLOCK_SLOT if pinned.used else None,
         query_now_us=None if now in (_PINNED, None) else _microseconds(now),
+        uses_cursor=found.uses_cursor,
     )
 
 

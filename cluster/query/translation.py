@@ -10,6 +10,39 @@ from cluster.errors import LimitExceededError, NotSupportedError
 TOO_LONG: Final = "E_VALUE_TOO_LONG"
 """Text of the DuckDB error of a value that has grown too long."""
 
+INGESTION_TIME: Final = "$ingestion_time"
+EXTENT_ID: Final = "$extent_id"
+EXTENT_TAGS: Final = "$extent_tags"
+
+HIDDEN: Final = {
+    INGESTION_TIME: ("datetime", "TIMESTAMP"),
+    EXTENT_ID: ("guid", "UUID"),
+    EXTENT_TAGS: ("dynamic", "JSON"),
+}
+"""Hidden columns, which no query can spell: Kusto type and DuckDB type. Bound only when used."""
+
+CURSOR_SLOT: Final = "database_cursor_us"
+"""Name of the parameter that takes the database cursor, in microseconds since 1970."""
+
+ROW_COUNT: Final = "$rows"
+"""The only column of an input that stands for a table which is only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition that all rows a query uses of a table fulfil.
+
+    ``comparison`` is the value of an :class:`cluster.extents.pruning.Comparison`; a row fulfils it
+    with one of ``values``, in the storage domain of the column's type. ``relative``: the values
+    are microseconds to be added to the time of the query. ``column`` is a column of the table or
+    :data:`INGESTION_TIME`.
+    """
+
+    column: str
+    comparison: str
+    values: tuple[int | float | str | bool, ...] = ()
+    relative: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class TableUse:
@@ -19,6 +52,12 @@ class TableUse:
     database: str
     """Case-folded."""
     table: str
+    hidden: tuple[str, ...] = ()
+    """Hidden columns it is bound with, behind its own."""
+    counted: bool = False
+    """Only its number of rows is wanted: the input is one row of :data:`ROW_COUNT`."""
+    filters: tuple[tuple[Filter, ...], ...] = ((),)
+    """One group for each place of the query that reads it; a row that fulfils none is not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +73,8 @@ class Translation:
     """Name of the parameter that takes the time of the query; None if it does not ask."""
     query_now_us: int | None = None
     """The time set by ``set query_now``, microseconds since 1970; None: take the clock's."""
+    uses_cursor: bool = False
+    """It uses a function of the database cursor; the SQL may have :data:`CURSOR_SLOT`."""
 
 
 def two_types(name: str, one: str, other: str) -> NotSupportedError:

@@ -14,12 +14,11 @@ def _words(text: str) -> frozenset[str]:
 
 
 NEXT_STEP: Final = _words(
-    "ingestion_time extent_id extent_tags cursor_after cursor_before_or_at cursor_current "
-    "current_cursor current_principal current_principal_details current_principal_is_member_of "
+    "current_principal current_principal_details current_principal_is_member_of "
     "current_cluster_endpoint row_number row_cumsum row_rank_dense row_rank_min "
     "row_window_session prev next"
 )
-"""Functions of a hidden column, of the caller or of row order."""
+"""Functions of the caller or of row order."""
 
 KUSTO_FUNCTIONS: Final = _words(
     """

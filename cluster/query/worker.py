@@ -51,6 +51,7 @@ def _answer(question: Question) -> Answer:
             question.database,
             question.schemas,
             others=question.others,
+            functions=question.functions,
             limits=replace(
                 LIMITS,
                 query_sql_bytes=question.sql_bytes,

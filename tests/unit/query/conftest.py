@@ -14,7 +14,7 @@ import pytest
 from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.model import Column, ScalarType
 from cluster.limits import LIMITS
-from cluster.query.binding import BoundTable, QuerySnapshot
+from cluster.query.binding import QuerySnapshot, given_table
 from cluster.query.driver import QueryEngine
 from cluster.query.process import TranslatorStatistics
 from cluster.query.translate import translate
@@ -40,16 +40,33 @@ class InPlace:
         self.asked: list[str] = []
         self.schemas: list[dict] = []
 
-    async def translate(self, kql, database, schemas, others):
+    async def translate(self, kql, database, schemas, others, functions=()):
         self.asked.append(kql)
         self.schemas.append(schemas)
-        return translate(kql, database, schemas, others=others, limits=self.limits)
+        return translate(
+            kql, database, schemas, others=others, functions=functions, limits=self.limits
+        )
 
     async def aclose(self) -> None:
         """Nothing to free."""
 
     def statistics(self) -> TranslatorStatistics:
         return TranslatorStatistics(None, 0, 0, 0, len(self.asked), 0.0, 0)
+
+
+class Streamed:
+    """Rows of one key as a row store pins them; the n-th came at microsecond ``first_us + n``."""
+
+    def __init__(self, batches, schema_versions, first_us=0):
+        self.batches = tuple(batches)
+        self.schema_versions = tuple(schema_versions)
+        self.first_us = first_us
+
+    def ingestion_times(self):
+        count = sum(batch.num_rows for batch in self.batches)
+        return pa.array(range(self.first_us, self.first_us + count), pa.int64()).cast(
+            "timestamp[us]"
+        )
 
 
 def columns(**types: str) -> tuple[Column, ...]:
@@ -87,13 +104,13 @@ def snapshot() -> QuerySnapshot:
     return QuerySnapshot(
         "Home",
         {
-            "T": BoundTable(ALL, (batch(ALL, *ROWS),)),
-            "U": BoundTable(PAIRS, (batch(PAIRS, (1, "one"), (5, "five")),)),
-            "Sorted": BoundTable(SORTED, (batch(SORTED, ("b", 2), ("a", 1), ("c", 3)),)),
-            'od"d name': BoundTable(PAIRS, (batch(PAIRS, (7, "seven")),)),
-            "Empty": BoundTable(PAIRS),
+            "T": given_table("T", ALL, (batch(ALL, *ROWS),)),
+            "U": given_table("U", PAIRS, (batch(PAIRS, (1, "one"), (5, "five")),)),
+            "Sorted": given_table("Sorted", SORTED, (batch(SORTED, ("b", 2), ("a", 1), ("c", 3)),)),
+            'od"d name': given_table("U", PAIRS, (batch(PAIRS, (7, "seven")),)),
+            "Empty": given_table("Empty", PAIRS),
         },
-        {"Away": {"U": BoundTable(PAIRS, (batch(PAIRS, (9, "nine")),))}},
+        {"Away": {"U": given_table("U", PAIRS, (batch(PAIRS, (9, "nine")),))}},
     )
 
 
@@ -111,9 +128,11 @@ def limits():
 def engine_with():
     """An engine that translates in place, with limits."""
 
-    def make(limits=LIMITS, cores=1, translator=None) -> QueryEngine:
+    def make(limits=LIMITS, cores=1, translator=None, **more) -> QueryEngine:
         chosen = InPlace(limits) if translator is None else translator
-        return QueryEngine(clock=FixedClock(), cores=cores, limits=limits, translator=chosen)
+        return QueryEngine(
+            clock=FixedClock(), cores=cores, limits=limits, translator=chosen, **more
+        )
 
     return make
 
@@ -129,6 +148,12 @@ async def answer(engine_with, snapshot):
 
         run.engine = engine  # type: ignore[attr-defined]
         yield run
+
+
+@pytest.fixture
+def streamed():
+    """The class of streamed rows."""
+    return Streamed
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
 from cluster.errors import NotSupportedError
-from cluster.query.binding import BoundTable, QuerySnapshot
+from cluster.query.binding import BoundTable, QuerySnapshot, given_table
 
 D = decimal.Decimal
 NOW = dt.datetime(2023, 11, 14, 22, 13, 20)  # of the fixture's clock
@@ -132,10 +133,14 @@ async def test_int_columns_compute_as_long(answer, snapshot):
     assert [c.type.value for c in result.columns] == ["int", "long", "long", "long"]
 
 
-async def test_batches_of_an_older_schema_read_as_null_and_empty(answer, make):
+async def test_batches_of_an_older_schema_read_as_null_and_empty(answer, make, streamed):
     columns, batch = make
     old, new = columns(a="long"), columns(a="long", s="string", n="int", j="dynamic", g="guid")
-    table = BoundTable(new, (batch(old, (1,)), batch(new, (2, "x", 3, "[1]", bytes(16)))))
+    given = given_table("T", new).table
+    table = BoundTable(
+        replace(given, schemas=(old, new), column_ids=((0,), (0, 1, 2, 3, 4))),
+        (streamed((batch(old, (1,)), batch(new, (2, "x", 3, "[1]", bytes(16)))), (0, 1)),),
+    )
     rows = await answer("T | sort by a asc", QuerySnapshot("Home", {"T": table}))
     zero = "00000000-0000-0000-0000-000000000000"
     assert rows == [(1, "", None, None, None), (2, "x", 3, "[1]", zero)]
@@ -145,9 +150,9 @@ async def test_a_pinned_snapshot_does_not_see_later_batches(answer, make):
     columns, batch = make
     one = columns(a="long")
     batches = [batch(one, (1,))]
-    pinned = QuerySnapshot("Home", {"T": BoundTable(one, tuple(batches))})
+    pinned = QuerySnapshot("Home", {"T": given_table("T", one, tuple(batches))})
     batches.append(batch(one, (2,)))
-    later = QuerySnapshot("Home", {"T": BoundTable(one, tuple(batches))})
+    later = QuerySnapshot("Home", {"T": given_table("T", one, tuple(batches))})
     assert await answer("T | count", pinned) == [(1,)]
     assert await answer("T | count", later) == [(2,)]
     assert await answer("T | count", pinned) == [(1,)]
@@ -156,8 +161,8 @@ async def test_a_pinned_snapshot_does_not_see_later_batches(answer, make):
 async def test_a_changed_schema_is_never_answered_from_the_cache(answer, make):
     columns, batch = make
     before, after = columns(a="long"), columns(b="long")
-    first = QuerySnapshot("Home", {"T": BoundTable(before, (batch(before, (1,)),))})
-    second = QuerySnapshot("Home", {"T": BoundTable(after, (batch(after, (2,)),))})
+    first = QuerySnapshot("Home", {"T": given_table("T", before, (batch(before, (1,)),))})
+    second = QuerySnapshot("Home", {"T": given_table("T", after, (batch(after, (2,)),))})
     assert await answer("T | where a == 1 | count", first) == [(1,)]
     with pytest.raises(Exception, match="named 'a'"):
         await answer("T | where a == 1 | count", second)
@@ -172,11 +177,11 @@ async def test_the_same_query_is_translated_once(answer, snapshot):
 async def test_names_that_differ_only_in_case_are_refused(answer, make):
     columns, batch = make
     one = columns(a="long", A="long")
-    table = BoundTable(one, (batch(one, (1, 2)),))
+    table = given_table("T", one, (batch(one, (1, 2)),))
     with pytest.raises(NotSupportedError, match="differ only in case"):
         await answer("T | project a", QuerySnapshot("Home", {"T": table}))
     small = columns(a="long")
-    pair = {n: BoundTable(small, (batch(small, (v,)),)) for n, v in (("T", 1), ("t", 2))}
+    pair = {n: given_table("T", small, (batch(small, (v,)),)) for n, v in (("T", 1), ("t", 2))}
     assert await answer("t", QuerySnapshot("Home", pair)) == [(2,)]
     with pytest.raises(NotSupportedError, match="differ only in case"):
         await answer("union T, t", QuerySnapshot("Home", pair))

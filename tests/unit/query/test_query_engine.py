@@ -15,8 +15,9 @@ from cluster.errors import (
     TimedOutError,
 )
 from cluster.limits import LIMITS
-from cluster.query.binding import BoundTable, QuerySnapshot
+from cluster.query.binding import QuerySnapshot, given_table
 from cluster.query.execution import SETTINGS, Execution, open_database
+from cluster.query.relation import Input
 from cluster.query.translation import TableUse, Translation
 
 ENDLESS = "range x from 1 to 1000000000000 step 1 | summarize max(x % 7)"
@@ -67,7 +68,9 @@ async def test_bytes(engine_with, snapshot, limits, extra, fits):
 
 
 async def test_memory(engine_with, snapshot, limits):
-    async with engine_with(limits(query_memory_bytes=64 * 1024 * 1024)) as engine:
+    async with engine_with(
+        limits(query_memory_bytes=60 * 1024 * 1024, hot_cache_bytes=4 * 1024 * 1024)
+    ) as engine:
         with pytest.raises(LimitExceededError, match="E_LOW_MEMORY_CONDITION"):
             await engine.run("range x from 1 to 5000000 step 1 | summarize make_list(x)", snapshot)
         assert (await engine.run("print 1", snapshot)).table.num_rows == 1
@@ -121,7 +124,10 @@ async def test_only_tables_that_are_mentioned_are_described(engine_with, snapsho
     async with engine_with() as engine:
         await engine.run("U | count", snapshot)
         await engine.run("['Empty'] | count", snapshot)
-        assert [sorted(s) for s in engine._translator.schemas] == [["U"], sorted(snapshot.tables)]
+        assert [sorted(s) for s in engine._translations._translator.schemas] == [
+            ["U"],
+            sorted(snapshot.tables),
+        ]
 
 
 DUCKDB_ERRORS = {
@@ -142,7 +148,7 @@ async def test_errors_of_duckdb_become_semantic_errors_without_sql(answer, kql):
 
 async def test_a_batch_of_other_types_is_a_defect_not_an_answer(answer, make):
     columns, batch = make
-    wrong = BoundTable(columns(a="long"), (batch(columns(a="string"), ("x",)),))
+    wrong = given_table("T", columns(a="long"), (batch(columns(a="string"), ("x",)),))
     with pytest.raises(InternalError, match="does not have the types"):
         await answer("T", QuerySnapshot("Home", {"T": wrong}))
 
@@ -189,7 +195,9 @@ def test_settings_are_in_force_and_json_needs_no_download(locked):
 
 def test_what_one_query_registers_no_other_sees(locked, snapshot):
     translation = Translation('SELECT * FROM "$0"', (TableUse("U", "home", "U"),))
-    execution = Execution(locked, translation, [snapshot.tables["U"]], 0, LIMITS)
+    source = Input(snapshot.tables["U"], translation.tables[0])
+    execution = Execution(locked, translation, [source], LIMITS)
     assert execution.run().table.num_rows == 2
-    with pytest.raises(duckdb.CatalogException):
-        locked.cursor().execute('SELECT * FROM "$0"')
+    for name in ("$0", "$0f"):
+        with pytest.raises(duckdb.CatalogException):
+            locked.cursor().execute(f'SELECT * FROM "{name}"')

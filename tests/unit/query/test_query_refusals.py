@@ -143,9 +143,6 @@ def test_every_table_is_bound_to_an_input():
 
 NOT_SUPPORTED = {
     "cluster('c').database('d').T": "across clusters",
-    "T | where ingestion_time() > ago(1h)": "ingestion_time",
-    "print extent_id()": "extent_id",
-    "T | where cursor_after('')": "cursor_after",
     "externaldata(a:string)['http://x']": "not supported",
     "external_table('x')": "not supported|Unknown function",
     "T | as X | count": "'as'",

@@ -51,7 +51,7 @@ class Database:
         self.moved.set()
         self.moved = trio.Event()
 
-    def pin(self, database: str) -> PinnedSnapshot:
+    def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
         if database.lower() != "home":
             raise DatabaseNotFoundError(f"Database '{database}' is not known.")
         return PinnedSnapshot(
@@ -186,8 +186,8 @@ async def test_rows_hidden_while_the_query_ran_are_not_in_its_answer():
     class Closing(Database):
         """Its gate closes while the first query runs."""
 
-        def pin(self, database: str) -> PinnedSnapshot:
-            pinned = super().pin(database)
+        def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
+            pinned = super().pin(database, text)
             return replace(pinned, may_be_shown=None if self.hidden else self.close)
 
         def close(self) -> bool:
@@ -205,8 +205,8 @@ async def test_no_further_piece_leaves_once_the_gate_has_closed(pieces):
     """A reader may take its time over a large answer; the gate does not wait for it."""
 
     class Closing(Database):
-        def pin(self, database: str) -> PinnedSnapshot:
-            return replace(super().pin(database), may_be_shown=lambda: not self.hidden)
+        def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
+            return replace(super().pin(database, text), may_be_shown=lambda: not self.hidden)
 
     class Slow(Stream):
         async def send(self, message: query_pb2.QueryResponse) -> None:
@@ -224,9 +224,9 @@ async def test_the_gate_is_looked_at_when_the_answer_is_encoded(monkeypatch):
     """Encoding a large answer takes a thread and time; the look comes after it."""
 
     class Closing(Database):
-        def pin(self, database: str) -> PinnedSnapshot:
+        def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
             shown = None if self.hidden else lambda: not self.hidden
-            return replace(super().pin(database), may_be_shown=shown)
+            return replace(super().pin(database, text), may_be_shown=shown)
 
     async def run_sync(function, *args):
         database.hidden = "streaming ingestion is off"

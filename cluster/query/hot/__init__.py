@@ -1,0 +1,1 @@
+"""The hot cache: extents as compressed tables in DuckDB's memory."""

@@ -1,0 +1,135 @@
+"""Translations of queries, remembered. Pure but for whoever translates."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Protocol
+
+from cluster.errors import LimitExceededError
+from cluster.query.lexical import names_mentioned
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cluster.catalog.model import Column, Function
+    from cluster.limits import Limits
+    from cluster.query.binding import BoundTable, QuerySnapshot
+    from cluster.query.messages import FunctionText, Schemas
+    from cluster.query.process import TranslatorStatistics
+    from cluster.query.translation import Translation
+
+_CACHED_CHARACTERS: Final = 64 * 1024
+
+
+class Translator(Protocol):
+    """Where KQL becomes SQL."""
+
+    async def translate(
+        self,
+        kql: str,
+        database: str,
+        schemas: Schemas,
+        others: dict[str, Schemas],
+        functions: tuple[FunctionText, ...],
+    ) -> Translation:
+        """Translates one query."""
+
+    async def aclose(self) -> None:
+        """Frees what it holds."""
+
+    def statistics(self) -> TranslatorStatistics:
+        """Its figures."""
+
+
+class Translations:
+    """A bounded memory of translations, by text and by what the text may refer to."""
+
+    def __init__(self, translator: Translator, limits: Limits) -> None:
+        self._translator = translator
+        self._limits = limits
+        self._cache: OrderedDict[object, Translation] = OrderedDict()
+        self.hits = 0
+
+    def __len__(self) -> int:
+        return len(self._cache)
+
+    async def of(self, kql: str, snapshot: QuerySnapshot) -> Translation:
+        """The translation of one query. Raises what the translator raises, LimitExceededError."""
+        size = len(kql.encode("utf-8", "surrogatepass"))
+        if size > self._limits.query_text_bytes:
+            raise LimitExceededError(
+                f"The query text has {size} bytes, the limit is {self._limits.query_text_bytes}.",
+                remedy="Shorten the query.",
+                metadata={"limit": "query_text_bytes"},
+            )
+        functions = functions_mentioned(kql, snapshot.functions)
+        text = " ".join([kql, *(part for function in functions for part in function[1:])])
+        used = _mentioned(text, snapshot.tables)
+        others = {name: _mentioned(text, tables) for name, tables in snapshot.others.items()}
+        key = (
+            kql,
+            snapshot.database,
+            tuple(sorted(used.items(), key=_name)),
+            tuple((n, tuple(sorted(t.items(), key=_name))) for n, t in sorted(others.items())),
+            functions,
+        )
+        hit = self._cache.get(key)
+        if hit is not None:
+            self.hits += 1
+            self._cache.move_to_end(key)
+            return hit
+        translation = await self._translator.translate(
+            kql,
+            snapshot.database,
+            _schemas(used),
+            {name: _schemas(tables) for name, tables in others.items()},
+            functions,
+        )
+        if len(kql) + len(translation.sql) <= _CACHED_CHARACTERS:
+            self._cache[key] = translation
+            if len(self._cache) > self._limits.query_cache_entries:
+                self._cache.popitem(last=False)
+        return translation
+
+    async def aclose(self) -> None:
+        """Ends the translator."""
+        await self._translator.aclose()
+
+    def statistics(self) -> TranslatorStatistics:
+        """The translator's figures."""
+        return self._translator.statistics()
+
+
+def functions_mentioned(kql: str, functions: Mapping[str, Function]) -> tuple[FunctionText, ...]:
+    """The stored functions a text may call, and those that they may call: name, parameters, body.
+
+    A function comes after those its text mentions, unless they mention each other.
+    """
+    found: dict[str, FunctionText] = {}
+    begun: set[str] = set()
+
+    def visit(text: str) -> None:
+        for name in sorted(names_mentioned(text, functions) - begun):
+            begun.add(name)
+            function = functions[name]
+            visit(f"{function.parameters} {function.body}")
+            found[name] = (name, function.parameters, function.body)
+
+    if functions:
+        visit(kql)
+    return tuple(found.values())
+
+
+def _mentioned(kql: str, tables: Mapping[str, BoundTable]) -> dict[str, tuple[Column, ...]]:
+    return {name: tables[name].columns for name in names_mentioned(kql, tables)}
+
+
+def _name(item: tuple[str, object]) -> str:
+    return item[0]
+
+
+def _schemas(tables: dict[str, tuple[Column, ...]]) -> Schemas:
+    return {
+        name: tuple((column.name, column.type.value) for column in columns)
+        for name, columns in tables.items()
+    }
