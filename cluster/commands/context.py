@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from cluster.catalog.changes import Change
     from cluster.catalog.journal import Delta
-    from cluster.catalog.model import Database, RowStoreKey
+    from cluster.catalog.model import Column, Database, RowStoreKey, Table
+    from cluster.catalog.policies import UpdatePolicy
+    from cluster.clock import Clock
     from cluster.commands.interpreter import Command
+    from cluster.query.binding import QueryResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,42 @@ class NodeFacts:
     built_at_ns: int
 
 
+class QueryRunner(Protocol):
+    """What commands need of the query engine."""
+
+    async def run_over(
+        self, columns: Sequence[Column], rows: Sequence[Row], kql: str
+    ) -> QueryResult:
+        """Sends a table through KQL, which starts with a ``|``."""
+
+
+class UpdatePolicyRules(Protocol):
+    """What commands need of whatever runs update policies."""
+
+    async def check(
+        self, database: Database, table: Table, policies: Sequence[UpdatePolicy]
+    ) -> None:
+        """Refuses queries that break a rule: what they read, the columns they give.
+
+        ``database`` is the tree in which ``table`` has these policies. Raises RequestError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a node gives its commands beside the catalog."""
+
+    clock: Clock
+    queries: QueryRunner
+    update_policies: UpdatePolicyRules
+
+
 class Node(Protocol):
     """The node that executes commands."""
+
+    @property
+    def services(self) -> Services:
+        """What commands may use."""
 
     def streaming_capability(self) -> bool:
         """True only if the cluster's streaming capability is known to be on."""
@@ -55,6 +92,8 @@ class CatalogDoor(Protocol):
     def databases(self) -> tuple[Database, ...]: ...
 
     def is_following(self, name: str) -> bool: ...
+
+    def history(self, name: str) -> Sequence[Delta]: ...
 
     def new_key(self) -> RowStoreKey: ...
 
@@ -82,6 +121,17 @@ class Context:
     def values(self) -> Mapping[str, Any]:
         """Values of the command, by their names in the grammar."""
         return self.command.values
+
+    @property
+    def now_us(self) -> int:
+        """The wall clock, microseconds since 1970 UTC."""
+        return self.node.services.clock.now_ns() // 1000
+
+    @property
+    def database_named(self) -> str:
+        """The database the command names as ``database``, else the one in context."""
+        name: str = self.values.get("database", self.database)
+        return name
 
     @property
     def words(self) -> frozenset[str]:

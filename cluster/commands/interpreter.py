@@ -1,8 +1,12 @@
-"""Matches a command's tokens against the table of grammars. Pure.
+"""Matches a command's text against the table of grammars. Pure.
 
-Every form is tried; backtracking is bounded by the few optional parts of a one-line grammar. What
-was expected at the furthest token any form reached is what the error reports, with the form that
-came nearest.
+The forms that begin with the command's first two words are tried; backtracking is bounded by the
+few optional parts of a one-line grammar. If none fits, all that would be executed are tried: what
+was expected at the furthest token any of them reached is what the error reports, with the form
+that came nearest.
+
+Positions are offsets into the text, so that a value can take raw text (a function's body, the data
+of an ingestion) and the next token is read right after it.
 """
 
 from __future__ import annotations
@@ -11,15 +15,14 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cluster.catalog.model import Column
-from cluster.commands.grammar import COMMANDS, CommandSpec, Kind
-from cluster.commands.lexer import Token, TokenKind, iter_tokens, without_secrets
-from cluster.commands.notation import Choice, Keyword, Node, Sequence, Value
-from cluster.commands.scalar_names import scalar_type
+from cluster.commands.grammar import COMMANDS, CommandSpec, Kind, candidates
+from cluster.commands.lexer import Token, TokenKind, masked, secrets_in, token_at
+from cluster.commands.notation import Choice, Keyword, Node, Sequence, Symbol, Value
+from cluster.commands.values import KINDS
 from cluster.errors import LimitExceededError, NotSupportedError, SyntaxRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cluster.limits import Limits
 
@@ -27,25 +30,19 @@ Captured = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class EntityName:
-    """A name that may be qualified by its database."""
-
-    database: str | None
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Command:
     """A command that parsed.
 
-    ``words`` are the keywords that were there, ``values`` the values by their names in the
-    grammar; a part that was left out is missing from both. ``text`` has secrets masked.
+    ``words`` are the keywords and symbols that were there, ``values`` the values by their names in
+    the grammar; a part that was left out is missing from both. ``text`` has secrets masked.
+    ``pipe`` is the KQL its result goes through, from the ``|`` on; empty if there is none.
     """
 
     spec: CommandSpec
     words: frozenset[str]
     values: Mapping[str, Any]
     text: str
+    pipe: str = ""
 
 
 def parse_command(text: str, limits: Limits) -> Command:
@@ -53,18 +50,23 @@ def parse_command(text: str, limits: Limits) -> Command:
 
     Raises LimitExceededError (longer than ``limits.command_text_bytes``), SyntaxRefusedError
     (with position, what was expected and the nearest form), NotSupportedError (a form that Kusto
-    has and we do not, or a result piped into KQL).
+    has and we do not).
     """
     _check_text(text, limits)
-    matcher = _Matcher(text)
-    for spec in COMMANDS:
-        command = matcher.match(spec)
-        if command is None:
-            continue
-        if spec.kind is Kind.REFUSE:
-            raise NotSupportedError(f"{spec.usage}: {spec.refusal}")
-        return command
-    raise matcher.error()
+    matcher = Matcher(text)
+    command = matcher.first(candidates(*matcher.opening()))
+    if command is None:
+        raise _error(text)
+    if command.spec.kind is Kind.REFUSE:
+        raise NotSupportedError(f"{command.spec.usage}: {command.spec.refusal}")
+    return command
+
+
+def _error(text: str) -> SyntaxRefusedError:
+    """Why no form fits. Only forms that would be executed are suggested."""
+    matcher = Matcher(text)
+    matcher.first(spec for spec in COMMANDS if spec.kind is not Kind.REFUSE)
+    return matcher.error()
 
 
 def _check_text(text: str, limits: Limits) -> None:
@@ -81,14 +83,14 @@ def _check_text(text: str, limits: Limits) -> None:
         )
 
 
-class _Matcher:
+class Matcher:
     """One text, matched against one form after the other."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         # Read as far as a form asks for: a long text that matches nothing costs little.
-        self._unread = iter_tokens(text)
-        self._tokens: list[Token] = []
+        self._tokens: dict[int, Token] = {}
+        self._raw: set[tuple[int, int]] = set()
         self._furthest = 0
         self._expected: dict[str, None] = {}
         self._reached: list[tuple[int, CommandSpec]] = []
@@ -96,100 +98,131 @@ class _Matcher:
 
     # For kinds of values
 
-    def at(self, index: int) -> Token:
-        """The token; END beyond the last one."""
-        while index >= len(self._tokens):
-            token = next(self._unread, None)
-            if token is None:
-                return self._tokens[-1]
-            self._tokens.append(token)
-        return self._tokens[index]
+    def at(self, position: int) -> Token:
+        """The token at or after a position; END beyond the last one."""
+        token = self._tokens.get(position)
+        if token is None:
+            token = self._tokens[position] = token_at(self.text, position)
+        return token
 
-    def is_symbol(self, index: int, symbol: str) -> bool:
+    def is_symbol(self, position: int, symbol: str) -> bool:
         """Whether that symbol is there; noted as expected if not."""
-        token = self.at(index)
+        token = self.at(position)
         if token.kind is TokenKind.SYMBOL and token.value == symbol:
             return True
-        return self.fail(index, f"'{symbol}'")
+        return self.fail(position, f"'{symbol}'")
 
-    def follows(self, index: int, symbol: str) -> bool:
+    def follows(self, position: int, symbol: str) -> bool:
         """Whether that symbol and a word after it are there; nothing is noted."""
-        token = self.at(index)
+        token = self.at(position)
         return (
             token.kind is TokenKind.SYMBOL
             and token.value == symbol
-            and self.at(index + 1).kind is TokenKind.WORD
+            and self.at(token.end).kind is TokenKind.WORD
         )
 
-    def fail(self, index: int, expected: str) -> bool:
+    def fail(self, position: int, expected: str) -> bool:
         """Notes what would have matched here. Always False."""
-        self._reach = max(self._reach, index)
-        if index > self._furthest:
-            self._furthest = index
+        start = self.at(position).start
+        self._reach = max(self._reach, start)
+        if start > self._furthest:
+            self._furthest = start
             self._expected.clear()
-        if index == self._furthest:
+        if start == self._furthest:
             self._expected[expected] = None
         return False
 
+    def took_raw(self, start: int, end: int) -> None:
+        """Notes that ``text[start:end]`` was taken as it is, so that its secrets are masked."""
+        self._raw.add((start, end))
+
     # Matching
 
-    def match(self, spec: CommandSpec) -> Command | None:
-        """The command, if the whole text has this form."""
+    def opening(self) -> tuple[str, str]:
+        """The first two words; empty where there is none."""
+        dot = self.at(0)
+        first = self.at(dot.end)
+        second = self.at(first.end)
+        words = [token.value if token.kind is TokenKind.WORD else "" for token in (first, second)]
+        return words[0], words[1]
+
+    def first(self, specs: Iterable[CommandSpec]) -> Command | None:
+        """The command, if the whole text has one of these forms."""
+        found = (self._match_spec(spec) for spec in specs)
+        return next((command for command in found if command is not None), None)
+
+    def _match_spec(self, spec: CommandSpec) -> Command | None:
         self._reach = 0
         first = self.at(0)
         if first.kind is not TokenKind.SYMBOL or first.value != ".":
             self.fail(0, "a command, which starts with a dot")
             return None
-        for end, captured in self._match(spec.tree, 1, ()):
-            if self._ends(end, spec):
+        for end, captured in self._match(spec.tree, first.end, ()):
+            pipe = self._ends(end, spec)
+            if pipe is not None:
                 return Command(
                     spec,
                     frozenset(name for name, value in captured if value is None),
                     {name: value for name, value in captured if value is not None},
-                    without_secrets(self.text, self._tokens),
+                    self._masked(),
+                    self.text[pipe:],
                 )
         self._reached.append((self._reach, spec))
         return None
 
-    def _ends(self, index: int, spec: CommandSpec) -> bool:
-        token = self.at(index)
-        if token.kind is TokenKind.SYMBOL and token.value == ";":
-            index += 1
-            token = self.at(index)
+    def _ends(self, position: int, spec: CommandSpec) -> int | None:
+        """Where the KQL begins, the end of the text if there is none; None: more is there."""
+        token = self.at(position)
         if token.kind is TokenKind.PIPE and spec.kind is Kind.SHOW:
-            raise NotSupportedError(
-                "Piping the result of a command into KQL is not supported yet: "
-                f"'|' {self._position(token)}.",
-                remedy="Run the command without the part after the pipe.",
-            )
-        return token.kind is TokenKind.END or self.fail(index, "the end of the command")
+            self.took_raw(token.start, len(self.text))
+            return token.start
+        if token.kind is TokenKind.SYMBOL and token.value == ";":
+            token = self.at(token.end)
+        if token.kind is TokenKind.END:
+            return len(self.text)
+        self.fail(token.start, "the end of the command")
+        return None
 
-    def _match(self, node: Node, index: int, captured: Captured) -> Iterator[tuple[int, Captured]]:
+    def _masked(self) -> str:
+        secrets = [(token.start, token.end) for token in self._tokens.values() if token.secret]
+        for start, end in self._raw:
+            secrets += secrets_in(self.text, start, end)
+        return masked(self.text, secrets)
+
+    def _match(
+        self, node: Node, position: int, captured: Captured
+    ) -> Iterator[tuple[int, Captured]]:
         match node:
             case Keyword(text):
-                token = self.at(index)
+                token = self.at(position)
                 if token.kind is TokenKind.WORD and token.value == text:
-                    yield index + 1, (*captured, (text, None))
+                    yield token.end, (*captured, (text, None))
                 else:
-                    self.fail(index, f"'{text}'")
+                    self.fail(position, f"'{text}'")
+            case Symbol(text):
+                start = self.at(position).start
+                if self.text.startswith(text, start):
+                    yield start + len(text), (*captured, (text, None))
+                else:
+                    self.fail(position, f"'{text}'")
             case Value(name, kind):
-                found = _KINDS[kind](self, index, name)
+                found = KINDS[kind](self, position, name)
                 if found is not None:
                     value, end = found
                     yield end, (*captured, (name, value))
             case Choice(items):
                 for item in items:
-                    yield from self._match(item, index, captured)
+                    yield from self._match(item, position, captured)
             case Sequence(items):
-                yield from self._match_all(items, index, captured)
+                yield from self._match_all(items, position, captured)
 
     def _match_all(
-        self, items: tuple[Node, ...], index: int, captured: Captured
+        self, items: tuple[Node, ...], position: int, captured: Captured
     ) -> Iterator[tuple[int, Captured]]:
         if not items:
-            yield index, captured
+            yield position, captured
             return
-        for end, more in self._match(items[0], index, captured):
+        for end, more in self._match(items[0], position, captured):
             yield from self._match_all(items[1:], end, more)
 
     # Errors
@@ -199,31 +232,43 @@ class _Matcher:
         token = self.at(self._furthest)
         found = _shown(self.text, token)
         expected = _either(list(self._expected))
-        message = f"Syntax error {self._position(token)}: expected {expected}, found {found}."
+        line, column = self._line_and_column(token)
+        message = (
+            f"Syntax error at line {line}, column {column}: expected {expected}, found {found}."
+        )
         nearest = self._nearest()
         if nearest is not None:
             message += f" The nearest command is: {nearest.usage}"
-        line, column = self._line_and_column(token)
         return SyntaxRefusedError(
             message, metadata={"line": str(line), "column": str(column), "expected": expected}
         )
 
     def _nearest(self) -> CommandSpec | None:
-        words = [token.value for token in map(self.at, range(8)) if token.kind is TokenKind.WORD]
-        text = " ".join(words)[:100]
-        best: tuple[int, float] = (0, 0.0)
+        text = " ".join(self._first_words(8))[:100]
+        beginning = self.at(self.at(0).end).start
+        furthest = max((reach for reach, _ in self._reached), default=0)
+        best = (0, 0.0)
         nearest = None
         for reach, spec in self._reached:
+            if reach < furthest:
+                continue
             likeness = difflib.SequenceMatcher(None, text, _keywords(spec.tree)).ratio()
-            # Reach 1 is the first word: nothing of the form matched, likeness alone decides.
-            score = (max(reach, 1), likeness)
-            if score > best and (reach > 1 or likeness >= _LIKE):
+            # At the first word nothing of the form matched: likeness alone decides.
+            score = (reach, likeness)
+            if score > best and (reach > beginning or likeness >= _LIKE):
                 best, nearest = score, spec
         return nearest
 
-    def _position(self, token: Token) -> str:
-        line, column = self._line_and_column(token)
-        return f"at line {line}, column {column}"
+    def _first_words(self, count: int) -> list[str]:
+        words: list[str] = []
+        token = self.at(0)
+        for _ in range(count):
+            if token.kind in (TokenKind.END, TokenKind.INVALID, TokenKind.PIPE):
+                break
+            if token.kind is TokenKind.WORD:
+                words.append(token.value)
+            token = self.at(token.end)
+        return words
 
     def _line_and_column(self, token: Token) -> tuple[int, int]:
         before = self.text[: token.start]
@@ -259,101 +304,5 @@ def _keywords(node: Node) -> str:
             return " ".join(filter(None, map(_keywords, items)))
         case Choice(items):
             return _keywords(items[0])
-        case Value():
+        case Symbol() | Value():
             return ""
-
-
-# Kinds of values: each gives the value and the index after it, or notes what it expected.
-
-
-def _name(matcher: _Matcher, index: int, what: str) -> tuple[str, int] | None:
-    token = matcher.at(index)
-    if token.kind is TokenKind.BRACKETED:
-        return token.value, index + 1
-    if token.kind is TokenKind.WORD:
-        if "-" not in token.value:
-            return token.value, index + 1
-        matcher.fail(index, f"a {what} name (with dashes it is written ['{token.value}'])")
-        return None
-    matcher.fail(index, f"a {what} name")
-    return None
-
-
-def _entity(matcher: _Matcher, index: int, what: str) -> tuple[EntityName, int] | None:
-    first = _name(matcher, index, what)
-    if first is None:
-        return None
-    name, index = first
-    if not matcher.is_symbol(index, "."):
-        return EntityName(None, name), index
-    second = _name(matcher, index + 1, what)
-    return None if second is None else (EntityName(name, second[0]), second[1])
-
-
-def _string(matcher: _Matcher, index: int, what: str) -> tuple[str, int] | None:
-    token = matcher.at(index)
-    if token.kind is TokenKind.STRING:
-        return token.value, index + 1
-    matcher.fail(index, f"the {what} as a quoted string")
-    return None
-
-
-def _list_of(
-    item: Callable[[_Matcher, int, str], tuple[Any, int] | None],
-) -> Callable[[_Matcher, int, str], tuple[tuple[Any, ...], int] | None]:
-    def match_list(matcher: _Matcher, index: int, what: str) -> tuple[tuple[Any, ...], int] | None:
-        items: list[Any] = []
-        if not matcher.is_symbol(index, "("):
-            return None
-        while True:
-            found = item(matcher, index + 1, what.removesuffix("s"))
-            if found is None:
-                return None
-            value, index = found
-            items.append(value)
-            if matcher.is_symbol(index, ")"):
-                return tuple(items), index + 1
-            if not matcher.is_symbol(index, ","):
-                return None
-
-    return match_list
-
-
-def _column(matcher: _Matcher, index: int, what: str) -> tuple[Column, int] | None:
-    named = _name(matcher, index, what)
-    if named is None or not matcher.is_symbol(named[1], ":"):
-        return None
-    name, index = named[0], named[1] + 1
-    first, parts = index, [matcher.at(index).value]
-    while matcher.follows(index + 1, "."):
-        parts.append(matcher.at(index + 2).value)
-        index += 2
-    kind = scalar_type(".".join(parts))
-    if kind is None:
-        matcher.fail(first, "a scalar type (bool, datetime, decimal, dynamic, guid, int, long, "
-                     "real, string or timespan)")  # fmt: skip
-        return None
-    return Column(name, kind), index + 1
-
-
-def _property(matcher: _Matcher, index: int, what: str) -> tuple[tuple[str, str], int] | None:
-    named = _name(matcher, index, what)
-    if named is None or not matcher.is_symbol(named[1], "="):
-        return None
-    token = matcher.at(named[1] + 1)
-    if token.kind in (TokenKind.STRING, TokenKind.NUMBER, TokenKind.GUID, TokenKind.WORD):
-        return (named[0], token.value), named[1] + 2
-    matcher.fail(named[1] + 1, "a property value")
-    return None
-
-
-_KINDS: Final[Mapping[str, Callable[[_Matcher, int, str], tuple[Any, int] | None]]] = {
-    "name": _name,
-    "names": _list_of(_name),
-    "entity": _entity,
-    "string": _string,
-    "strings": _list_of(_string),
-    "columns": _list_of(_column),
-    "properties": _list_of(_property),
-}
-"""Kinds of values a grammar may use."""

@@ -10,8 +10,9 @@ Rules from the scalar data type pages and the published grammar:
 - ``//`` starts a comment.
 
 Lexing never raises: what cannot be read becomes one INVALID token that says why, so that the
-interpreter can report the first thing that is wrong, be it a word or a quote. It stops at the first
-``|``: what follows is KQL.
+interpreter can report the first thing that is wrong, be it a word or a quote. What follows a ``|``
+is KQL or data and is not lexed here; :func:`block_end` and :func:`secrets_in` look at such text as
+far as strings, comments and brackets go.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
 OBFUSCATED: Final = "******"
 """Stands for an obfuscated literal wherever a command's text is kept."""
@@ -71,6 +72,18 @@ _VERBATIM: Final[Mapping[str, re.Pattern[str]]] = {
     for quote in "'\""
 }
 _LINES: Final = re.compile(r"```(.*?)```", re.DOTALL)
+_RAW: Final = re.compile(
+    r"""//[^\n]*
+    | (?P<secret> (?<!\w)[hH](?: @'(?:[^']|'')*' | @"(?:[^"]|"")*"
+        | '(?:[^'\\\r\n]|\\.)*' | "(?:[^"\\\r\n]|\\.)*" | ```.*?```) )
+    | @'(?:[^']|'')*' | @"(?:[^"]|"")*"
+    | '(?:[^'\\\r\n]|\\.)*' | "(?:[^"\\\r\n]|\\.)*" | ```.*?```
+    | (?P<bracket> [(){}\[\]] ) | (?P<open> ['"] | ```)""",
+    re.DOTALL | re.VERBOSE,
+)
+"""What matters in text that is not lexed: comments, strings, brackets."""
+
+_CLOSING: Final[Mapping[str, str]] = {"(": ")", "[": "]", "{": "}"}
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPES: Final[Mapping[str, str]] = {
     "'": "'",
@@ -91,25 +104,67 @@ class _LiteralError(Exception):
     """A literal cannot be read. Stays inside this module."""
 
 
+def literal_at(text: str, at: int) -> Token:
+    """Like :func:`token_at`, but a string literal ends where it ends: its neighbours are others."""
+    at = _skip(text, at)
+    if at >= len(text):
+        return Token(TokenKind.END, "the end of the command", at, at)
+    return _next(text, at)
+
+
+def token_at(text: str, at: int) -> Token:
+    """The first token at or after a position: END if nothing but space and comments is left."""
+    token = literal_at(text, at)
+    if token.kind is not TokenKind.STRING:
+        return token
+    literals = [token]  # neighbours, which are one
+    while (after := _skip(text, literals[-1].end)) < len(text):
+        if not _PREFIX.match(text, after):
+            break
+        following = _next(text, after)
+        if following.kind is not TokenKind.STRING:
+            break  # one that is never closed is a token of its own
+        literals.append(following)
+    return _joined(literals)
+
+
 def iter_tokens(text: str) -> Iterator[Token]:
-    """The tokens of a command one by one, read as they are asked for; the last one is END."""
-    literals: list[Token] = []  # neighbours, which are one
-    at = _skip(text, 0)
-    while at < len(text):
-        token = _next(text, at)
-        at = _skip(text, token.end)
-        if token.kind is TokenKind.STRING:
-            literals.append(token)
-            continue
-        if literals:
-            yield _joined(literals)
-            literals = []
+    """The tokens of a command up to the first ``|`` or what cannot be read; the last one is END."""
+    token = token_at(text, 0)
+    while token.kind is not TokenKind.END:
         yield token
         if token.kind in (TokenKind.PIPE, TokenKind.INVALID):
-            break
-    if literals:
-        yield _joined(literals)
-    yield Token(TokenKind.END, "the end of the command", at, at)
+            token = Token(TokenKind.END, "the end of the command", len(text), len(text))
+        else:
+            token = token_at(text, token.end)
+    yield token
+
+
+def block_end(text: str, at: int) -> int | None:
+    """Where the block that opens at ``text[at]`` ends, past its closing bracket.
+
+    Brackets, braces and parentheses inside must pair up; those in strings and comments do not
+    count. None: it is never closed.
+    """
+    closing: list[str] = []
+    for piece in _RAW.finditer(text, at):
+        bracket = piece.group("bracket")
+        if piece.group("open"):
+            return None  # a string that is never closed
+        if bracket is None:
+            continue
+        if bracket in _CLOSING:
+            closing.append(_CLOSING[bracket])
+        elif not closing or closing.pop() != bracket:
+            return None
+        elif not closing:
+            return piece.end()
+    return None
+
+
+def secrets_in(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Where obfuscated literals are in raw text, which may be KQL: pairs of start and end."""
+    return [piece.span() for piece in _RAW.finditer(text, start, end) if piece.group("secret")]
 
 
 def _joined(literals: list[Token]) -> Token:
@@ -127,14 +182,14 @@ def lex(text: str) -> list[Token]:
     return list(iter_tokens(text))
 
 
-def without_secrets(text: str, tokens: Sequence[Token]) -> str:
-    """The text with obfuscated literals masked, fit for a log or journal."""
+def masked(text: str, secrets: Iterable[tuple[int, int]]) -> str:
+    """The text with ``secrets`` (pairs of start and end) masked, fit for a log or journal."""
     parts: list[str] = []
     at = 0
-    for token in tokens:
-        if token.secret:
-            parts += text[at : token.start], OBFUSCATED
-            at = token.end
+    for start, end in sorted(secrets):
+        if start >= at:
+            parts += text[at:start], OBFUSCATED
+        at = max(at, end)
     return "".join((*parts, text[at:]))
 
 

@@ -1,157 +1,242 @@
-"""Executors of the streaming ingestion policy commands.
+"""Executors of the commands of all policies that are kept as JSON: one set for all kinds.
 
-Rules (``*-streaming-ingestion-policy-command.md``): ``.alter`` replaces the object,
-``.alter-merge`` changes the given properties, ``enable`` and ``disable`` flip ``IsEnabled`` alone,
-``.delete`` removes it; each returns the row that ``.show`` would return afterwards.
-
-While the cluster's streaming capability is off or unknown, ``.alter``, ``.alter-merge`` and
-``enable`` are refused with Kusto's words. ``disable`` and ``.delete`` are allowed (declared
-choice): ``ingest-data-streaming.md`` says to remove the policies when streaming is given up.
-
-Checks run in this order: database, read-only, table, policy text, capability.
+``.alter`` replaces the object, ``.alter-merge`` changes the properties given (or appends to a
+list), ``.delete`` removes it; each returns the row ``.show`` would return afterwards. What a kind
+holds is in :mod:`cluster.catalog.policy_kinds`; the streaming ingestion policy is in
+:mod:`cluster.commands.streaming_policies`.
 """
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from cluster.catalog.changes import (
-    Change,
-    SetDatabaseStreamingPolicy,
-    SetTableStreamingPolicy,
-    find_table,
-)
-from cluster.commands.policy_json import POLICY_NAME, merged, policy_text, replaced, switched
-from cluster.errors import ConflictError
+from cluster.catalog.changes import SetPolicy, column_policy_kind, find_table
+from cluster.catalog.model import DEFAULT_DATABASE
+from cluster.catalog.policies import check_retention
+from cluster.catalog.policy_fields import timespan_text
+from cluster.catalog.policy_kinds import POLICY_KINDS, Scope
+from cluster.catalog.policy_text import altered, caching_text, cluster_kind, merged
+from cluster.commands.columns import place_of
+from cluster.commands.grammar.policies import name_of
+from cluster.commands.literals import EPOCH
+from cluster.commands.policy_checks import check_row_order, check_update, check_update_query
+from cluster.commands.policy_rows import cluster_row, column_row, database_row, table_row
+from cluster.commands.properties import read_properties
+from cluster.commands.schema_text import compact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from cluster.catalog.model import Database, StreamingIngestionPolicy
-    from cluster.commands.context import Context
+    from cluster.catalog.changes import Change
+    from cluster.catalog.model import Database
+    from cluster.commands.context import Context, Executor
+    from cluster.commands.names import ColumnName, EntityName
     from cluster.commands.results import Row
 
-    Edit = Callable[[StreamingIngestionPolicy | None, Context], StreamingIngestionPolicy | None]
+    Edit = Callable[[str | None], str | None]
+    """From the policy that is set to the one to be set; None: none."""
 
-NOT_ENABLED: Final = "Admin command cannot be executed as streaming ingestion is not enabled"
+_US: Final = timedelta(microseconds=1)
 
 
-async def show_table_policy(context: Context) -> list[Row]:
-    """The policy set on the table itself, ``null`` if none; not the effective one."""
-    entity = context.values["table"]
+# Showing
+
+
+async def show_cluster(kind: str, context: Context) -> list[Row]:
+    """``.show cluster policy KIND``."""
+    return [cluster_row(context.catalog.get(DEFAULT_DATABASE), kind)]
+
+
+async def show_database(kind: str, context: Context) -> list[Row]:
+    """``.show database [D | *] policy KIND``."""
+    if "*" in context.words:
+        return [database_row(database, kind) for database in context.catalog.databases()]
+    return [database_row(context.catalog.get(context.database_named), kind)]
+
+
+async def show_table(kind: str, context: Context) -> list[Row]:
+    """``.show table (T | *) policy KIND``."""
+    entity: EntityName | None = context.values.get("table")
+    if entity is None:
+        database = context.catalog.get(context.database)
+        return [table_row(database, table, kind) for _, table in sorted(database.tables.items())]
     database = context.catalog.get(entity.database or context.database)
-    return [_table_row(database, entity.name)]
+    return [table_row(database, find_table(database, entity.name), kind)]
 
 
-async def show_database_policy(context: Context) -> list[Row]:
-    """The policy set on the database, ``null`` if none."""
-    return [_database_row(context.catalog.get(_database_name(context)))]
+async def show_column(kind: str, context: Context) -> list[Row]:
+    """``.show column (T.C | *) policy KIND``."""
+    named: ColumnName | None = context.values.get("column")
+    if named is None:
+        database = context.catalog.get(context.database)
+        return [
+            column_row(database, table, place, kind)
+            for _, table in sorted(database.tables.items())
+            for place in range(len(table.columns))
+        ]
+    database = context.catalog.get(named.database or context.database)
+    table = find_table(database, named.table)
+    return [column_row(database, table, place_of(table, named.column), kind)]
 
 
-async def show_cluster_policy(context: Context) -> list[Row]:
-    """Always ``null``: there is no policy of a whole cluster here."""
-    return [(POLICY_NAME, "", policy_text(None), "", "Cluster")]
+# Changing
 
 
-async def alter_table_policy(context: Context) -> list[Row]:
-    """``.alter table T policy streamingingestion ('<json>' | enable | disable)``."""
-    return await _change_table(context, _altered)
+async def change_cluster(kind: str, edit: Callable[..., Edit], context: Context) -> list[Row]:
+    """A policy of the cluster, which is kept in ``NetDefaultDB``."""
+
+    def plan(database: Database) -> Sequence[Change]:
+        key = cluster_kind(kind)
+        return list(_changed("", key, database.policies.get(key), edit(kind, context)))
+
+    return [cluster_row(await context.transact(DEFAULT_DATABASE, plan), kind)]
 
 
-async def alter_database_policy(context: Context) -> list[Row]:
-    """``.alter database [D] policy streamingingestion ('<json>' | enable | disable)``."""
-    return await _change_database(context, _altered)
+async def change_database(kind: str, edit: Callable[..., Edit], context: Context) -> list[Row]:
+    """A policy of a database."""
+
+    def plan(database: Database) -> Sequence[Change]:
+        changes = list(_changed("", kind, database.policies.get(kind), edit(kind, context)))
+        _check(database, kind, changes)
+        return changes
+
+    return [database_row(await context.transact(context.database_named, plan), kind)]
 
 
-async def alter_merge_table_policy(context: Context) -> list[Row]:
-    """``.alter-merge table T policy streamingingestion '<json>'``."""
-    return await _change_table(context, _merged)
+async def change_table(kind: str, edit: Callable[..., Edit], context: Context) -> list[Row]:
+    """A policy of one table, or of several, all or none."""
+    entity: EntityName | None = context.values.get("table")
+    names = [entity.name] if entity else list(dict.fromkeys(context.values["tables"]))
+    database_name = entity.database if entity and entity.database else context.database
+
+    def plan(database: Database) -> Sequence[Change]:
+        changes: list[SetPolicy] = []
+        for name in names:
+            present = find_table(database, name).policies.get(kind)
+            changes += _changed(name, kind, present, edit(kind, context))
+        _check(database, kind, changes)
+        return changes
+
+    if kind == "update" and not context.catalog.is_following(database_name):
+        # A look ahead: what translates the queries is slow and may not hold up the catalog.
+        database = context.catalog.get(database_name)
+        await check_update_query(context, database, plan(database))
+    database = await context.transact(database_name, plan)
+    return [table_row(database, find_table(database, name), kind) for name in names]
 
 
-async def alter_merge_database_policy(context: Context) -> list[Row]:
-    """``.alter-merge database [D] policy streamingingestion '<json>'``."""
-    return await _change_database(context, _merged)
+async def change_column(kind: str, edit: Callable[..., Edit], context: Context) -> list[Row]:
+    """A policy of a column; it stays with the column when that is renamed."""
+    named: ColumnName = context.values["column"]
+
+    def plan(database: Database) -> Sequence[Change]:
+        table = find_table(database, named.table)
+        identity = table.column_ids[-1][place_of(table, named.column)]
+        key = column_policy_kind(identity, kind)
+        return list(_changed(table.name, key, table.policies.get(key), edit(kind, context)))
+
+    database = await context.transact(named.database or context.database, plan)
+    table = find_table(database, named.table)
+    return [column_row(database, table, place_of(table, named.column), kind)]
 
 
-async def delete_table_policy(context: Context) -> list[Row]:
-    """``.delete table T policy streamingingestion``: the database's policy is in force again."""
-    return await _change_table(context, _deleted)
+def alter(kind: str, context: Context) -> Edit:
+    """``.alter``: the object that is given, defaults filled."""
+    text = _given(kind, context)
+    return lambda present: altered(kind, text)
 
 
-async def delete_database_policy(context: Context) -> list[Row]:
-    """``.delete database D policy streamingingestion``."""
-    return await _change_database(context, _deleted)
+def alter_merge(kind: str, context: Context) -> Edit:
+    """``.alter-merge``: what is given changes."""
+    text = _given(kind, context)
+    return lambda present: merged(kind, present, text)
 
 
-def _altered(
-    present: StreamingIngestionPolicy | None, context: Context
-) -> StreamingIngestionPolicy:
-    if "disable" in context.words:
-        return switched(present, enabled=False)
-    if "enable" in context.words:
-        policy = switched(present, enabled=True)
-    else:
-        policy = replaced(context.values["policy"])
-    _check_capability(context)
-    return policy
+def delete(kind: str, context: Context) -> Edit:
+    """``.delete``: none from now on."""
+    del kind, context
+    return lambda present: None
 
 
-def _merged(present: StreamingIngestionPolicy | None, context: Context) -> StreamingIngestionPolicy:
-    policy = merged(present, context.values["policy"])
-    _check_capability(context)
-    return policy
+def _changed(table: str, key: str, present: str | None, edit: Edit) -> Iterator[SetPolicy]:
+    policy = edit(present)
+    if policy != present:
+        yield SetPolicy(table, key, policy)
 
 
-def _deleted(present: StreamingIngestionPolicy | None, context: Context) -> None:
-    del present, context
+def _check(database: Database, kind: str, changes: Sequence[SetPolicy]) -> None:
+    """What can be wrong with a policy in this database. Raises RequestError."""
+    for change in changes:
+        if change.policy is None:
+            continue
+        if kind == "retention":
+            check_retention(database, change.table, change.policy)
+        elif kind == "roworder":
+            check_row_order(find_table(database, change.table), change.policy)
+        elif kind == "update":
+            check_update(database, change.table, change.policy)
 
 
-def _check_capability(context: Context) -> None:
-    if not context.node.streaming_capability():
-        raise ConflictError(
-            NOT_ENABLED,
-            remedy="Turn streaming ingestion on for the cluster: remora capability CLUSTER on.",
-            metadata={"cluster": context.node.facts().cluster},
+def _given(kind: str, context: Context) -> str:
+    """The JSON that the command says, in whatever syntax."""
+    values = context.values
+    if "policy" in values:
+        read_properties(context, {})
+        text: str = values["policy"]
+        return text
+    if kind == "caching":
+        hot = values.get("hot")
+        return caching_text(
+            values.get("hotdata", hot) // _US,
+            values.get("hotindex", hot) // _US,
+            [((a - EPOCH) // _US, (b - EPOCH) // _US) for a, b in values.get("windows", ())],
         )
+    if kind == "roworder":
+        return compact([{"ColumnName": name, "SortOrder": order} for name, order in values["keys"]])
+    if kind == "retention":
+        return compact(_retention(context))
+    return "true" if "true" in context.words else "false"
 
 
-async def _change_table(context: Context, edit: Edit) -> list[Row]:
-    entity = context.values["table"]
-
-    def plan(database: Database) -> Sequence[Change]:
-        table = find_table(database, entity.name)
-        policy = edit(table.streaming_policy, context)
-        if policy == table.streaming_policy:
-            return ()
-        return [SetTableStreamingPolicy(table.name, policy)]
-
-    database = await context.transact(entity.database or context.database, plan)
-    return [_table_row(database, entity.name)]
+def _retention(context: Context) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if "softdelete" in context.values:
+        given["SoftDeletePeriod"] = timespan_text(context.values["softdelete"] // _US)
+    if "recoverability" in context.words:
+        given["Recoverability"] = "Enabled" if "enabled" in context.words else "Disabled"
+    return given
 
 
-async def _change_database(context: Context, edit: Edit) -> list[Row]:
-    def plan(database: Database) -> Sequence[Change]:
-        policy = edit(database.streaming_policy, context)
-        if policy == database.streaming_policy:
-            return ()
-        return [SetDatabaseStreamingPolicy(policy)]
-
-    return [_database_row(await context.transact(_database_name(context), plan))]
-
-
-def _database_name(context: Context) -> str:
-    name: str = context.values.get("database", context.database)
-    return name
-
-
-def _table_row(database: Database, name: str) -> Row:
-    table = find_table(database, name)
-    entity = f"[{database.name}].[{table.name}]"
-    return (POLICY_NAME, entity, policy_text(table.streaming_policy), "", "Table")
+_SHOW: Final = {
+    Scope.CLUSTER: show_cluster,
+    Scope.DATABASE: show_database,
+    Scope.TABLE: show_table,
+    Scope.COLUMN: show_column,
+}
+_CHANGE: Final = {
+    Scope.CLUSTER: change_cluster,
+    Scope.DATABASE: change_database,
+    Scope.TABLE: change_table,
+    Scope.COLUMN: change_column,
+}
 
 
-def _database_row(database: Database) -> Row:
-    children = json.dumps(sorted(database.tables), ensure_ascii=False)
-    policy = policy_text(database.streaming_policy)
-    return (POLICY_NAME, database.name, policy, children, "Database")
+def _executors() -> Iterator[tuple[str, Executor]]:
+    for kind in POLICY_KINDS.values():
+        for scope in kind.scopes:
+            subject, change = scope.value.lower(), _CHANGE[scope]
+            yield name_of("show", subject, kind.name), partial(_SHOW[scope], kind.name)
+            yield name_of("alter", subject, kind.name), partial(change, kind.name, alter)
+            yield name_of("delete", subject, kind.name), partial(change, kind.name, delete)
+            if scope is Scope.TABLE:
+                yield name_of("alter", "tables", kind.name), partial(change, kind.name, alter)
+            if kind.can_merge:
+                yield (
+                    name_of("alter-merge", subject, kind.name),
+                    partial(change, kind.name, alter_merge),
+                )
+
+
+EXECUTORS: Final[Mapping[str, Executor]] = dict(_executors())

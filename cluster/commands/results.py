@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cluster.catalog.model import Column, ScalarType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Value = str | bool | int | float | None | object
 """``datetime`` values are aware :class:`datetime.datetime`, guids lower-case text, ``dynamic`` JSON
@@ -15,10 +19,15 @@ Row = tuple[Value, ...]
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """Columns in the documented order, and rows of as many values."""
+    """Columns in the documented order, and rows of as many values.
+
+    A result that went through KQL has its rows in ``piped`` instead, in the Arrow types of a
+    query's result.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    piped: pa.Table | None = None
 
     def __post_init__(self) -> None:
         for row in self.rows:

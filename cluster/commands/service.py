@@ -12,44 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from cluster.catalog.model import DEFAULT_DATABASE
-from cluster.commands import databases, policies, system, tables
+from cluster.catalog.model import DEFAULT_DATABASE, Column
 from cluster.commands.context import Context
+from cluster.commands.executors import EXECUTORS
 from cluster.commands.interpreter import parse_command
 from cluster.commands.results import CommandResult
 from cluster.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from cluster.commands.context import CatalogDoor, Executor, Node
+    from cluster.commands.context import CatalogDoor, Node
     from cluster.commands.interpreter import Command
-
-EXECUTORS: Final[Mapping[str, Executor]] = {
-    "show databases": databases.show_databases,
-    "show database": databases.show_database,
-    "create database": databases.create_database,
-    "create table": tables.create_table,
-    "create-merge table": tables.create_merge_table,
-    "drop table": tables.drop_table,
-    "show tables": tables.show_tables,
-    "show table cslschema": tables.show_table_cslschema,
-    "show table schema as json": tables.show_table_schema_json,
-    "show table policy": policies.show_table_policy,
-    "show database policy": policies.show_database_policy,
-    "show cluster policy": policies.show_cluster_policy,
-    "alter table policy": policies.alter_table_policy,
-    "alter database policy": policies.alter_database_policy,
-    "alter-merge table policy": policies.alter_merge_table_policy,
-    "alter-merge database policy": policies.alter_merge_database_policy,
-    "delete table policy": policies.delete_table_policy,
-    "delete database policy": policies.delete_database_policy,
-    "clear table cache": system.clear_table_cache,
-    "clear database cache": system.clear_database_cache,
-    "show cluster": system.show_cluster,
-    "show version": system.show_version,
-}
-"""Executor of each command that is not refused, by the name in the table of grammars."""
+    from cluster.commands.results import Row
 
 _SHORT_CHARACTERS: Final = 8192
 """A command of this length parses within milliseconds."""
@@ -81,17 +54,27 @@ class CommandService:
 
         Raises SyntaxRefusedError, NotSupportedError, LimitExceededError, DatabaseNotFoundError,
         TableNotFoundError, EntityExistsError, EntityNameError, InvalidRequestError,
-        ConflictError, ReadOnlyError, UnavailableError.
+        ConflictError, ReadOnlyError, UnavailableError; and what a query raises, if the result goes
+        through KQL.
         """
         try:
             command = await self._parse(text)
             context = Context(self._catalog, self._node, database_name or DEFAULT_DATABASE, command)
             rows = await EXECUTORS[command.spec.name](context)
+            result = await self._piped(command, rows)
         except BaseException:
             self._refused += 1
             raise
         self._executed += 1
-        return CommandResult(command.spec.columns, tuple(rows))
+        return result
+
+    async def _piped(self, command: Command, rows: list[Row]) -> CommandResult:
+        columns = command.spec.columns
+        if not command.pipe:
+            return CommandResult(columns, tuple(rows))
+        answer = await self._node.services.queries.run_over(columns, rows, command.pipe)
+        found = tuple(Column(column.name, column.type) for column in answer.columns)
+        return CommandResult(found, (), answer.table)
 
     async def _parse(self, text: str) -> Command:
         if len(text) <= _SHORT_CHARACTERS:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cluster.catalog.changes import find_table
 
 if TYPE_CHECKING:
-    from cluster.commands.context import Context
+    from collections.abc import Mapping
+
+    from cluster.commands.context import Context, Executor
     from cluster.commands.results import Row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,3 +60,11 @@ async def clear_database_cache(context: Context) -> list[Row]:
 
 def _time(since_epoch_ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=since_epoch_ns // 1000)
+
+
+EXECUTORS: Final[Mapping[str, Executor]] = {
+    "clear table cache": clear_table_cache,
+    "clear database cache": clear_database_cache,
+    "show cluster": show_cluster,
+    "show version": show_version,
+}

@@ -44,6 +44,8 @@ class ManagementServicer:
 def result_to_arrow(result: CommandResult) -> bytes:
     """The rows as one complete Arrow IPC stream, in the storage types of rows."""
     schema = arrow_schema(result.columns)
+    if result.piped is not None:
+        return _stream(_stored_table(result.piped, schema))
     arrays = []
     for index, column in enumerate(result.columns):
         convert = _STORED.get(column.type)
@@ -51,11 +53,27 @@ def result_to_arrow(result: CommandResult) -> bytes:
         if convert is not None:
             values = [None if value is None else convert(value) for value in values]
         arrays.append(pa.array(values, schema.field(index).type))
+    return _stream(pa.table(arrays, schema=schema))
+
+
+def _stream(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(pa.record_batch(arrays, schema=schema))
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def _stored_table(piped: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A query's result in the storage types of rows: guids are text there, bytes here."""
+    columns = []
+    for column, field in zip(piped.columns, schema, strict=True):
+        if pa.types.is_fixed_size_binary(field.type) and pa.types.is_string(column.type):
+            values = [None if text is None else _stored_guid(text) for text in column.to_pylist()]
+            columns.append(pa.array(values, field.type))
+        else:
+            columns.append(column.cast(field.type))
+    return pa.table(columns, schema=schema)
 
 
 def _stored_datetime(value: datetime) -> datetime:

@@ -2,33 +2,93 @@
 
 from __future__ import annotations
 
-from cluster.catalog.changes import CreateTable, SetDatabaseStreamingPolicy, apply
+import pyarrow as pa
+
+from cluster.catalog.changes import (
+    CreateTable,
+    SetDatabaseStreamingPolicy,
+    SetFunction,
+    SetMapping,
+    apply,
+)
 from cluster.catalog.model import (
     Column,
     Database,
+    Function,
+    IngestionMapping,
     RowStoreKey,
     ScalarType,
     StreamingIngestionPolicy,
 )
-from cluster.commands.context import NodeFacts
+from cluster.commands.context import NodeFacts, Services
 from cluster.commands.service import CommandService
 from cluster.limits import LIMITS
+from cluster.query.binding import QueryResult, ResultColumn
 
 NS = 10**9
 ON = '{"IsEnabled": true, "HintAllocatedRate": null}'
 OFF = '{"IsEnabled": false, "HintAllocatedRate": null}'
+MAPPING = IngestionMapping(
+    "M",
+    "csv",
+    '[{"Name":"a","DataType":"","CsvDataType":null,"Ordinal":0,"ConstValue":null}]',
+    5,
+)
 LEADER_TREE = apply(
     Database("Sales", "0f8fad5b-d9cb-469f-a165-70867728950e"),
     [
-        CreateTable("T", "id", RowStoreKey(77), (Column("a", ScalarType.LONG),)),
+        CreateTable(
+            "T",
+            "3f8fad5b-d9cb-469f-a165-70867728950f",
+            RowStoreKey(77),
+            (Column("a", ScalarType.LONG),),
+        ),
         SetDatabaseStreamingPolicy(StreamingIngestionPolicy(True)),
+        SetFunction("F", Function("F", "()", "{ T }")),
+        SetMapping("T", "csv", "M", MAPPING),
+        SetMapping("", "csv", "M", MAPPING),
     ],
     LIMITS,
 )
 
 
+class FakeQueries:
+    """Notes what it is asked, and answers with the first column alone."""
+
+    def __init__(self):
+        self.asked = []
+
+    async def run_over(self, columns, rows, kql):
+        self.asked.append((columns, rows, kql))
+        found = (ResultColumn(columns[0].name, columns[0].type),)
+        values = pa.array([row[0] for row in rows], pa.string())
+        return QueryResult(found, pa.table({columns[0].name: values}))
+
+
+class FakeUpdatePolicies:
+    """Notes what it is asked, and refuses if told to."""
+
+    def __init__(self):
+        self.asked = []
+        self.refusal = None
+
+    async def check(self, database, table, policies):
+        self.asked.append((table.name, policies))
+        if self.refusal is not None:
+            raise self.refusal
+
+
 class FakeNode:
     capability = True
+
+    def __init__(self):
+        self.queries = FakeQueries()
+        self.update_policies = FakeUpdatePolicies()
+        self.clock = FixedClock()
+
+    @property
+    def services(self):
+        return Services(self.clock, self.queries, self.update_policies)
 
     def streaming_capability(self):
         return self.capability
@@ -49,8 +109,10 @@ class FakeNode:
 
 
 class FixedClock:
+    ns = 1_000
+
     def now_ns(self):
-        return 1
+        return self.ns
 
     def monotonic(self):
         return 0.0

@@ -8,26 +8,35 @@ from hypothesis import strategies as st
 
 from cluster.commands.grammar import COMMANDS
 from cluster.commands.interpreter import parse_command
-from cluster.commands.lexer import TokenKind, lex, without_secrets
+from cluster.commands.lexer import TokenKind, block_end, lex, masked, secrets_in
 from cluster.errors import NotSupportedError, SyntaxRefusedError
 from cluster.limits import LIMITS
 
 ALTER_TABLE = ".alter table <table> policy streamingingestion (<policy> | enable | disable)"
 
+VERBS = (
+    "'show', 'create', 'alter', 'set', 'drop', 'define', 'create-merge', 'alter-merge', 'rename', "
+    "'undo', 'delete', 'create-or-alter' or 'clear'"
+)
+KINDS = (
+    "'streamingingestion', 'auto_delete', 'caching', 'encoding', 'extent_tags_retention', "
+    "'ingestionbatching', 'ingestiontime', 'merge', 'partitioning', 'restricted_view_access', "
+    "'retention', 'roworder', 'sharding' or 'update'"
+)
+
 GOLDEN = [
     ("", ("at line 1, column 1: expected a command, which starts with a dot, "
          "found the end of the command.")),
     ("T | count", "at line 1, column 1: expected a command, which starts with a dot, found 'T'."),
-    (".", ("at line 1, column 2: expected 'show', 'create', 'create-merge', 'drop', 'alter', "
-          "'alter-merge', 'delete' or 'clear', found the end of the command.")),
-    (".shows tables", ("at line 1, column 2: expected 'show', 'create', 'create-merge', 'drop', "
-                     "'alter', 'alter-merge', 'delete' or 'clear', found 'shows'. "
+    (".", f"at line 1, column 2: expected {VERBS}, found the end of the command."),
+    (".shows tables", (f"at line 1, column 2: expected {VERBS}, found 'shows'. "
                      "The nearest command is: .show tables [<tables>]")),
     (".show\n  tablets", ("at line 2, column 3: expected 'cluster', 'databases', 'database', "
-                        "'tables', 'table' or 'version', found 'tablets'. "
+                        "'schema', 'tables', 'table', 'column', 'ingestion', 'functions', "
+                        "'function', 'version' or 'journal', found 'tablets'. "
                         "The nearest command is: .show tables [<tables>]")),
     (".alter table T policy streaming enable",
-     ("at line 1, column 23: expected 'streamingingestion', found 'streaming'. "
+     (f"at line 1, column 23: expected {KINDS}, found 'streaming'. "
      f"The nearest command is: {ALTER_TABLE}")),
     (".alter table T policy streamingingestion {\"IsEnabled\": true}",
      ("at line 1, column 42: expected the policy as a quoted string, 'enable' or 'disable', "
@@ -46,19 +55,19 @@ GOLDEN = [
      ("at line 1, column 18: expected a column name, found ')'. "
      "The nearest command is: .create table <table> <columns> [with <properties>]")),
     (".create table T (a:long",
-     ("at line 1, column 24: expected ')' or ',', found the end of the command. "
+     ("at line 1, column 24: expected ',' or ')', found the end of the command. "
      "The nearest command is: .create table <table> <columns> [with <properties>]")),
     (".create table ['T (a:long)",
      ("at line 1, column 16: expected a table name, found a string that is never closed. "
      "The nearest command is: .create table <table> <columns> [with <properties>]")),
     (".drop table T | count",
-     ("at line 1, column 15: expected 'ifexists' or the end of the command, found '|'. "
-     "The nearest command is: .drop table <table> [ifexists]")),
+     ("at line 1, column 15: expected 'ifexists', the end of the command, 'columns' or "
+     "'ingestion', found '|'. The nearest command is: .drop table <table> columns <columns>")),
     (".delete database policy streamingingestion",
      ("at line 1, column 25: expected 'policy', found 'streamingingestion'. "
      "The nearest command is: .delete database <database> policy streamingingestion")),
-    (".show tables \x07", ("at line 1, column 14: expected '(' or the end of the command, "
-                          "found '\\x07'. The nearest command is: .show tables [<tables>]")),
+    (".show tables \x07", ("at line 1, column 14: expected '(', the end of the command or "
+                          "'details', found '\\x07'. The nearest command is: .show tables [<tables>]")),
 ]  # fmt: skip
 
 
@@ -193,9 +202,38 @@ def test_tokens_are_in_order_and_cover_what_is_not_space_or_comment(text):
 
 @given(texts)
 def test_masking_changes_nothing_without_secrets(text):
-    tokens = lex(text)
-    if not any(token.secret for token in tokens):
-        assert without_secrets(text, tokens) == text
+    secrets = secrets_in(text, 0, len(text))
+    assert (masked(text, secrets) == text) is (not secrets)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("T | where a == h'x' // h'y'", "T | where a == ****** // h'y'"),
+        ("path'x' 'h' H@\"a\"\"b\" h'it\\'s'", "path'x' 'h' ****** ******"),
+        ("'// ' h'x'", "'// ' ******"),
+        ("h'never closed", "h'never closed"),
+    ],
+)
+def test_secrets_in_text_that_is_not_lexed(text, shown):
+    assert masked(text, secrets_in(text, 0, len(text))) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("{ a }b", 5),
+        ("(a:long, T:(b:int))", 19),
+        ("{ '}' \"}\" ```}``` // }\n }", 25),
+        ("{ [ (1) ] }", 11),
+        ("{ a", None),
+        ("{ ) }", None),
+        ("{ [ } ]", None),
+        ("{ '}", None),
+    ],
+)
+def test_where_a_block_ends(text, end):
+    assert block_end(text, 0) == end
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
