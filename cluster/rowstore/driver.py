@@ -28,8 +28,10 @@ from cluster.rowstore.model import (
 from cluster.rowstore.recovery import Recovered, recover
 from cluster.rowstore.staging import Stager
 from cluster.rowstore.tail import RecentRecords
+from cluster.rowstore.ticket import Staged
 from cluster.rowstore.times import IngestionTimes
-from cluster.rowstore.worker import GroupCommit, Staged, call_disk
+from cluster.rowstore.worker import GroupCommit
+from cluster.rowstore.writer import call_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from cluster.rowstore.entry import LogRecord
     from cluster.rowstore.keys import SchemaOf, SealedOf
     from cluster.rowstore.record import RecordHeader, RequestSpan
-    from cluster.rowstore.worker import Group
+    from cluster.rowstore.ticket import Group
 
     OnCommit = Callable[[Sequence[LogRecord]], None]
 
@@ -110,7 +112,7 @@ class RowStore:
         self._contents = Contents(
             recovered, limits=limits, schema_of=schema_of, sealed_of=sealed_of
         )
-        self._stager = Stager(self._contents, self._commit, times=times, sync=sync)
+        self._stager = Stager(self._contents, self._commit, times=times)
         # Nobody follows a copy; the records of several row stores are kept by their owner.
         keeps_tail = sync and on_commit is None
         tail_bytes = limits.row_store_tail_bytes if keeps_tail else 0
@@ -225,7 +227,10 @@ class RowStore:
         a record over its limit, :class:`TableNotFoundError` if the catalog does not know the
         key, ValueError if batch, schema and spans do not fit together. Then nothing is staged.
         """
-        return self._stager.stage(key, schema_version, batch, spans, with_next=with_next)
+        owner = trio.lowlevel.current_task()
+        return self._stager.stage(
+            key, schema_version, batch, spans, with_next=with_next, owner=owner
+        )
 
     def withdraw(self) -> None:
         """Takes back what was staged ``with_next`` and has no next record yet. Idempotent."""

@@ -1,8 +1,8 @@
 """The log on a disk: segments in a folder, appended to, read and trimmed.
 
-Plain blocking calls; the driver decides in which thread they run. One caller appends and trims at
-a time. ``segments`` and ``end_lsn`` are replaced, never changed in place, so that readers in other
-threads see one state or the next.
+Plain blocking calls; the driver decides in which thread they run. One caller appends at a time, and
+one trims. What others look at is replaced, never changed in place, so that readers in other threads
+see one state or the next.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from cluster.rowstore.record import (
     HEADER_BYTES,
     DamageKind,
     RecordDamageError,
+    mark_durable_before,
     parse_header,
     parse_record,
 )
@@ -75,17 +76,25 @@ class SegmentedLog:
         self._segment_bytes = segment_bytes
         self._sync = sync
         self._file: LogFile | None = None
-        self.segments = segments
+        self._all = segments
+        self._detached_lsn = segments[0].start_lsn if segments else 0
+        self._detached: list[SegmentInfo] = []
+
+    @property
+    def segments(self) -> tuple[SegmentInfo, ...]:
+        """The segments that are needed, oldest first."""
+        start = self._detached_lsn
+        return tuple([segment for segment in self._all if segment.start_lsn >= start])
 
     @property
     def end_lsn(self) -> int:
         """LSN after the last record written."""
-        return self.segments[-1].end_lsn if self.segments else 0
+        return self._all[-1].end_lsn if self._all else 0
 
     @property
     def first_lsn(self) -> int:
         """LSN of the oldest record kept."""
-        return self.segments[0].start_lsn if self.segments else 0
+        return self._detached_lsn
 
     def append(self, records: Sequence[Buffer]) -> None:
         """Writes whole records, beginning new segments where the limit says so.
@@ -109,9 +118,9 @@ class SegmentedLog:
 
     def _fill(self) -> int | None:
         """Bytes in the segment that is written to; None if a new one is needed anyway."""
-        if not self.segments:
+        if not self._all:
             return None
-        last = self.segments[-1]
+        last = self._all[-1]
         if last.version != FORMAT_VERSION:
             return None
         return last.end_lsn - last.start_lsn
@@ -119,12 +128,12 @@ class SegmentedLog:
     def _write(self, records: Sequence[Buffer]) -> None:
         if not records:
             return
-        last = self.segments[-1]
+        last = self._all[-1]
         if self._file is None:
             self._file = self._disk.open(self.folder / last.name)
         self._put(self._file, records)
         end_lsn = last.end_lsn + sum(map(len, records))
-        self.segments = (*self.segments[:-1], last._replace(end_lsn=end_lsn))
+        self._all = (*self._all[:-1], last._replace(end_lsn=end_lsn))
 
     def _begin_segment(self) -> None:
         self.close()
@@ -132,21 +141,25 @@ class SegmentedLog:
         name = segment_name(start)
         file = self._disk.create(self.folder / name)
         self._file = file
-        self._put(file, [encode_segment_header(SegmentHeader(self.store_id, start))])
+        header = encode_segment_header(SegmentHeader(self.store_id, start))
         if self._sync:
+            file.append_and_sync([header])
             self._disk.sync_folder(self.folder)
-        self.segments = (*self.segments, SegmentInfo(name, start, start))
+        else:
+            file.append([header])
+        self._all = (*self.segments, SegmentInfo(name, start, start))
 
     def _put(self, file: LogFile, buffers: Sequence[Buffer]) -> None:
         if self._sync:
+            mark_durable_before(buffers[0])
             file.append_and_sync(buffers)
         else:
             file.append(buffers)
 
     def removable_end(self, lsn: int) -> int | None:
-        """Where the log begins once :meth:`remove_before` was called with ``lsn``.
+        """Where the log begins once :meth:`detach_before` was called with ``lsn``.
 
-        None: it would remove nothing.
+        None: it would detach nothing.
         """
         end = None
         for segment in self.segments[:-1]:
@@ -155,15 +168,25 @@ class SegmentedLog:
             end = segment.end_lsn
         return end
 
-    def remove_before(self, lsn: int) -> None:
-        """Removes the segments all of whose records lie before ``lsn``; never the last one.
+    def detach_before(self, lsn: int) -> None:
+        """Leaves the segments all of whose records lie before ``lsn``; never the last one.
+
+        Their files are still there. Others may append meanwhile.
+        """
+        end = self.removable_end(lsn)
+        if end is not None:
+            self._detached += [segment for segment in self.segments if segment.end_lsn <= end]
+            self._detached_lsn = end
+
+    def remove_detached(self) -> None:
+        """Removes the files of detached segments. Raises OSError; then the rest is kept for later.
 
         Each removal is durable before the next, so that a crash leaves no gap.
         """
-        while len(self.segments) > 1 and self.segments[0].end_lsn <= lsn:
-            self._disk.remove(self.folder / self.segments[0].name)
+        while self._detached:
+            self._disk.remove(self.folder / self._detached[0].name)
             self._disk.sync_folder(self.folder)
-            self.segments = self.segments[1:]
+            del self._detached[0]
 
     def close(self) -> None:
         """Closes the file being written. Reading still works."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cluster.catalog.model import RowStoreKey
     from cluster.replication.position import KeyPosition
     from cluster.rowstore.index import IngestionRuns
-    from cluster.rowstore.worker import Staged
+    from cluster.rowstore.ticket import Staged
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from cluster.catalog.model import RowStoreKey
-    from cluster.rowstore.worker import Group
+    from cluster.rowstore.ticket import Group
 
     Remembered: TypeAlias = tuple[RowStoreKey, int, int, Group | None, int]
     """Key, first ordinal, number of rows, the group while they are not durable, and the LSN.

@@ -53,6 +53,8 @@ _FIELDS: Final = struct.Struct("<QQQQqIIIHBx")
 _REQUEST: Final = struct.Struct(f"<{SOURCE_BYTES}sI")
 _HEADER_CHECK: Final = struct.Struct("<I")
 _HEADER_CHECK_AT: Final = len(MAGIC)
+_RECORD_CHECK: Final = struct.Struct("<Q")
+_RECORD_CHECK_AT: Final = _HEADER_CHECK_AT + _HEADER_CHECK.size
 
 HEADER_BYTES: Final = _PREFIX.size + _FIELDS.size
 _CHECKED_BY_HEADER: Final = 8  # the header check covers everything after itself
@@ -218,6 +220,20 @@ def encode_record(header: RecordHeader, spans: Sequence[RequestSpan], body: Buff
     _PREFIX.pack_into(record, 0, MAGIC, 0, xxh3_64_intdigest(view[_CHECKED_BY_RECORD:]))
     _HEADER_CHECK.pack_into(record, _HEADER_CHECK_AT, _header_check(view))
     return record
+
+
+def mark_durable_before(record: Buffer) -> None:
+    """Sets FLAG_DURABLE_BEFORE in a record that was encoded here; checks match again.
+
+    Shipped records are kept as they came.
+    """
+    if isinstance(record, bytearray):
+        record[FLAGS_AT] |= FLAG_DURABLE_BEFORE
+        view = memoryview(record)
+        _RECORD_CHECK.pack_into(
+            record, _RECORD_CHECK_AT, xxh3_64_intdigest(view[_CHECKED_BY_RECORD:])
+        )
+        _HEADER_CHECK.pack_into(record, _HEADER_CHECK_AT, _header_check(view))
 
 
 def encode_reset(lsn: int, key: RowStoreKey, now_ns: int, *, flags: int = 0) -> bytearray:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import trio
-
 from cluster.catalog.model import RowStoreKey
 from cluster.replication.position import START, KeyPosition
 from cluster.rowstore.checkpoint import encode_checkpoint
 from cluster.rowstore.entry import Entry, LogRecord
 from cluster.rowstore.record import (
-    FLAG_DURABLE_BEFORE,
     FLAG_WITH_NEXT,
     RecordHeader,
     encode_record,
@@ -19,8 +16,8 @@ from cluster.rowstore.record import (
     next_checksum,
     record_length,
 )
+from cluster.rowstore.ticket import Staged
 from cluster.rowstore.times import NANOSECONDS_A_MICROSECOND
-from cluster.rowstore.worker import Staged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,15 +47,12 @@ class Stager:
     by the task that began it, before any checkpoint; else it is withdrawn.
     """
 
-    def __init__(
-        self, contents: Contents, commit: GroupCommit, *, times: IngestionTimes, sync: bool
-    ) -> None:
+    def __init__(self, contents: Contents, commit: GroupCommit, *, times: IngestionTimes) -> None:
         self._contents = contents
         self._commit = commit
         self._times = times
-        self._sync = sync
         self._chain: list[_Prepared] = []
-        self._owner: trio.lowlevel.Task | None = None
+        self._owner: object = None
 
     def stage(
         self,
@@ -68,10 +62,14 @@ class Stager:
         spans: Sequence[RequestSpan],
         *,
         with_next: bool,
+        owner: object,
     ) -> Staged:
-        """See ``RowStore.stage``. Whatever it raises, an unfinished chain is withdrawn."""
+        """See ``RowStore.stage``. ``owner`` is the task that stages.
+
+        Whatever it raises, an unfinished chain is withdrawn.
+        """
         commit = self._commit
-        if self._chain and self._owner is not trio.lowlevel.current_task():
+        if self._chain and self._owner is not owner:
             self.withdraw()
         try:
             commit.check_writable()
@@ -81,9 +79,10 @@ class Stager:
             raise
         commit.commit_soon()
         if with_next:
-            self._owner = trio.lowlevel.current_task()
+            self._owner = owner
         else:
             self._put_all()
+            commit.commit_early()
         return staged
 
     def withdraw(self) -> None:
@@ -157,7 +156,6 @@ class Stager:
             self._void(key, flags=FLAG_WITH_NEXT if with_next or self._chain else 0)
         commit = self._commit
         lsn = self._next_lsn
-        flags = FLAG_DURABLE_BEFORE if self._sync and commit.begins_group and not self._chain else 0
         time_us = self._times.mint()
         before = KeyPosition(state.staged_ordinal, state.staged_checksum)
         header = RecordHeader(
@@ -170,7 +168,7 @@ class Stager:
             row_count=batch.num_rows,
             schema_version=schema_version,
             request_count=len(spans),
-            flags=flags | (FLAG_WITH_NEXT if with_next else 0),
+            flags=FLAG_WITH_NEXT if with_next else 0,
         )
         try:
             raw = encode_record(header, spans, body)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cluster.rowstore.keys import SchemaOf, SealedOf
     from cluster.rowstore.model import KeyStatistics, Outcome, RowStoreStatistics, Unsealed
     from cluster.rowstore.record import RequestSpan
-    from cluster.rowstore.worker import Staged
+    from cluster.rowstore.ticket import Staged
 
     StoreOf = Callable[[RowStoreKey], int | None]
 

@@ -53,11 +53,11 @@ async def test_a_reader_behind_the_trimmed_part_is_moved_on() -> None:
     disk = FakeDisk()
     log = log_on(disk, 1)
     log.append([first, second, third])
-    before = log.segments
-    log.remove_before(len(first + second))
+    log.detach_before(len(first + second))
+    log.remove_detached()
     assert [operation.kind for operation in disk.operations[-4:]] == ["remove", "sync_folder"] * 2
     assert log.first_lsn == len(first + second)
     assert log.read(0, log.end_lsn, {CPU}, {}, 1).records == third
-    log.segments = before  # a reader that looked before the segments were removed
+    disk.remove(FOLDER / log.segments[0].name)
     with pytest.raises(CorruptionError, match="the file is missing"):
         log.read(0, log.end_lsn, {CPU}, {}, 1)
