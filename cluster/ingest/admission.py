@@ -11,12 +11,14 @@ node can change to what the request itself can:
 4. the table: TableNotFoundError;
 5. the effective policy: StreamingPolicyError;
 6. the format: FormatNotSupportedError;
-7. the mapping: MappingNotFoundError (no mapping can be created yet, so any name is unknown);
-8. the source id: InvalidRequestError;
-9. the size as sent: EmptyPayloadError, PayloadTooLargeError.
+7. the mapping, by name: MappingNotFoundError, MappingReferenceError, MappingInconsistentError
+   (:mod:`cluster.ingest.schema_cache` finds it);
+8. other ingestion properties: IngestionContextError, since streaming takes none;
+9. the source id: InvalidRequestError;
+10. the size as sent: EmptyPayloadError, PayloadTooLargeError.
 
-Gates 1 to 5 are the same for every request to a table and are asked again for each group; 6 to 9
-look at the request alone.
+Gates 1 to 5 and 7 are the same for every request to a table and are asked again for each group;
+the others look at the request alone.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from cluster.errors import (
     DatabaseNotFoundError,
     FormatNotSupportedError,
+    IngestionContextError,
     InvalidRequestError,
-    MappingNotFoundError,
     ReadOnlyError,
     StreamingDisabledError,
     StreamingPolicyError,
@@ -35,6 +37,7 @@ from cluster.errors import (
 )
 from cluster.ingest import refusals
 from cluster.ingest.compression import check_size
+from cluster.ingest.request import STREAMING_FORMATS
 
 if TYPE_CHECKING:
     from cluster.catalog.model import Database, Table
@@ -101,17 +104,18 @@ def _is_following(catalog: CatalogView, database: str) -> bool:
 
 
 def admit_request(request: IngestPayload, limits: Limits) -> DataFormat:
-    """Gates 6 to 9. Returns the format; raises the error of the first gate that is closed."""
-    if request.format is None:
+    """Gates 6 and 8 to 10. Returns the format; raises the error of the first that is closed."""
+    if request.format is None or request.format not in STREAMING_FORMATS:
         raise FormatNotSupportedError(
-            "the data format is not set or not one of csv, tsv, json and multijson"
+            "the data format is not set or not one of "
+            + ", ".join(sorted(item.value for item in STREAMING_FORMATS))
         )
-    if request.mapping:
-        mapping = request.mapping[:_NAME_CHARACTERS]
-        raise MappingNotFoundError(
-            f"Entity ID '{mapping}' of kind 'MappingPersistent' was not found.",
-            remedy="Leave the mapping out: fields are mapped by position, properties by name.",
-            metadata={"mapping": mapping},
+    if request.properties:
+        name = min(request.properties)[:_NAME_CHARACTERS]
+        raise IngestionContextError(
+            f"streaming ingestion does not take the ingestion property '{name}'",
+            remedy="Create a mapping and name it, or ingest into extents with .ingest.",
+            metadata={"property": name},
         )
     # A character is at least one byte; only long ids need to be encoded to be measured.
     if len(request.source_id) * 4 > limits.source_id_bytes:

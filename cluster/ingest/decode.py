@@ -47,11 +47,13 @@ class GroupResult:
 
     ``batch`` has the rows of all good payloads, one after the other, in the schema of the table;
     None when there is none. ``row_counts[i]`` is 0 exactly when ``errors[i]`` is set.
+    ``byte_counts[i]`` is the size of the payload after decompression.
     """
 
     batch: pa.RecordBatch | None
     row_counts: tuple[int, ...]
     errors: tuple[RemoraError | None, ...]
+    byte_counts: tuple[int, ...] = ()
 
 
 class PayloadFormat(Protocol):
@@ -102,12 +104,15 @@ class TableDecoder:
         codec = self._codec(data_format)
         errors: list[RequestError | None] = [None] * len(payloads)
         row_counts = [0] * len(payloads)
+        byte_counts = [0] * len(payloads)
         places: list[int] = []
         prepared: list[Any] = []
         for place, payload in enumerate(payloads):
             try:
                 check_size(payload, self._limits)
-                prepared.append(codec.prepare(unpack(payload, self._limits)))
+                text = unpack(payload, self._limits)
+                byte_counts[place] = len(text)
+                prepared.append(codec.prepare(text))
             except RequestError as error:
                 errors[place] = error
             else:
@@ -120,7 +125,7 @@ class TableDecoder:
             batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
             if self._arrangement is not None:
                 batch = self._arrangement.arrange(batch, row_counts)
-        return GroupResult(batch, tuple(row_counts), tuple(errors))
+        return GroupResult(batch, tuple(row_counts), tuple(errors), tuple(byte_counts))
 
     def _codec(self, data_format: DataFormat) -> PayloadFormat:
         codec = self._formats.get(data_format)

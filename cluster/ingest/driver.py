@@ -2,62 +2,69 @@
 
 ::
 
-    submit -> lane -> group -> decode (here, or in a thread) -> stage -> commit -> ticket decided
+    submit -> lane -> group -> decode (here, or in a thread) -> update policies -> stage -> commit
 
 One trio thread owns all state; worker threads only decode. Requests that arrive while a group is
 being worked on wait in their lane and make the next group, so groups grow with the load and cost
 falls with their size. The gates that depend on the cluster and the catalog are asked when a group
-is taken, and again when it comes back from a thread: a table that changed in the meantime has its
-rows decoded again, a table that went away has them refused.
+is taken, and again when it comes back from a thread or from update policies: a table that changed
+in the meantime has its rows decoded again, a table that went away has them refused.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
-from cluster.errors import PayloadTooLargeError, RemoraError, ThrottledError, UnavailableError
+from cluster.errors import RemoraError, ThrottledError, UnavailableError
 from cluster.ingest.admission import CatalogView, Target, admit_request, admit_table
+from cluster.ingest.deciding import Decider
 from cluster.ingest.decode import TableDecoder
 from cluster.ingest.grouping import DecodeGroup, Lane, LaneKey, take_group
 from cluster.ingest.inflight import InFlight
 from cluster.ingest.isolation import decode_isolated
+from cluster.ingest.mappings import parse_mapping
+from cluster.ingest.parts import derive_parts
+from cluster.ingest.request import MAPPING_KINDS, STREAMING_FORMATS
+from cluster.ingest.schema_cache import SchemaCache
+from cluster.ingest.staging import Part, Stager
 from cluster.ingest.statistics import Counters
 from cluster.ingest.ticket import Ticket
 from cluster.limits import LIMITS, Limits
 from cluster.processors import on_all
-from cluster.rowstore.record import RequestSpan, source_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import pyarrow as pa
-
     from cluster.catalog.model import RowStoreKey
     from cluster.clock import Clock
+    from cluster.history.records import StreamedRequest
     from cluster.ingest.decode import GroupResult
+    from cluster.ingest.deriving import UpdatePolicies
     from cluster.ingest.request import IngestOutcome, IngestPayload
-    from cluster.ingest.sink import RowSink, StagedRows
+    from cluster.ingest.schema_cache import KnownSchema
+    from cluster.ingest.sink import RowSink
     from cluster.ingest.statistics import IngestStatistics
-    from cluster.replication.position import KeyPosition
 
 DECODERS_REMEMBERED: Final = 256
 
 
-class _Pending(NamedTuple):
-    """Staged requests that wait for their commit."""
+class _Aim(NamedTuple):
+    """Where a group goes: the table as it is now, and how its rows are decoded."""
 
-    staged: StagedRows
-    tickets: Sequence[Ticket]
-    row_counts: Sequence[int]
-    duplicate: bool = False
+    target: Target
+    schema: KnownSchema
+    decoder: TableDecoder
 
 
 class IngestPipeline:
-    """Takes requests for all tables of a node. :meth:`run` must be running."""
+    """Takes requests for all tables of a node. :meth:`run` must be running.
+
+    ``updates`` runs update policies; None: there are none. ``on_streamed`` hears of every decided
+    request but those turned away at the door.
+    """
 
     def __init__(
         self,
@@ -69,24 +76,28 @@ class IngestPipeline:
         clock: Clock,
         limits: Limits = LIMITS,
         processors: tuple[int, ...] = (),
+        updates: UpdatePolicies | None = None,
+        on_streamed: Callable[[StreamedRequest], None] | None = None,
     ) -> None:
         self._processors = processors
-        self._row_store = row_store
         self._catalog = catalog
         self._streaming_capability = streaming_capability
         self._clock = clock
         self._limits = limits
+        self._updates = updates
         self.in_flight = InFlight(limits, cores)
+        self.schemas = SchemaCache(clock, limits)
         self._threads = trio.CapacityLimiter(cores)
         self._lanes: dict[LaneKey, Lane] = {}
         self._ready: deque[Lane] = deque()
         self._work = trio.Event()
-        self._pending: dict[int, _Pending] = {}
-        self._in_threads: set[DecodeGroup] = set()
-        self._by_source: dict[bytes, Ticket] = {}
-        self._decoders: OrderedDict[tuple[LaneKey, RowStoreKey, int], TableDecoder] = OrderedDict()
+        self._working: set[DecodeGroup] = set()
+        self._decoders: OrderedDict[tuple[LaneKey, RowStoreKey, int, str], TableDecoder]
+        self._decoders = OrderedDict()
         self._stopped = False
         self._counters = Counters()
+        self._decider = Decider(row_store, self.in_flight, self._counters, clock, on_streamed)
+        self._stager = Stager(row_store, self._decider, updates)
 
     # Taking requests
 
@@ -123,7 +134,12 @@ class IngestPipeline:
     def _submit(
         self, request: IngestPayload, on_decided: Callable[[], None] | None, *, is_unary: bool
     ) -> Ticket:
-        ticket = Ticket(request, on_decided, is_unary=is_unary)
+        ticket = Ticket(
+            request,
+            on_decided,
+            is_unary=is_unary,
+            taken_at_seconds=self._clock.monotonic(),
+        )
         self._counters.requests_submitted += 1
         self.in_flight.enter(len(request.payload), is_unary=is_unary)
         try:
@@ -131,9 +147,9 @@ class IngestPipeline:
                 raise UnavailableError("the node is stopping")
             data_format = admit_request(request, self._limits)
         except RemoraError as error:
-            self._refuse(ticket, self._first_error(request, error))
+            self._decider.refuse(ticket, self._first_error(request, error))
             return ticket
-        key = (request.database, request.table, data_format)
+        key = (request.database, request.table, data_format, request.mapping)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(key)
@@ -144,8 +160,13 @@ class IngestPipeline:
 
     def _first_error(self, request: IngestPayload, error: RemoraError) -> RemoraError:
         """The gates of the table come before those of the request, so their error comes first."""
+        if self._stopped:
+            return error
         try:
-            self._admit(request.database, request.table)
+            target = self._admit(request.database, request.table)
+            if request.mapping and request.format in STREAMING_FORMATS:
+                schema = self.schemas.known(target.database, target.table)
+                schema.mapping(MAPPING_KINDS[request.format], request.mapping)
         except RemoraError as earlier:
             return earlier
         return error
@@ -181,28 +202,29 @@ class IngestPipeline:
 
     def _start_group(self, lane: Lane, nursery: trio.Nursery) -> None:
         lane.is_ready = False
-        database, table, _ = lane.key
         try:
-            target = self._admit(database, table)
+            aim = self._aim(lane)
         except RemoraError as error:
             while lane.waiting:
-                self._refuse(lane.waiting.popleft(), error)
+                self._decider.refuse(lane.waiting.popleft(), error)
         else:
-            key, columns = target.table.key, target.table.columns
-            group = take_group(lane, len(columns), self._limits, lambda t: self._claim(t, key))
+            key, columns = aim.target.table.key, aim.schema.table.columns
+            claim = self._decider.claim
+            group = take_group(lane, len(columns), self._limits, lambda t: claim(t, key))
             for ticket, damage in group.damaged:
-                self._refuse(ticket, damage)
+                self._decider.refuse(ticket, damage)
             if group.tickets:
                 counters = self._counters
                 counters.groups += 1
                 counters.group_requests_max = max(counters.group_requests_max, len(group.tickets))
-                decoder = self._decoder(lane, target)
-                if group.is_small:
-                    self._stage(target, group.tickets, self._decode(decoder, lane, group.payloads))
+                updates = self._updates
+                derives = updates is not None and updates.has_targets(*aim.target)
+                if group.is_small and not derives:
+                    self._finish(lane, aim, group, self._decode(aim.decoder, lane, group))
                 else:
                     lane.is_busy = True
-                    self._in_threads.add(group)
-                    nursery.start_soon(self._decode_in_thread, lane, target, decoder, group)
+                    self._working.add(group)
+                    nursery.start_soon(self._work_on, lane, aim, group)
         self._settle_lane(lane)
 
     def _settle_lane(self, lane: Lane) -> None:
@@ -212,58 +234,84 @@ class IngestPipeline:
             # Names come from callers: a lane nobody waits in must not stay.
             self._lanes.pop(lane.key, None)
 
-    def _claim(self, ticket: Ticket, key: RowStoreKey) -> bool:
-        """False if the request is a duplicate, which waits for the first one or is answered."""
-        source_id = ticket.request.source_id
-        if not source_id:
-            return True
-        source = source_digest(key, source_id)
-        first = self._by_source.get(source)
-        if first is ticket:
-            return True
-        if first is not None:
-            if first.duplicates is None:
-                first.duplicates = []
-            first.duplicates.append(ticket)
-            return False
-        stored = self._row_store.outcome_of(source)
-        if stored is None:
-            self._by_source[source] = ticket
-            ticket.source = source
-            return True
-        if stored.staged is not None:
-            self._await_commit(_Pending(stored.staged, [ticket], [stored.row_count], True))
-        else:
-            position = self._row_store.position_of((stored.key,))[stored.key]
-            self._commit(ticket, stored.key, stored.row_count, position, duplicate=True)
-        return False
+    def _aim(self, lane: Lane) -> _Aim:
+        """Asks the gates of the table, and finds out how to decode for it. Raises their error."""
+        target = self._admit(lane.key[0], lane.key[1])
+        schema = self.schemas.known(*target)
+        try:
+            return _Aim(target, schema, self._decoder(lane, target, schema))
+        except RemoraError:
+            if not self.schemas.is_behind(*target, schema):
+                raise
+        schema = self.schemas.known(*target)
+        return _Aim(target, schema, self._decoder(lane, target, schema))
 
-    def _decoder(self, lane: Lane, target: Target) -> TableDecoder:
-        """The decoder of a lane and schema; no other lane uses it, so a thread may."""
-        table = target.table
-        key = (lane.key, table.key, table.schema_version)
+    def _decoder(self, lane: Lane, target: Target, schema: KnownSchema) -> TableDecoder:
+        """The decoder of a lane and schema; no other lane uses it, so a thread may.
+
+        Raises MappingNotFoundError, MappingReferenceError, MappingInconsistentError.
+        """
+        _, _, data_format, name = lane.key
+        table = schema.table
+        mapping = schema.mapping(MAPPING_KINDS[data_format], name) if name else None
+        text = "" if mapping is None else mapping.text
+        key = (lane.key, table.key, table.schema_version, text)
         decoder = self._decoders.get(key)
         if decoder is None:
             decoder = TableDecoder(
-                table.columns, self._limits, database=target.database.name, table=table.name
+                table.columns,
+                self._limits,
+                database=target.database.name,
+                table=table.name,
+                mapping=None if mapping is None else parse_mapping(mapping.kind, text),
+                mapping_name=name,
             )
             self._decoders[key] = decoder
             if len(self._decoders) > DECODERS_REMEMBERED:
                 self._decoders.popitem(last=False)
         return decoder
 
-    def _decode(self, decoder: TableDecoder, lane: Lane, payloads: Sequence[bytes]) -> GroupResult:
+    def _decode(self, decoder: TableDecoder, lane: Lane, group: DecodeGroup) -> GroupResult:
         started = self._clock.monotonic()
-        result = decode_isolated(decoder, lane.key[2], payloads)
+        result = decode_isolated(decoder, lane.key[2], group.payloads)
         self._counters.decode_seconds_total += self._clock.monotonic() - started
         return result
 
+    async def _work_on(self, lane: Lane, aim: _Aim, group: DecodeGroup) -> None:
+        """Decodes a large group in a thread, and runs update policies."""
+        if group.is_small:
+            result = self._decode(aim.decoder, lane, group)
+        else:
+            result = await self._decode_in_thread(aim.decoder, lane, group)
+        parts: Sequence[Part] | None = None
+        if self._updates is not None and self._updates.has_targets(*aim.target):
+            parts = await derive_parts(
+                self._updates, aim.target, group.tickets, result, self._limits
+            )
+        self._working.discard(group)
+        lane.is_busy = False
+        try:
+            now = self._aim(lane)
+        except RemoraError as error:
+            for ticket in group.tickets:
+                self._decider.refuse(ticket, error)
+        else:
+            derives = self._updates is not None and self._updates.has_targets(*now.target)
+            is_same = now.decoder is aim.decoder and derives == (parts is not None)
+            if is_same:
+                self._finish(lane, now, group, result, parts)
+            else:
+                if now.target.table.key != aim.target.table.key:
+                    self._decider.unclaim(group.tickets)
+                self._again(lane, group)
+        self._settle_lane(lane)
+
     async def _decode_in_thread(
-        self, lane: Lane, target: Target, decoder: TableDecoder, group: DecodeGroup
-    ) -> None:
+        self, decoder: TableDecoder, lane: Lane, group: DecodeGroup
+    ) -> GroupResult:
         self._counters.groups_in_threads += 1
         started = self._clock.monotonic()
-        result = await trio.to_thread.run_sync(
+        result: GroupResult = await trio.to_thread.run_sync(
             on_all(self._processors, decode_isolated),
             decoder,
             lane.key[2],
@@ -271,129 +319,42 @@ class IngestPipeline:
             limiter=self._threads,
         )
         self._counters.decode_seconds_total += self._clock.monotonic() - started
-        self._in_threads.discard(group)
-        lane.is_busy = False
-        database, table, _ = lane.key
-        try:
-            now = self._admit(database, table)
-        except RemoraError as error:
-            for ticket in group.tickets:
-                self._refuse(ticket, error)
-        else:
-            is_same_key = now.table.key == target.table.key
-            if is_same_key and now.table.schema_version == target.table.schema_version:
-                self._stage(now, group.tickets, result)
-            else:
-                self._counters.groups_decoded_again += 1
-                if not is_same_key:
-                    for ticket in group.tickets:
-                        self._by_source.pop(ticket.source, None)
-                        ticket.source = b""
-                lane.waiting.extendleft(reversed(group.tickets))
-        self._settle_lane(lane)
+        return result
 
-    def _stage(self, target: Target, tickets: Sequence[Ticket], result: GroupResult) -> None:
+    def _again(self, lane: Lane, group: DecodeGroup) -> None:
+        self._counters.groups_decoded_again += 1
+        lane.waiting.extendleft(reversed(group.tickets))
+
+    def _finish(
+        self,
+        lane: Lane,
+        aim: _Aim,
+        group: DecodeGroup,
+        result: GroupResult,
+        parts: Sequence[Part] | None = None,
+    ) -> None:
+        """Refuses what is wrong and stages the rest; decodes again what an old schema refused."""
         if any(result.errors):
-            for ticket, error in zip(tickets, result.errors, strict=True):
+            if self.schemas.is_behind(*aim.target, aim.schema):
+                self._again(lane, group)
+                return
+            for ticket, error in zip(group.tickets, result.errors, strict=True):
                 if error is not None:
-                    self._refuse(ticket, error)
+                    self._decider.refuse(ticket, error)
         if result.batch is None:
             return
-        good = [
-            (ticket, rows) for ticket, rows in zip(tickets, result.row_counts, strict=True) if rows
-        ]
-        try:
-            self._stage_rows(target, result.batch, good)
-        except PayloadTooLargeError as error:
-            if len(good) == 1:
-                self._refuse(good[0][0], error)
-                return
-            # Too large together is no fault of any one of them.
-            first_row = 0
-            for ticket, rows in good:
-                part = result.batch.slice(first_row, rows)
-                first_row += rows
-                try:
-                    self._stage_rows(target, part, [(ticket, rows)])
-                except RemoraError as own_error:
-                    self._refuse(ticket, own_error)
-        except RemoraError as error:
-            for ticket, _ in good:
-                self._refuse(ticket, error)
-
-    def _stage_rows(
-        self, target: Target, batch: pa.RecordBatch, good: Sequence[tuple[Ticket, int]]
-    ) -> None:
-        table = target.table
-        spans = [RequestSpan(ticket.source, rows) for ticket, rows in good]
-        staged = self._row_store.stage(table.key, table.schema_version, batch, spans)
-        tickets, row_counts = zip(*good, strict=True)
-        self._await_commit(_Pending(staged, tickets, row_counts))
-
-    # Deciding
-
-    def _await_commit(self, pending: _Pending) -> None:
-        self._pending[id(pending)] = pending
-        pending.staged.when_decided(partial(self._decide, pending))
-
-    def _decide(self, pending: _Pending) -> None:
-        """Decides requests whose group is durable, or refused."""
-        if self._pending.pop(id(pending), None) is None:
-            return  # the pipeline has stopped and refused them
-        staged, tickets, row_counts, duplicate = pending
-        try:
-            staged.check_committed()
-        except RemoraError as error:
-            for ticket in tickets:
-                self._refuse(ticket, error)
-            return
-        key = staged.key
-        position = self._row_store.position_of((key,))[key]
-        for ticket, row_count in zip(tickets, row_counts, strict=True):
-            self._commit(ticket, key, row_count, position, duplicate=duplicate)
-
-    def _commit(
-        self,
-        ticket: Ticket,
-        key: RowStoreKey,
-        row_count: int,
-        position: KeyPosition,
-        *,
-        duplicate: bool,
-    ) -> None:
-        if duplicate:
-            self._counters.requests_duplicate += 1
-        else:
-            self._counters.requests_committed += 1
-            self._counters.rows_committed += row_count
-        self._release(ticket)
-        ticket.commit(key, row_count, position, duplicate=duplicate)
-        for other in ticket.duplicates or ():
-            self._commit(other, key, row_count, position, duplicate=True)
-
-    def _refuse(self, ticket: Ticket, error: RemoraError) -> None:
-        self._counters.requests_refused += 1
-        self._release(ticket)
-        ticket.refuse(error)
-        for other in ticket.duplicates or ():
-            self._refuse(other, error)
-
-    def _release(self, ticket: Ticket) -> None:
-        if ticket.source:
-            self._by_source.pop(ticket.source, None)
-        self.in_flight.leave(len(ticket.request.payload), is_unary=ticket.is_unary)
+        version = aim.schema.table.schema_version
+        if parts is None:
+            good = zip(group.tickets, result.row_counts, strict=True)
+            parts = (Part([item for item in good if item[1]], result.batch),)
+        for part in parts:
+            self._stager.stage(aim.target, version, part)
 
     def _stop(self) -> None:
         self._stopped = True
         undecided = [ticket for lane in self._lanes.values() for ticket in lane.waiting]
-        undecided += [ticket for group in self._in_threads for ticket in group.tickets]
-        for ticket in undecided:
-            self._refuse(ticket, UnavailableError("the node is stopping; nothing was stored"))
-        for pending in self._pending.values():
-            for ticket in pending.tickets:
-                error = UnavailableError("the node is stopping; the rows may have been stored")
-                self._refuse(ticket, error)
+        undecided += [ticket for group in self._working for ticket in group.tickets]
+        self._decider.stop(undecided)
         self._lanes.clear()
         self._ready.clear()
-        self._in_threads.clear()
-        self._pending.clear()
+        self._working.clear()

@@ -1,7 +1,7 @@
 """Which waiting requests are decoded together, and whether that is small work. Pure.
 
-Requests wait in lanes, one for each database, table and format as named by the callers. A lane
-decodes one group at a time, in the order of arrival.
+Requests wait in lanes, one for each database, table, format and mapping as named by the callers.
+A lane decodes one group at a time, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cluster.errors import RequestError
 from cluster.ingest.compression import is_compressed, unpack_small
-from cluster.ingest.request import DataFormat
+from cluster.ingest.request import DELIMITERS, DataFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,10 @@ SMALL_GROUP_BYTES: Final = 64 * 1024
 AMORTISED_REQUESTS: Final = 16
 """With so many requests the fixed cost of a group is small for each; a larger one gains little."""
 
-_DELIMITED: Final = frozenset({DataFormat.CSV, DataFormat.TSV})
+_DELIMITED: Final = frozenset(DELIMITERS)
 
-LaneKey = tuple[str, str, DataFormat]
-"""Database and table as named by the callers, and format."""
+LaneKey = tuple[str, str, DataFormat, str]
+"""Database and table as named by the callers, format, and name of the mapping if any."""
 
 
 @dataclass(slots=True, eq=False)

@@ -30,11 +30,12 @@ def decode_isolated(
     except Exception:
         if len(payloads) == 1:
             logger.exception("a payload of %d bytes could not be decoded", len(payloads[0]))
-            return GroupResult(None, (0,), (InternalError("decoding the payload failed"),))
+            return GroupResult(None, (0,), (InternalError("decoding the payload failed"),), (0,))
     parts = [decode_isolated(decoder, data_format, [payload]) for payload in payloads]
     batches = [part.batch for part in parts if part.batch is not None]
     return GroupResult(
         pa.concat_batches(batches) if batches else None,
         tuple(part.row_counts[0] for part in parts),
         tuple(part.errors[0] for part in parts),
+        tuple(sum(part.byte_counts) for part in parts),
     )

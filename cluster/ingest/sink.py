@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from cluster.catalog.model import RowStoreKey
+    from cluster.catalog.model import RowStoreKey, RowStoreReference
     from cluster.replication.position import KeyPosition
     from cluster.rowstore.record import RequestSpan
 
@@ -41,7 +41,15 @@ class StoredOutcome(Protocol):
 
 
 class RowSink(Protocol):
-    """What the pipeline needs of ``rowstore.driver.RowStore``; see there for the errors."""
+    """What the pipeline needs of ``rowstore.stores.RowStores``; see there for the errors."""
+
+    def choose(self, references: Sequence[RowStoreReference]) -> RowStoreReference:
+        """Which of a table's references its next group goes to."""
+
+    def choose_together(
+        self, tables: Sequence[Sequence[RowStoreReference]]
+    ) -> tuple[RowStoreReference, ...]:
+        """The same for tables whose records belong together: all in one row store."""
 
     def stage(
         self,
@@ -49,8 +57,13 @@ class RowSink(Protocol):
         schema_version: int,
         batch: pa.RecordBatch,
         spans: Sequence[RequestSpan],
+        *,
+        with_next: bool = False,
     ) -> StagedRows:
-        """Takes a group of requests of one table; raises, and then nothing is staged."""
+        """Takes a group of requests of one table; raises, and then nothing is staged.
+
+        ``with_next``: this record and the next one are durable together, or neither is.
+        """
 
     def outcome_of(self, source: bytes) -> StoredOutcome | None:
         """What is remembered of a source digest."""

@@ -33,17 +33,27 @@ class Ticket:
         "key",
         "on_decided",
         "position",
+        "reference_count",
         "request",
         "row_count",
         "source",
+        "taken_at_seconds",
     )
 
     def __init__(
-        self, request: IngestPayload, on_decided: Callable[[], None] | None, *, is_unary: bool
+        self,
+        request: IngestPayload,
+        on_decided: Callable[[], None] | None,
+        *,
+        is_unary: bool,
+        taken_at_seconds: float = 0.0,
     ) -> None:
         self.request = request
         self.on_decided = on_decided
         self.is_unary = is_unary
+        self.taken_at_seconds = taken_at_seconds
+        self.reference_count = 0
+        """References of the table, once it is known; for ``.show`` alone."""
         self.source = b""
         """Digest of the source id; known once the table is."""
         self.duplicates: list[Ticket] | None = None

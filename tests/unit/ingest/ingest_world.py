@@ -24,14 +24,17 @@ from cluster.errors import DatabaseNotFoundError
 from cluster.ingest.driver import IngestPipeline
 from cluster.ingest.request import DataFormat, IngestPayload
 from cluster.limits import LIMITS
-from cluster.rowstore.driver import RowStore
+from cluster.replication.position import START
+from cluster.rowstore.stores import RowStores
 from cluster.testing.disk import FakeDisk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     import pyarrow as pa
 
+    from cluster.history.records import StreamedRequest
+    from cluster.ingest.deriving import UpdatePolicies
     from cluster.limits import Limits
 
 ENABLED = StreamingIngestionPolicy(is_enabled=True)
@@ -90,13 +93,21 @@ class FakeCatalog:
         tables = {key: value for key, value in tree.tables.items() if key != name}
         self.trees[database] = replace(tree, tables=tables)
 
+    def _tables(self) -> Iterator[Table]:
+        for tree in self.trees.values():
+            yield from tree.tables.values()
+
     def schema_of(self, key: RowStoreKey, version: int) -> pa.Schema | None:
         """For the row store."""
-        for tree in self.trees.values():
-            for item in tree.tables.values():
-                if item.key == key and version < len(item.schemas):
-                    return arrow_schema(item.schemas[version])
+        for item in self._tables():
+            if key in item.keys and version < len(item.schemas):
+                return arrow_schema(item.schemas[version])
         return None
+
+    def store_of(self, key: RowStoreKey) -> int | None:
+        """For the row stores."""
+        found = [r.row_store for item in self._tables() for r in item.references if r.key == key]
+        return found[0] if found else None
 
 
 @dataclass
@@ -104,10 +115,11 @@ class World:
     """One node's ingestion. Nothing is committed before :meth:`start_committing`."""
 
     catalog: FakeCatalog
-    row_store: RowStore
+    row_store: RowStores
     pipeline: IngestPipeline
     nursery: trio.Nursery
     disk: FakeDisk
+    clock: TestClock
     capability: bool = True
 
     async def start_committing(self) -> None:
@@ -116,8 +128,9 @@ class World:
 
     def rows(self, name: str = "People") -> list[tuple[Any, ...]]:
         """The visible rows of a table."""
-        key = self.catalog.get("db").tables[name].key
-        return [row for batch in self.row_store.rows(key).batches for row in batch_rows(batch)]
+        keys = self.catalog.get("db").tables[name].keys
+        batches = [batch for key in keys for batch in self.row_store.rows(key).batches]
+        return [row for batch in batches for row in batch_rows(batch)]
 
 
 def people(*rows: str, source_id: str = "", **changes: Any) -> IngestPayload:
@@ -129,7 +142,13 @@ def people(*rows: str, source_id: str = "", **changes: Any) -> IngestPayload:
 
 @asynccontextmanager
 async def ingest_world(
-    *, limits: Limits = LIMITS, cores: int = 1, committing: bool = True, running: bool = True
+    *,
+    limits: Limits = LIMITS,
+    cores: int = 1,
+    committing: bool = True,
+    running: bool = True,
+    updates: UpdatePolicies | None = None,
+    on_streamed: Callable[[StreamedRequest], None] | None = None,
 ) -> AsyncIterator[World]:
     """Tables db.People, db.Everything (all types), db.Quiet (no policy); a followed database."""
     catalog = FakeCatalog()
@@ -142,16 +161,17 @@ async def ingest_world(
     catalog.following.add("copied")
     clock = TestClock()
     disk = FakeDisk()
-    row_store = await RowStore.open(
-        Path("/data/rows"),
+    row_store = await RowStores.open(
+        Path("/data"),
         disk=disk,
         clock=clock,
         limits=limits,
-        sync=True,
         schema_of=catalog.schema_of,
+        sealed_of=lambda _: START,
+        store_of=catalog.store_of,
     )
     async with trio.open_nursery() as nursery:
-        world = World(catalog, row_store, None, nursery, disk)  # type: ignore[arg-type]
+        world = World(catalog, row_store, None, nursery, disk, clock)  # type: ignore[arg-type]
         world.pipeline = IngestPipeline(
             row_store,
             catalog,
@@ -159,6 +179,8 @@ async def ingest_world(
             limits=limits,
             cores=cores,
             clock=clock,
+            updates=updates,
+            on_streamed=on_streamed,
         )
         if committing:
             await world.start_committing()

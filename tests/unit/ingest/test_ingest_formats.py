@@ -374,9 +374,10 @@ async def test_a_bad_request_has_its_code_stores_nothing_and_the_next_one_works(
 
 async def test_random_bytes_never_break_the_pipeline() -> None:
     async with ingest_world() as world:
-        for data_format in DataFormat:
+        # Text without structure is text whatever it says.
+        for data_format in set(DataFormat) - {DataFormat.TXT, DataFormat.RAW}:
             for size in (1, 10, 1000):
-                payload = bytes((i * 197 + size * 31) % 256 for i in range(size))
+                payload = b"\xff" + bytes((i * 197 + size * 31) % 256 for i in range(size))
                 with pytest.raises(RemoraError) as caught:
                     await world.pipeline.ingest(people("", payload=payload, format=data_format))
                 assert caught.value.permanent

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ingest_tables import decoder, delimited, rows_of
-from ingest_world import DISABLED, FakeCatalog, people, table
+from ingest_world import DISABLED, FakeCatalog, ingest_world, people, table
 
 from cluster.catalog.model import Column, Database, ScalarType
 from cluster.errors import (
     DatabaseNotFoundError,
     EmptyPayloadError,
     FormatNotSupportedError,
+    IngestionContextError,
     InvalidArchiveError,
     InvalidRequestError,
     MalformedPayloadError,
@@ -295,24 +296,41 @@ def test_the_policy_of_the_database_counts_unless_the_table_has_its_own() -> Non
         admit_table("db", "T", found, streaming_enabled=True)
 
 
-def test_gates_of_the_request_in_their_order() -> None:
+async def test_gates_of_the_request_in_their_order() -> None:
     limits = replace(LIMITS, source_id_bytes=3, ingest_request_bytes=3)
-    request = IngestPayload("db", "T", None, b"xxxx", mapping="m", source_id="long")
+    request = IngestPayload(
+        "db", "People", None, b"x,1\n", mapping="m", source_id="long", properties={"tags": "[]"}
+    )
     expected = (
+        (FormatNotSupportedError, {"format": DataFormat.PARQUET}),
         (FormatNotSupportedError, {"format": DataFormat.CSV}),
         (MappingNotFoundError, {"mapping": ""}),
+        (IngestionContextError, {"properties": {}}),
         (InvalidRequestError, {"source_id": ""}),
         (PayloadTooLargeError, {"payload": b""}),
-        (EmptyPayloadError, {"payload": b"x"}),
+        (EmptyPayloadError, {"payload": b"\n"}),
     )
-    for error, repair in expected:
-        with pytest.raises(error):
-            admit_request(request, limits)
-        request = replace(request, **repair)
-    admit_request(request, limits)
+    async with ingest_world(limits=limits) as world:
+        for error, repair in expected:
+            with pytest.raises(error):
+                await world.pipeline.ingest(request)
+            request = replace(request, **repair)
+        with pytest.raises(EmptyPayloadError):
+            await world.pipeline.ingest(request)
 
 
-def test_an_unknown_mapping_is_named_in_kustos_words() -> None:
-    with pytest.raises(MappingNotFoundError) as caught:
-        admit_request(people("a,1", mapping="my map"), LIMITS)
+async def test_an_unknown_mapping_is_named_in_kustos_words() -> None:
+    async with ingest_world() as world:
+        with pytest.raises(MappingNotFoundError) as caught:
+            await world.pipeline.ingest(people("a,1", mapping="my map"))
     assert caught.value.message == "Entity ID 'my map' of kind 'MappingPersistent' was not found."
+
+
+@pytest.mark.parametrize(
+    "name", ["tags", "ignoreFirstRecord", "ingestionMapping", "creationTime", "anything"]
+)
+def test_streaming_takes_no_other_property(name: str) -> None:
+    with pytest.raises(IngestionContextError, match=f"'{name}'") as caught:
+        admit_request(people("a,1", properties={name: "true"}), LIMITS)
+    assert caught.value.code == "BadRequest_IngestionPropertyNotSupportedInThisContext"
+    assert caught.value.permanent

@@ -71,7 +71,7 @@ async def test_requests_that_wait_together_are_one_record_and_each_is_itself() -
         statistics = world.pipeline.statistics()
         assert (statistics.groups, statistics.group_requests_max) == (1, 3)
         assert (statistics.requests_committed, statistics.rows_committed) == (3, 6)
-        assert world.row_store.statistics().committed_records == 1
+        assert world.row_store.statistics().total("committed_records") == 1
 
 
 async def test_a_bad_request_of_a_group_costs_its_neighbours_nothing() -> None:
@@ -166,7 +166,7 @@ async def test_a_duplicate_of_rows_staged_by_somebody_else_waits_for_their_commi
     async with ingest_world(committing=False) as world:
         first = world.pipeline.submit(people("Ada,36", source_id="one"))
         await wait_all_tasks_blocked()
-        world.pipeline._by_source.clear()  # as if another pipeline had staged them
+        world.pipeline._decider._by_source.clear()  # as if another pipeline had staged them
         second = world.pipeline.submit(people("Ada,36", source_id="one"))
         await wait_all_tasks_blocked()
         assert not second.is_decided
@@ -267,7 +267,7 @@ async def test_a_table_that_goes_away_during_decoding_refuses_its_rows(
         held.release.set()
         with pytest.raises(error):
             await ticket.wait()
-        assert world.row_store.statistics().committed_records == 0
+        assert world.row_store.statistics().total("committed_records") == 0
 
 
 async def test_a_schema_that_changes_during_decoding_has_the_rows_decoded_again(

@@ -90,7 +90,7 @@ async def test_a_group_too_large_for_a_record_is_staged_request_by_request() -> 
             await tickets[place].wait()
         assert [age for _, age in world.rows()] == [0, 1, 2]
         assert world.pipeline.statistics().groups == 1
-        assert world.row_store.statistics().committed_records == 3
+        assert world.row_store.statistics().total("committed_records") == 3
         with pytest.raises(PayloadTooLargeError, match="700"):
             await world.pipeline.ingest(people(too_large))
 
