@@ -163,6 +163,8 @@ def forget_dropped(database: Database, change: ForgetDroppedTables, limits: Limi
     """Applies :class:`ForgetDroppedTables`."""
     del limits
     known = {dropped.version for dropped in database.dropped_tables}
+    if not change.versions:
+        raise InvalidRequestError("No version of dropped tables to forget is named.")
     for version in change.versions:
         if version not in known:
             raise EntityNotFoundError(

@@ -9,6 +9,7 @@ from cluster.catalog.driver import Catalog
 from cluster.catalog.model import (
     Column,
     Database,
+    Extent,
     RowStoreKey,
     ScalarType,
     StreamingIngestionPolicy,
@@ -39,3 +40,18 @@ async def open_catalog(path, limits=LIMITS):
 async def create_table(catalog, name, database="NetDefaultDB"):
     change = CreateTable(name, catalog.new_id(), catalog.new_key(), (A,))
     return await catalog.commit(database, [change], text=f".create table {name} (a:long)")
+
+
+def extent(extent_id, file=None, **fields):
+    """An extent of one row of a table with one column."""
+    values = {
+        "file_bytes": 1000,
+        "file_checksum": 2**64 - 1,
+        "column_ids": (0,),
+        "row_count": 1,
+        "original_bytes": 10,
+        "created_min_us": 1,
+        "created_max_us": 1,
+        **fields,
+    }
+    return Extent(extent_id=extent_id, file=file or f"{extent_id}.parquet", **values)
