@@ -226,6 +226,9 @@ class Leader(Node):
     def table(self, name="T"):
         return self.catalog.get("db").tables[name]
 
+    def database_id(self):
+        return self.catalog.get("db").database_id
+
     def floors(self):
         return floors_of(self.catalog.get("db"))
 

@@ -8,9 +8,9 @@ import pytest
 import trio
 from follow_cluster import ADDRESS
 
+from cluster.catalog.model import Version
 from cluster.errors import (
     DatabaseNotFoundError,
-    EntityNotFoundError,
     FollowNotGrantedError,
     FollowRefusedError,
     ProtocolError,
@@ -20,7 +20,7 @@ from cluster.errors import (
 from cluster.replication.position import Position
 from cluster.replication.protocol import FollowAck, Hello
 from cluster.replication.wire import follower_frame_to_message
-from cluster.rpc.v1 import replication_pb2, replication_pb2_grpc
+from cluster.rpc.v1 import replication_pb2_grpc
 from cluster.transport.memory import MemoryTransport
 
 HELLO = Hello("follower", "test/0", "DB")
@@ -42,16 +42,6 @@ async def outcome(setup, *frames, limits=None):
                 except Exception as error:
                     return error
     return None
-
-
-async def test_no_extents_exist(autojump_clock, setup):
-    transport = MemoryTransport(network=setup.network, host="test")
-    async with transport.connect(ADDRESS) as channel:
-        stub = replication_pb2_grpc.ReplicationServiceStub(channel)
-        request = replication_pb2.FetchExtentRequest(database="db", extent_id="x")
-        async with stub.FetchExtent(request) as stream:
-            with pytest.raises(EntityNotFoundError, match="'x'"):
-                await stream.result()
 
 
 async def test_a_follower_nobody_attached_is_denied(autojump_clock, setup):
@@ -139,3 +129,56 @@ async def test_statistics_count_what_left(autojump_clock, setup):
     assert session.gate_open
     await trio.sleep(1)
     assert setup.leader.service.statistics().sessions[0].bytes_unacknowledged == 0
+
+
+async def test_a_caller_that_says_nothing_is_left(autojump_clock, setup):
+    before = trio.current_time()
+    error = await outcome(setup)
+    assert isinstance(error, ProtocolError)
+    assert "no Hello" in error.message
+    assert trio.current_time() - before == setup.limits.lease_seconds
+
+
+async def test_callers_that_say_nothing_count_as_followers(autojump_clock, setup):
+    await setup.leader.ingest([1])
+    await setup.follower.shows([1])
+    setup.leader.service.limits = replace(setup.limits, attachments=2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outcome, setup)
+        await trio.sleep(0.1)
+        error = await outcome(setup, HELLO)
+        assert isinstance(error, ThrottledError)
+        nursery.cancel_scope.cancel()
+
+
+async def test_acknowledged_versions_are_those_of_followers_of_that_database(autojump_clock, setup):
+    service = setup.leader.service
+    await setup.leader.ingest([1])
+    await setup.follower.shows([1])
+    await trio.sleep(2)
+    newest = setup.leader.catalog.get("db").version
+    assert service.acknowledged_versions("DB") == (newest,)
+    assert service.acknowledged_versions("other") == ()
+    old = replace(HELLO, position=Position(Version(1, 1)), database_id=setup.leader.database_id())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outcome, setup, old)
+        await trio.sleep(0.1)
+        assert sorted(service.acknowledged_versions("db")) == [Version(1, 1), newest]
+        nursery.cancel_scope.cancel()
+    await setup.follower.stop()
+    await trio.sleep(0.1)
+    assert service.acknowledged_versions("db") == ()
+
+
+async def test_the_follower_is_told_where_the_extents_are(autojump_clock, setup):
+    await setup.leader.ingest([1])
+    await setup.follower.shows([1])
+    assert setup.follower.catalog.get("db").storage_root == "memory://leader"
+    assert setup.leader.catalog.get("db").storage_root == "", "it may move"
+    await setup.leader.stop()
+    setup.leader.root.url = "memory://elsewhere"
+    await setup.leader.start()
+    await setup.leader.ingest([2])
+    await setup.follower.shows([1, 2])
+    assert setup.follower.catalog.get("db").storage_root == "memory://elsewhere"
+    assert setup.leader.service.statistics().records_sent_total == 1

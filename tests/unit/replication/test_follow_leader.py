@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from follow_leader_data import COLUMN
 from follow_world import RECORD_BYTES, World
 
-from cluster.catalog.model import Database, RowStoreKey, Version
+from cluster.catalog.model import Database, RowStoreKey, RowStoreReference, Table, Version
 from cluster.errors import (
     DatabaseNotFoundError,
     DivergenceError,
@@ -36,6 +39,7 @@ from cluster.replication.protocol import (
     LeaderGate,
     RecordSpan,
     RowRecords,
+    Snapshot,
 )
 
 HELLO = Hello("follower", "follower/0", "db")
@@ -279,3 +283,100 @@ def test_rows_of_a_dropped_table_do_not_hold_the_window():
     world.drop_table("T")
     world.settle()
     assert session.statistics().bytes_unacknowledged == 0
+
+
+FLOOR, END = KeyPosition(4, 44), KeyPosition(9, 99)
+
+
+@pytest.mark.parametrize(
+    ("has", "reset", "goes_on_from"),
+    [
+        (KeyPosition(0, 0), False, FLOOR),
+        (KeyPosition(3, 1), False, FLOOR),
+        (FLOOR, False, FLOOR),
+        (KeyPosition(4, 45), True, FLOOR),
+        (KeyPosition(6, 1), False, KeyPosition(6, 1)),
+        (END, False, END),
+        (KeyPosition(9, 98), True, FLOOR),
+        (KeyPosition(10, 1), True, FLOOR),
+    ],
+)
+def test_a_position_is_compared_where_the_leader_knows_the_checksum(has, reset, goes_on_from):
+    key = RowStoreKey(1)
+    table = Table("T", "t", (RowStoreReference(0, key, True, 4, 44),), ((COLUMN,),), ((0,),))
+    database = Database("db", "id", Version(1, 7), {"T": table})
+    hello = replace(HELLO, position=Position(Version(1, 7), {key: has}), database_id="id")
+    session = greeted(hello)
+    now = moment(version=database.version)
+    assert session.next(now) == ReadMetadata(Version(1, 7))
+    session.metadata_read(MetadataRead(database, (), {key: END}))
+    sent = []
+    while isinstance(output := session.next(now), Send):
+        sent.append(output.frame)
+    assert any(frame == Snapshot(database, reset_rows=True) for frame in sent) is reset
+    session.receive(FollowerGate(1, 3, True, Position(database.version, {key: goes_on_from})))
+    read = session.next(moment(version=database.version, end_lsn=100))
+    while isinstance(read, Send):
+        read = session.next(moment(version=database.version, end_lsn=100))
+    assert read == ReadRows(read.generation, None, {key: goes_on_from.ordinal}, read.max_bytes)
+
+
+@pytest.mark.parametrize(("told", "snapshot"), [("file:///old", True), ("file:///new", False)])
+def test_a_follower_that_looks_for_extents_elsewhere_is_told_where_they_are(told, snapshot):
+    database = replace(EMPTY, storage_root="file:///new")
+    session = greeted(
+        replace(HELLO, position=Position(EMPTY.version), database_id="id", storage_root=told)
+    )
+    assert session.next(moment()) == ReadMetadata(EMPTY.version)
+    session.metadata_read(MetadataRead(database, (), {}))
+    frame = session.next(moment()).frame
+    assert (frame == Snapshot(database, reset_rows=False)) is snapshot
+
+
+def test_what_a_follower_may_still_read_is_the_oldest_version_it_has_not_left():
+    world = streaming_world()
+    world.ingest("T")
+    world.tell_leader()
+    world.tell_follower()
+    world.connect()
+    assert world.leader_session.acknowledged_version is None
+    world.settle()
+    first = world.database.version
+    assert world.leader_session.acknowledged_version == first
+    world.seal("T")
+    while world.leader_step():
+        pass
+    assert world.leader_session.acknowledged_version == first, "the delta is on its way"
+    world.settle()
+    world.pass_time(1.0)
+    world.settle()
+    assert world.leader_session.acknowledged_version == world.database.version
+    world.hang_up()
+    world.merge("T")
+    world.seal("T")
+    before = world.stored_database.version
+    world.create_table("Another")
+    world.connect()
+    world.leader_receive()
+    while world.leader_step():
+        pass
+    assert world.leader_session.acknowledged_version == before
+
+
+def test_an_acknowledgement_frees_the_window_key_by_key():
+    limits = Limits(replication_frame_bytes=16, replication_window_bytes=64)
+    world = streaming_world(limits=limits)
+    world.add_key("T")
+    session = following(world)
+    for place in (0, 1, 0, 1):
+        world.ingest("T", place=place)
+    ship(world)
+    assert session.statistics().bytes_unacknowledged == 4 * RECORD_BYTES
+    one, two = world.database.tables["T"].keys
+    ends = world.ends()
+    version = world.database.version
+    session.receive(FollowAck(Position(version, {one: ends[one]}), 0, 1, 1))
+    assert session.statistics().bytes_unacknowledged == 4 * RECORD_BYTES
+    session.receive(FollowAck(Position(version, {two: ends[two]}), 0, 1, 2))
+    assert session.statistics().bytes_unacknowledged == 0
+    assert session.statistics().acknowledged == Position(version, ends)
