@@ -36,6 +36,15 @@ FORMATS = {
     "tsv": ingestion_pb2.DATA_FORMAT_TSV,
     "json": ingestion_pb2.DATA_FORMAT_JSON,
     "multijson": ingestion_pb2.DATA_FORMAT_MULTIJSON,
+    "scsv": ingestion_pb2.DATA_FORMAT_SCSV,
+    "sohsv": ingestion_pb2.DATA_FORMAT_SOHSV,
+    "psv": ingestion_pb2.DATA_FORMAT_PSV,
+    "tsve": ingestion_pb2.DATA_FORMAT_TSVE,
+    "txt": ingestion_pb2.DATA_FORMAT_TXT,
+    "raw": ingestion_pb2.DATA_FORMAT_RAW,
+    "singlejson": ingestion_pb2.DATA_FORMAT_SINGLEJSON,
+    "avro": ingestion_pb2.DATA_FORMAT_AVRO,
+    "apacheavro": ingestion_pb2.DATA_FORMAT_APACHEAVRO,
 }
 """Format names, as in Kusto's ``streamFormat``."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from cluster.errors import InvalidRequestError, RemoraError, ThrottledError
 from cluster.ingest.inflight import THROTTLED_RETRY_SECONDS
-from cluster.ingest.request import DataFormat, IngestPayload
+from cluster.ingest.request import STREAMING_FORMATS, DataFormat, IngestPayload
 from cluster.ingest.ticket import Ticket
 from cluster.limits import LIMITS, Limits
 from cluster.replication.position import Position
@@ -17,7 +18,7 @@ from cluster.rpc.convert import failure_to_message, position_to_message
 from cluster.rpc.v1 import ingestion_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from cluster.catalog.model import RowStoreKey, Version
     from cluster.ingest.driver import IngestPipeline
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     IngestStream = ServerStream[pb.IngestStreamRequest, pb.IngestStreamResponse]
 
 _FORMATS: Final[dict[int, DataFormat]] = {
-    pb.DATA_FORMAT_CSV: DataFormat.CSV,
-    pb.DATA_FORMAT_TSV: DataFormat.TSV,
-    pb.DATA_FORMAT_JSON: DataFormat.JSON,
-    pb.DATA_FORMAT_MULTIJSON: DataFormat.MULTIJSON,
+    pb.DataFormat.Value(f"DATA_FORMAT_{item.value.upper()}"): item for item in STREAMING_FORMATS
 }
+
+
+_NO_PROPERTIES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def payload_from_message(message: pb.IngestRequest) -> IngestPayload:
@@ -43,6 +44,7 @@ def payload_from_message(message: pb.IngestRequest) -> IngestPayload:
         message.payload,
         message.mapping,
         message.source_id,
+        dict(message.properties) if message.properties else _NO_PROPERTIES,
     )
 
 
