@@ -36,7 +36,9 @@ PURE_PACKAGES = (
 
 IO_NAMES = frozenset(
     {"__main__", "disk", "driver", "link", "main", "process", "service", "store", "worker"}
-) | frozenset({"copies", "files", "inflight", "opening", "ticket", "writer"})
+) | frozenset(
+    {"copies", "files", "inflight", "opening", "reading", "staging", "stores", "ticket", "writer"}
+)
 """Last part of a module's name that says: this does I/O, or is what tasks wait for (the others).
 
 See DESIGN, section 6.

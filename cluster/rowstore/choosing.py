@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cluster.errors import ConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from cluster.catalog.model import RowStoreReference
 
@@ -21,9 +21,7 @@ class StoreLoad(NamedTuple):
     waiting_bytes: int
 
 
-def choose_store(
-    stores: Collection[int], load_of: Callable[[int], StoreLoad], spread_bytes: int
-) -> int:
+def choose_store(loads: Collection[tuple[int, StoreLoad]], spread_bytes: int) -> int:
     """The row store, among some in order of preference, whose next write costs the least.
 
     One whose group is filling, since a record more costs it no sync; else one that is writing,
@@ -31,8 +29,7 @@ def choose_store(
     ``spread_bytes`` waiting is passed over as long as there is another; then the one with the
     fewest. One that takes no rows only if none does: staging there says why.
     """
-    loads = [(store, load_of(store)) for store in stores]
-    usable = [item for item in loads if item[1].takes_rows] or loads
+    usable = [item for item in loads if item[1].takes_rows] or list(loads)
     light = [item for item in usable if item[1].waiting_bytes <= spread_bytes]
     if not light:
         return min(usable, key=lambda item: item[1].waiting_bytes)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from cluster.errors import (
     DivergenceError,
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from cluster.rowstore.entry import Entry
     from cluster.rowstore.keys import SchemaOf, SealedOf
     from cluster.rowstore.recovery import Recovered
+
+
+class ContentsCounts(TypedDict):
+    """See ``RowStoreStatistics``."""
+
+    keys: int
+    live_bytes: int
+    visible_rows: int
+    live_batches: int
+    source_ids: int
 
 
 class Contents:
@@ -213,6 +223,17 @@ class Contents:
                 latest_ingest_us=state.index.latest_us,
             )
             for state in self.keys.values()
+        )
+
+    def counts(self) -> ContentsCounts:
+        """The part of ``RowStoreStatistics`` about what is held."""
+        states = self.keys.values()
+        return ContentsCounts(
+            keys=len(states),
+            live_bytes=self.live_bytes,
+            visible_rows=sum(state.rows.row_count for state in states),
+            live_batches=sum(state.rows.batch_count for state in states),
+            source_ids=len(self.outcomes),
         )
 
     def low_water(self, end_lsn: int) -> int:

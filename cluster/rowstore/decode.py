@@ -36,6 +36,14 @@ def check_values(batch: pa.RecordBatch) -> None:
         raise ValueError(str(error)) from error
 
 
+def joined_copy(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """One batch with the rows of all, in memory of its own."""
+    if len(batches) == 1:
+        # Arrow copies nothing when it has nothing to join.
+        batches = (batches[0], batches[0].slice(0, 0))
+    return pa.concat_batches(batches)
+
+
 def join(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """One batch with the rows of all; itself if there is only one."""
     if len(batches) == 1:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeAlias
 
+    from cluster.rowstore.filememory import FileMemory
+
     Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _LOCK_NAME = "LOCK"
@@ -80,8 +82,8 @@ class Disk(Protocol):
     def read(self, path: Path, offset: int, length: int) -> bytes:
         """Reads up to ``length`` bytes; fewer only at the end of the file."""
 
-    def read_all(self, path: Path, *, from_device: bool) -> bytes:
-        """Reads a whole file.
+    def read_all(self, path: Path, memory: FileMemory, *, from_device: bool) -> memoryview:
+        """Reads a whole file into ``memory``, over what was read there before.
 
         ``from_device`` asks for what the device holds, as far as the system can tell: after a
         failed sync its cache may hold bytes that never reached the device.
@@ -152,13 +154,17 @@ class RealDisk:
         finally:
             os.close(descriptor)
 
-    def read_all(self, path: Path, *, from_device: bool) -> bytes:
+    def read_all(self, path: Path, memory: FileMemory, *, from_device: bool) -> memoryview:
         """See :class:`Disk`. Clean pages are dropped first; dirty ones stay and are read."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if from_device and hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            return _read_fully(descriptor, 0, os.fstat(descriptor).st_size)
+            view = memory.of_size(os.fstat(descriptor).st_size)
+            done = 0
+            while done < len(view) and (count := os.preadv(descriptor, [view[done:]], done)):
+                done += count
+            return view[:done]
         finally:
             os.close(descriptor)
 

@@ -6,15 +6,14 @@ One trio thread owns all state; worker threads only write, sync, read and recove
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import trio
-from xxhash import xxh3_64_intdigest
 
 from cluster.limits import LIMITS, Limits
 from cluster.replication.position import START, KeyPosition
 from cluster.rowstore.apply import plan_apply
+from cluster.rowstore.choosing import StoreLoad
 from cluster.rowstore.contents import Contents
 from cluster.rowstore.log import SegmentedLog
 from cluster.rowstore.model import (
@@ -25,16 +24,15 @@ from cluster.rowstore.model import (
     RowStoreStatistics,
     Unsealed,
 )
-from cluster.rowstore.recovery import Recovered, recover
+from cluster.rowstore.opening import claim_and_recover
+from cluster.rowstore.reading import LogReader
 from cluster.rowstore.staging import Stager
-from cluster.rowstore.tail import RecentRecords
 from cluster.rowstore.ticket import Staged
 from cluster.rowstore.times import IngestionTimes
 from cluster.rowstore.worker import GroupCommit
-from cluster.rowstore.writer import call_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -45,11 +43,10 @@ if TYPE_CHECKING:
     from cluster.rowstore.entry import LogRecord
     from cluster.rowstore.keys import SchemaOf, SealedOf
     from cluster.rowstore.record import RecordHeader, RequestSpan
+    from cluster.rowstore.recovery import Recovered
     from cluster.rowstore.ticket import Group
 
     OnCommit = Callable[[Sequence[LogRecord]], None]
-
-_READERS_MAX: Final = 2
 
 
 def _nothing_sealed(_: RowStoreKey) -> KeyPosition:
@@ -116,9 +113,13 @@ class RowStore:
         # Nobody follows a copy; the records of several row stores are kept by their owner.
         keeps_tail = sync and on_commit is None
         tail_bytes = limits.row_store_tail_bytes if keeps_tail else 0
-        self._tail = RecentRecords(tail_bytes, self._log.end_lsn)
-        self._readers = trio.CapacityLimiter(_READERS_MAX)
-        self._disk_reads = 0
+        self._reader = LogReader(
+            self._log,
+            self._contents,
+            disk=disk,
+            tail_bytes=tail_bytes,
+            end_lsn=lambda: self._commit.committed_lsn,
+        )
         self._commit.trim_soon()
 
     @classmethod
@@ -150,28 +151,15 @@ class RowStore:
         and offset if an acknowledged record may be damaged, OSError if the disk fails.
         """
 
-        def load() -> tuple[FolderLock, Recovered]:
-            disk.make_folder(folder)
-            lock = disk.lock_folder(folder)
-            try:
-                recovered = recover(
-                    disk,
-                    folder,
-                    sync=sync,
-                    schema_of=schema_of,
-                    sealed_of=sealed_of,
-                    outcome_limit=limits.source_id_window,
-                    new_store_id=xxh3_64_intdigest(f"{folder}|{clock.now_ns()}".encode()),
-                )
-            except BaseException:
-                lock.release()
-                raise
-            return lock, recovered
-
-        started = clock.monotonic()
-        lock, recovered = await call_disk(disk, load)
-        seconds = clock.monotonic() - started
-        recovered.report = replace(recovered.report, seconds=seconds)
+        lock, recovered = await claim_and_recover(
+            folder,
+            disk=disk,
+            clock=clock,
+            limits=limits,
+            sync=sync,
+            schema_of=schema_of,
+            sealed_of=sealed_of,
+        )
         return cls(
             folder,
             disk=disk,
@@ -367,47 +355,19 @@ class RowStore:
         :meth:`start_lsn_for` or an earlier chunk. From memory if recent, else from disk, where
         records are checked again: raises :class:`CorruptionError`.
         """
-        end_lsn = self._commit.committed_lsn
-        if lsn > end_lsn:
-            raise ValueError(f"LSN {lsn} is beyond the end of the log, {end_lsn}")
-        while True:
-            await trio.lowlevel.checkpoint()
-            if lsn >= self._commit.committed_lsn:
-                return Chunk(b"", 0, lsn)
-            if self._tail.covers(lsn):
-                chunk = self._tail.read(lsn, keys, cursors, max_bytes)
-            else:
-                chunk = await self._read_disk(lsn, keys, cursors, max_bytes)
-            if chunk.count:
-                return chunk
-            # Looking for it through gigabytes of other tables would keep a follower in silence.
-            next_lsn = self._contents.start_lsn_for(cursors, keys, self._commit.committed_lsn)
-            lsn = max(chunk.next_lsn, next_lsn)
+        return await self._reader.read(lsn, keys, cursors, max_bytes)
 
     async def wait_beyond(self, lsn: int) -> None:
         """Returns when the end of the log is beyond ``lsn``."""
         await self._commit.wait_beyond(lsn)
 
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes of records staged that are not durable yet."""
-        return self._commit.waiting_bytes
-
-    @property
-    def is_idle(self) -> bool:
-        """Nothing is staged, and no write is under way."""
-        return self._commit.is_idle
-
-    @property
-    def is_filling(self) -> bool:
-        """A group waits for its write to begin; what is staged now joins it."""
-        return self._commit.is_filling
-
-    @property
-    def takes_rows(self) -> bool:
-        """Neither read-only nor stopping nor full."""
-        contents = self._contents
-        return self._commit.is_writable and contents.live_bytes < self._limits.row_store_bytes
+    def load(self) -> StoreLoad:
+        """How busy it is, and whether it takes rows: neither read-only nor stopping nor full."""
+        commit = self._commit
+        has_room = self._contents.live_bytes < self._limits.row_store_bytes
+        return StoreLoad(
+            commit.is_writable and has_room, commit.is_filling, commit.is_idle, commit.waiting_bytes
+        )
 
     def key_statistics(self) -> tuple[KeyStatistics, ...]:
         """What is held of each key, in no order."""
@@ -415,32 +375,11 @@ class RowStore:
 
     def statistics(self) -> RowStoreStatistics:
         """Counters as of now."""
-        log = self._log
-        counters = self._commit.counters
-        states = self._contents.keys.values()
         return RowStoreStatistics(
-            store_id=log.store_id,
-            folder=str(log.folder),
-            keys=len(states),
-            segments=len(log.segments),
-            first_lsn=log.first_lsn,
-            log_bytes=log.end_lsn - log.first_lsn,
-            live_bytes=self._contents.live_bytes,
-            waiting_bytes=self._commit.waiting_bytes,
-            visible_rows=sum(state.rows.row_count for state in states),
-            live_batches=sum(state.rows.batch_count for state in states),
-            tail_bytes=self._tail.byte_count,
-            end_lsn=self._commit.committed_lsn,
-            commits=counters.commits,
-            committed_records=counters.records,
-            committed_requests=counters.requests,
-            group_requests_max=counters.requests_max,
-            commit_seconds_total=counters.seconds_total,
-            commit_seconds_max=counters.seconds_max,
-            source_ids=len(self._contents.outcomes),
-            disk_reads=self._disk_reads,
-            trim_failures=counters.trim_failures,
-            read_only_reason=self._commit.refusal,
+            **self._contents.counts(),
+            **self._commit.counts(),
+            tail_bytes=self._reader.tail_bytes,
+            disk_reads=self._reader.disk_reads,
             recovery=self._recovery,
         )
 
@@ -448,8 +387,7 @@ class RowStore:
         for entry in group.entries:
             self._contents.show(entry)
             self._times.settle(entry.times_us)
-        for record in group.records:
-            self._tail.append(record)
+        self._reader.append(group.records)
         if self._on_commit is not None:
             self._on_commit(group.records)
 
@@ -461,17 +399,3 @@ class RowStore:
                 self._freed.popleft()
                 await trio.lowlevel.checkpoint()
             self._has_freed = trio.Event()
-
-    async def _read_disk(
-        self,
-        lsn: int,
-        keys: Container[RowStoreKey],
-        cursors: Mapping[RowStoreKey, int],
-        max_bytes: int,
-    ) -> Chunk:
-        end_lsn = self._commit.committed_lsn
-        self._disk_reads += 1
-        async with self._readers:
-            return await call_disk(
-                self._disk, lambda: self._log.read(lsn, end_lsn, keys, cursors, max_bytes)
-            )

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cluster.rowstore.checkpoint import decode_checkpoint
-from cluster.rowstore.decode import decode_body, join
+from cluster.rowstore.decode import decode_body, joined_copy
 from cluster.rowstore.keys import KeyState
 from cluster.rowstore.memory import SETTLED_BYTES
 from cluster.rowstore.record import (
     FLAG_OUTCOMES,
     FLAG_RESET,
     FLAG_WITH_NEXT,
+    has_sources,
     next_checksum,
     spans_of,
     spans_view,
@@ -148,7 +149,7 @@ class RowLoader:
     def _remember(self, record: Record, lsn: int) -> None:
         table = bytes(spans_view(record))
         # Requests without a source id must not push out those that have one.
-        if any(span.source.strip(b"\0") for span in spans_of(table)):
+        if has_sources(table):
             header = record.header
             self.outcomes.append(RecoveredRequests(header.key, header.first_ordinal, lsn, table))
 
@@ -203,10 +204,10 @@ class RowLoader:
             del self._runs[state.key]
 
     def _end_run(self, state: KeyState, run: _Run) -> None:
-        state.rows.append(join(run.batches), run.schema_version, run.byte_count)
+        state.rows.append(joined_copy(run.batches), run.schema_version, run.byte_count)
 
     def end_segment(self) -> None:
-        """Joins what is pending, so that the segment's bytes can be freed."""
+        """Copies what is pending out of the segment's memory, which will be used again."""
         self._chain.clear()
         for key, run in self._runs.items():
             self._end_run(self.keys[key], run)

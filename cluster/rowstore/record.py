@@ -124,6 +124,11 @@ def spans_view(record: Record) -> memoryview:
     return record.raw[HEADER_BYTES : HEADER_BYTES + _REQUEST.size * record.header.request_count]
 
 
+def has_sources(table: Buffer) -> bool:
+    """Whether some request of a request table names a source id."""
+    return any(source != NO_SOURCE for source, _ in _REQUEST.iter_unpack(table))
+
+
 def spans_of(table: Buffer) -> tuple[RequestSpan, ...]:
     """The requests of a request table, in row order."""
     return tuple(map(RequestSpan._make, _REQUEST.iter_unpack(table)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cluster.errors import CorruptionError
+from cluster.rowstore.filememory import FileMemory
 from cluster.rowstore.loader import RowLoader
 from cluster.rowstore.model import RecoveryReport
 from cluster.rowstore.record import RecordDamageError, parse_record
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from cluster.rowstore.checkpoint import OutcomeCheckpoint
     from cluster.rowstore.disk import Disk
     from cluster.rowstore.keys import KeyState, SchemaOf, SealedOf
-    from cluster.rowstore.loader import RecoveredRequests
+from cluster.rowstore.loader import RecoveredRequests
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class _Recovery:
         self._folder = folder
         self._sync = sync
         self._loader = loader
+        self._memory = FileMemory()
         self._store_id = new_store_id
         self._segments: list[SegmentInfo] = []
         self._cut: tuple[int, str, int] = (0, "", 0)
@@ -105,8 +107,7 @@ class _Recovery:
     def _segment(self, lsn: int, *, is_last: bool) -> bool:
         """Loads one segment. False: the log was cut in it and ends there."""
         path = self._folder / segment_name(lsn)
-        data = self._disk.read_all(path, from_device=is_last and self._sync)
-        view = memoryview(data)
+        view = self._disk.read_all(path, self._memory, from_device=is_last and self._sync)
         end = 0
         whole = True
         version = self._check_version(str(path), view)
@@ -118,7 +119,7 @@ class _Recovery:
                 self._loader.add(record, lsn + end - SEGMENT_HEADER_BYTES, str(path))
                 end += record.header.length
         except RecordDamageError as damage:
-            if self._sync and not (is_last and is_torn(data, damage, lsn)):
+            if self._sync and not (is_last and is_torn(bytes(view), damage, lsn)):
                 raise corruption(str(path), damage.offset, damage.detail) from None
             whole = False
         except CorruptionError:
@@ -136,7 +137,7 @@ class _Recovery:
             end = 0  # nothing in it, and a segment of this version must have its name
             whole = False
         if not whole:
-            self._cut_at(path, end, len(data))
+            self._cut_at(path, end, len(view))
         if end:
             segment = SegmentInfo(path.name, lsn, lsn + end - SEGMENT_HEADER_BYTES, version)
             self._segments.append(segment)

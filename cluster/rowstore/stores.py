@@ -15,7 +15,7 @@ import trio
 from cluster.errors import ConflictError, TableNotFoundError
 from cluster.limits import LIMITS, Limits
 from cluster.replication.position import START
-from cluster.rowstore.choosing import StoreLoad, choose_store, enabled_of
+from cluster.rowstore.choosing import choose_store, enabled_of
 from cluster.rowstore.driver import RowStore
 from cluster.rowstore.model import Chunk, Rows
 from cluster.rowstore.shared import SharedTail
@@ -179,12 +179,11 @@ class RowStores:
         common = [number for number in choices[0] if all(number in each for each in choices)]
         if not common:
             raise ConflictError("the tables have no row store in common")
-        number = choose_store(common, self._load_of, self._limits.row_store_spread_bytes)
+        number = choose_store(
+            [(number, self._stores[number].load()) for number in common],
+            self._limits.row_store_spread_bytes,
+        )
         return tuple(each[number] for each in choices)
-
-    def _load_of(self, number: int) -> StoreLoad:
-        store = self._stores[number]
-        return StoreLoad(store.takes_rows, store.is_filling, store.is_idle, store.waiting_bytes)
 
     def stage(
         self,

@@ -11,7 +11,7 @@ have dropped the pages it could not write and will call the next sync a success 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import trio
 
@@ -55,6 +55,26 @@ class CommitCounters:
         self.requests_max = max(self.requests_max, requests)
         self.seconds_total += seconds
         self.seconds_max = max(self.seconds_max, seconds)
+
+
+class CommitCounts(TypedDict):
+    """See ``RowStoreStatistics``."""
+
+    store_id: int
+    folder: str
+    segments: int
+    first_lsn: int
+    end_lsn: int
+    log_bytes: int
+    waiting_bytes: int
+    commits: int
+    committed_records: int
+    committed_requests: int
+    group_requests_max: int
+    commit_seconds_total: float
+    commit_seconds_max: float
+    trim_failures: int
+    read_only_reason: str
 
 
 class GroupCommit:
@@ -184,6 +204,27 @@ class GroupCommit:
                 with trio.CancelScope(shield=True):
                     await self._commit_all()
                     await self._writer.idle()
+
+    def counts(self) -> CommitCounts:
+        """The part of ``RowStoreStatistics`` about the log and what was written to it."""
+        log, counters = self._log, self.counters
+        return CommitCounts(
+            store_id=log.store_id,
+            folder=str(log.folder),
+            segments=len(log.segments),
+            first_lsn=log.first_lsn,
+            end_lsn=self.committed_lsn,
+            log_bytes=log.end_lsn - log.first_lsn,
+            waiting_bytes=self.waiting_bytes,
+            commits=counters.commits,
+            committed_records=counters.records,
+            committed_requests=counters.requests,
+            group_requests_max=counters.requests_max,
+            commit_seconds_total=counters.seconds_total,
+            commit_seconds_max=counters.seconds_max,
+            trim_failures=counters.trim_failures,
+            read_only_reason=self.refusal,
+        )
 
     def stop(self) -> None:
         """Refuses to take more."""

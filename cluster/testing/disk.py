@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cluster.rowstore.disk import Buffer, FolderLock, LogFile
+    from cluster.rowstore.filememory import FileMemory
 
 
 class Operation(NamedTuple):
@@ -190,13 +191,15 @@ class FakeDisk:
         self._check(Operation("read", path, length))
         return bytes(self._file(path).data[offset : offset + length])
 
-    def read_all(self, path: Path, *, from_device: bool) -> bytes:
+    def read_all(self, path: Path, memory: FileMemory, *, from_device: bool) -> memoryview:
         """See :class:`cluster.rowstore.disk.Disk`."""
         file = self._file(path)
         self._check(Operation("read", path, len(file.data)))
         if from_device:
             file.forget_lost()
-        return bytes(file.data)
+        view = memory.of_size(len(file.data))
+        view[:] = file.data
+        return view
 
     def truncate(self, path: Path, size: int) -> None:
         """See :class:`cluster.rowstore.disk.Disk`."""

@@ -10,6 +10,7 @@ import pytest
 
 from cluster.errors import ConflictError
 from cluster.rowstore.disk import RealDisk
+from cluster.rowstore.filememory import FileMemory
 from cluster.testing.disk import FakeDisk
 
 
@@ -37,12 +38,12 @@ def test_files_are_appended_to_read_cut_and_removed(place) -> None:
     assert disk.read(path, 2, 4) == b"cdef"
     assert disk.read(path, 7, 100) == b"hi"
     assert disk.read(path, 100, 1) == b""
-    assert disk.read_all(path, from_device=True) == b"abcdefghi"
+    assert disk.read_all(path, FileMemory(), from_device=True) == b"abcdefghi"
     disk.truncate(path, 4)
     file = disk.open(path)
     file.append([b"!"])
     file.close()
-    assert disk.read_all(path, from_device=False) == b"abcd!"
+    assert disk.read_all(path, FileMemory(), from_device=False) == b"abcd!"
     disk.remove(path)
     assert disk.list_names(folder) == []
 
@@ -63,7 +64,7 @@ def test_appending_and_syncing_is_one_step_that_may_be_short(place, monkeypatch)
     monkeypatch.setattr(os, "pwritev", unsupported)
     file.append_and_sync([b"jk", b"l"])
     expected = b"abcdef" + b"".join(b"%04d" % n for n in range(3000)) + b"ghijkl"
-    assert disk.read_all(folder / "one", from_device=True) == expected
+    assert disk.read_all(folder / "one", FileMemory(), from_device=True) == expected
 
 
 def test_what_is_missing_or_in_the_way_is_said(place) -> None:
@@ -98,7 +99,7 @@ def test_thousands_of_buffers_and_short_writes_reach_the_file(tmp_path, monkeypa
     file.append([b"%04d" % n for n in range(3000)])
     file.close()
     expected = b"".join(b"%04d" % n for n in range(3000))
-    assert disk.read_all(tmp_path / "one", from_device=False) == expected
+    assert disk.read_all(tmp_path / "one", FileMemory(), from_device=False) == expected
 
 
 FOLDER = Path("/f")
@@ -159,7 +160,7 @@ def test_a_failed_sync_loses_bytes_that_reads_still_show() -> None:
     file.append([b"later"])
     file.datasync()
     assert disk.content(FILE) == b"syncedloose!morelater"
-    assert disk.read_all(FILE, from_device=True) == b"synced" + bytes(10) + b"later"
+    assert disk.read_all(FILE, FileMemory(), from_device=True) == b"synced" + bytes(10) + b"later"
     disk.crash()
     assert disk.content(FILE) == b"synced" + bytes(10) + b"later"
 
