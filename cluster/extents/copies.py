@@ -12,8 +12,8 @@ import trio
 
 from cluster.errors import CorruptionError, RemoraError, StorageUnavailableError
 from cluster.extents.cache import CopyTable
+from cluster.extents.checking import verify_file
 from cluster.extents.disk import make_folder, storage_error
-from cluster.extents.parquet import verify_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping

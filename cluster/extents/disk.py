@@ -39,7 +39,9 @@ _INCOMING: Final = ".incoming"
 """Subfolder for what is being written; :func:`check_name` allows no object there."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
+_REFUSED: Final = frozenset(
+    {errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+)
 _NO_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
 _FOREIGN_BYTES: Final = 1 << 20
 

@@ -14,9 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cluster.errors import CorruptionError, FileMissingError
+from cluster.extents.checking import (
+    TAIL_BYTES,
+    decode_tail,
+    footer_bytes,
+    read_footer,
+    verify_file,
+)
 from cluster.extents.copies import Copies, Place
 from cluster.extents.disk import storage_error
-from cluster.extents.parquet import footer_of_tail, footer_start, read_footer, verify_file
 from cluster.extents.stats import StatisticsCache
 from cluster.extents.worker import Threads
 from cluster.limits import LIMITS
@@ -33,9 +39,6 @@ if TYPE_CHECKING:
 
 _FILES_A_CALL: Final = 32
 """Files looked at in one call of a worker thread."""
-
-_TAIL_BYTES: Final = 64 * 1024
-"""Read of a remote file for its footer; one that is longer is read again, whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +173,8 @@ class ExtentFiles:
     ) -> Mapping[str, ExtentStatistics]:
         """Statistics by ``Extent.file``, from memory or the footers; no file is fetched for them.
 
-        A file that only the leader can give is left out. The footer has its own checksum, so the
-        file need not be verified. Raises CorruptionError, FileMissingError and the errors of the
+        A file that only the leader can give is left out. The footer is verified, the file need
+        not be. Raises CorruptionError, FileMissingError and the errors of the
         storage root.
         """
         place = self._place_of(database)
@@ -193,7 +196,8 @@ class ExtentFiles:
         for extent in remote:
             if place.root is not None:
                 footer = await _remote_footer(place.root, extent)
-                found[extent.file] = self._believed(extent, footer)
+                found[extent.file] = footer.statistics
+                self._known.put(extent.file, footer.statistics)
         return found
 
     def _path_at_hand(self, place: Place, extent: Extent) -> Path | None:
@@ -207,23 +211,12 @@ class ExtentFiles:
         footers: list[tuple[Extent, Footer]] = []
 
         def read() -> None:
-            footers.extend((extent, read_footer(path)) for extent, path in files)
+            footers.extend((extent, read_footer(path, extent)) for extent, path in files)
 
         await self._run(read)
         for extent, footer in footers:
-            found[extent.file] = self._believed(extent, footer)
-
-    def _believed(self, extent: Extent, footer: Footer) -> ExtentStatistics:
-        """The statistics of a footer that fits the extent; remembers them."""
-        statistics = footer.statistics
-        if statistics.row_count != extent.row_count:
-            raise CorruptionError(
-                f"the extent file {extent.file} has {statistics.row_count} rows, its metadata say "
-                f"{extent.row_count}",
-                metadata={"file": extent.file, "extent": extent.extent_id},
-            )
-        self._known.put(extent.file, statistics)
-        return statistics
+            found[extent.file] = footer.statistics
+            self._known.put(extent.file, footer.statistics)
 
     def statistics(self) -> ExtentFilesStatistics:
         """Counts since construction, and what is held now."""
@@ -258,9 +251,9 @@ def _own_paths(place: Place, wanted: Iterable[str]) -> dict[str, Path] | None:
 
 async def _remote_footer(root: StorageRoot, extent: Extent) -> Footer:
     """Reads the end of a remote file."""
-    length = min(_TAIL_BYTES, extent.file_bytes)
-    tail = await root.get_range(extent.file, extent.file_bytes - length, length)
-    start = footer_start(tail, extent.file_bytes, extent.file)
-    if start < extent.file_bytes - length:
-        tail = await root.get_range(extent.file, start, extent.file_bytes - start)
-    return footer_of_tail(tail, extent.file)
+    start = max(0, extent.file_bytes - TAIL_BYTES)
+    tail = await root.get_range(extent.file, start, TAIL_BYTES)
+    length = footer_bytes(tail, extent.file_bytes) or 0
+    if length > len(tail):
+        tail = await root.get_range(extent.file, extent.file_bytes - length, length)
+    return decode_tail(tail[len(tail) - length :], extent, f"{extent.file} of {root.url}")

@@ -32,8 +32,8 @@ from cluster.errors import (
     StorageRefusedError,
     StorageUnavailableError,
 )
+from cluster.extents.checking import checksum_file
 from cluster.extents.disk import storage_error
-from cluster.extents.parquet import checksum_file
 from cluster.extents.retry import retry_delays
 from cluster.extents.root import StorageRootStatistics, StoredObject, check_name, check_prefix
 from cluster.extents.worker import Threads

@@ -134,10 +134,3 @@ def check_prefix(prefix: str) -> None:
         if not prefix.endswith("/"):
             raise ValueError(f"a prefix ends with a slash: {prefix[:200]!r}")
         check_name(prefix[:-1])
-
-
-def extent_file_name(database_id: str, table_id: str, extent_id: str) -> str:
-    """The name of an extent's file below its storage root."""
-    name = f"{database_id}/{table_id}/{extent_id}.parquet"
-    check_name(name)
-    return name

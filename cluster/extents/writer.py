@@ -15,10 +15,10 @@ import trio
 
 from cluster.catalog.model import Extent, Provenance
 from cluster.errors import ConflictError, RemoraError
+from cluster.extents.checking import checksum_file, checksum_footer, extent_file_name
 from cluster.extents.columns import INGESTION_TIME, NOT_A_COLUMN, batch_schema
 from cluster.extents.disk import make_folder, storage_error
-from cluster.extents.parquet import ExtentFileWriter, checksum_file
-from cluster.extents.root import extent_file_name
+from cluster.extents.parquet import ExtentFileWriter
 from cluster.extents.worker import Threads
 from cluster.limits import LIMITS
 
@@ -269,6 +269,7 @@ def _write_local(
             batch = rows.next()
         written = writer.finish()
         file_bytes, file_checksum = checksum_file(path)
+        footer_checksum = checksum_footer(path)
     except BaseException:
         writer.abandon()
         path.unlink(missing_ok=True)
@@ -276,7 +277,9 @@ def _write_local(
     ingested = written.ingested if hidden else (request.ingested_us, request.ingested_us)
     extent = Extent(
         extent_id=extent_id,
-        file=extent_file_name(request.database.database_id, request.table.table_id, extent_id),
+        file=extent_file_name(
+            request.database.database_id, request.table.table_id, extent_id, footer_checksum
+        ),
         file_bytes=file_bytes,
         file_checksum=file_checksum,
         column_ids=(*column_ids, NOT_A_COLUMN) if hidden else column_ids,
