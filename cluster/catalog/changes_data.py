@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import immutables
 
-from cluster.catalog.changes_tables import MAXIMUM_KEY, check_key, check_row_store
+from cluster.catalog.changes_tables import MAXIMUM_KEY, check_new_keys, check_row_store
 from cluster.catalog.lookup import entity_not_found, find_table, next_column_id, with_table
 from cluster.catalog.naming import check_text
 from cluster.errors import EntityExistsError, InvalidRequestError
@@ -104,10 +104,9 @@ def set_references(database: Database, change: SetReferences, limits: Limits) ->
                 f"Row store reference {before.key} of table '{table.name}' cannot change."
             )
     added = change.references[len(present) :]
-    if len({reference.key for reference in added}) != len(added):
-        raise InvalidRequestError(f"A new row store key of table '{table.name}' is named twice.")
+    if added:
+        check_new_keys(database, [reference.key for reference in added])
     for reference in added:
-        check_key(database, reference.key)
         check_row_store(reference.row_store)
         if (reference.sealed_ordinal, reference.sealed_checksum) != (0, 0):
             raise InvalidRequestError(f"The new row store key {reference.key} has rows already.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +18,7 @@ from cluster.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection
 
     from cluster.catalog.model import Column, Database, RowStoreKey, Version
     from cluster.limits import Limits
@@ -189,12 +190,24 @@ def find_dropped(database: Database, name: str, version: Version) -> DroppedTabl
     raise error
 
 
-def check_key(database: Database, key: RowStoreKey) -> None:
-    """Refuses a row store key that is none, or that any table has or had."""
-    if not 0 < key <= MAXIMUM_KEY:
-        raise InvalidRequestError(f"Row store key {key} is not a non-zero 64-bit number.")
-    if any(key == reference.key for reference in _all_references(database)):
-        raise InvalidRequestError(f"Row store key {key} belongs to another table.")
+def check_new_keys(database: Database, keys: Collection[RowStoreKey]) -> None:
+    """Refuses row store keys that are none, named twice, or that any table has or had.
+
+    Looks at every table once, however many keys there are.
+    """
+    wanted = set(keys)
+    if len(wanted) != len(keys):
+        raise InvalidRequestError("A new row store key is named twice.")
+    for key in keys:
+        if not 0 < key <= MAXIMUM_KEY:
+            raise InvalidRequestError(f"Row store key {key} is not a non-zero 64-bit number.")
+    tables = itertools.chain(
+        database.tables.values(), (dropped.table for dropped in database.dropped_tables)
+    )
+    for table in tables:
+        for reference in table.references:
+            if reference.key in wanted:
+                raise InvalidRequestError(f"Row store key {reference.key} belongs to a table.")
 
 
 def check_row_store(row_store: int) -> None:
@@ -203,15 +216,8 @@ def check_row_store(row_store: int) -> None:
         raise InvalidRequestError(f"{row_store} is not the index of a row store.")
 
 
-def _all_references(database: Database) -> Iterator[RowStoreReference]:
-    for table in database.tables.values():
-        yield from table.references
-    for dropped in database.dropped_tables:
-        yield from dropped.table.references
-
-
 def _first_reference(database: Database, key: RowStoreKey, row_store: int) -> RowStoreReference:
-    check_key(database, key)
+    check_new_keys(database, (key,))
     check_row_store(row_store)
     return RowStoreReference(row_store, key)
 

@@ -24,7 +24,16 @@ import immutables
 from cluster.catalog import codec_values as v
 from cluster.catalog.codec_changes import decode_changes, encode_changes
 from cluster.catalog.codec_format_1 import read_database as read_database_of_format_1
-from cluster.catalog.codec_json import Fields, dump, integer, list_of, load, text_of
+from cluster.catalog.codec_json import (
+    Fields,
+    dump,
+    integer,
+    join_array,
+    join_object,
+    list_of,
+    load,
+    text_of,
+)
 from cluster.catalog.model import Column, Database, DroppedTable, MappingName, Table
 from cluster.errors import ProtocolError
 
@@ -43,24 +52,25 @@ Schema = tuple[tuple[Column, ...], tuple[int, ...]]
 
 def encode_database(database: Database) -> bytes:
     """The whole tree."""
-    return dump(
-        {
-            "database_id": database.database_id,
-            "dropped_tables": [_write_dropped(dropped) for dropped in database.dropped_tables],
-            "format": FORMAT,
-            "functions": [
-                v.write_function(database.functions[name]) for name in sorted(database.functions)
-            ],
-            "mappings": _write_mappings(database.mappings),
-            "name": database.name,
-            "policies": dict(database.policies),
-            "pretty_name": database.pretty_name,
-            "storage_root": database.storage_root,
-            "streaming_policy": v.write_streaming(database.streaming_policy),
-            "tables": [_write_table(database.tables[name]) for name in sorted(database.tables)],
-            "version": v.write_version(database.version),
-        }
-    )
+    fields = {
+        "database_id": database.database_id,
+        "format": FORMAT,
+        "functions": [
+            v.write_function(database.functions[name]) for name in sorted(database.functions)
+        ],
+        "mappings": _write_mappings(database.mappings),
+        "name": database.name,
+        "policies": dict(database.policies),
+        "pretty_name": database.pretty_name,
+        "storage_root": database.storage_root,
+        "streaming_policy": v.write_streaming(database.streaming_policy),
+        "version": v.write_version(database.version),
+    }
+    encoded = {name: dump(value) for name, value in fields.items()}
+    tables = (_encode_table(database.tables[name]) for name in sorted(database.tables))
+    encoded["tables"] = join_array(tables)
+    encoded["dropped_tables"] = join_array(map(_encode_dropped, database.dropped_tables))
+    return join_object(encoded)
 
 
 def decode_database(data: bytes) -> Database:
@@ -110,10 +120,9 @@ def _check_keys(database: Database) -> None:
         raise ProtocolError("Metadata gives one row store key to two tables.")
 
 
-def _write_table(table: Table) -> dict[str, object]:
-    return {
+def _encode_table(table: Table) -> bytes:
+    fields = {
         "docstring": table.docstring,
-        "extents": [v.write_extent(extent) for extent in _in_order(table.extents.values())],
         "folder": table.folder,
         "mappings": _write_mappings(table.mappings),
         "name": table.name,
@@ -123,6 +132,10 @@ def _write_table(table: Table) -> dict[str, object]:
         "streaming_policy": v.write_streaming(table.streaming_policy),
         "table_id": table.table_id,
     }
+    encoded = {name: dump(value) for name, value in fields.items()}
+    extents = _in_order(table.extents.values())
+    encoded["extents"] = join_array(dump(v.write_extent(extent)) for extent in extents)
+    return join_object(encoded)
 
 
 def _in_order(extents: Iterable[Extent]) -> list[Extent]:
@@ -212,8 +225,9 @@ def _check_types(schemas: Iterable[Schema]) -> None:
                 raise ProtocolError("A column id of a table has two types.")
 
 
-def _write_dropped(dropped: DroppedTable) -> list[object]:
-    return [_write_table(dropped.table), v.write_version(dropped.version), dropped.dropped_us]
+def _encode_dropped(dropped: DroppedTable) -> bytes:
+    version, dropped_us = v.write_version(dropped.version), dropped.dropped_us
+    return join_array((_encode_table(dropped.table), dump(version), dump(dropped_us)))
 
 
 def _read_dropped(value: object) -> DroppedTable:

@@ -6,9 +6,12 @@ Every function that reads raises ProtocolError for a value of the wrong type or 
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from cluster.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -17,12 +20,29 @@ MAXIMUM_NUMBER: Final = 2**63 - 1
 _REQUIRED: Final = object()
 
 
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+)
+
+
 def dump(value: object) -> bytes:
     """Canonical bytes: UTF-8, keys sorted, no spaces."""
-    text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    )
-    return text.encode("utf-8")
+    return _ENCODER.encode(value).encode("utf-8")
+
+
+def join_array(items: Iterable[bytes]) -> bytes:
+    """An array of values that are bytes already.
+
+    A large value is put together from small ones, because the encoder lets no other thread run
+    while it is at one: a tree of 10,000 extents in one call would stop the node for 60 ms.
+    """
+    return b"[" + b",".join(items) + b"]"
+
+
+def join_object(fields: Mapping[str, bytes]) -> bytes:
+    """An object of values that are bytes already; the names are plain words."""
+    items = (b'"' + name.encode() + b'":' + fields[name] for name in sorted(fields))
+    return b"{" + b",".join(items) + b"}"
 
 
 def load(data: bytes) -> Any:

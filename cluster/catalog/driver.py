@@ -19,7 +19,7 @@ All methods run on the trio thread; only the file is touched in a worker thread,
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import trio
@@ -38,6 +38,7 @@ from cluster.catalog.model import (
 from cluster.catalog.naming import check_entity_name, check_text
 from cluster.catalog.references import plan_references
 from cluster.catalog.registry import Entry, Registry
+from cluster.catalog.statistics import CatalogStatistics
 from cluster.catalog.store import CatalogStore, StoredDatabase
 from cluster.catalog.worker import CatalogWriter
 from cluster.errors import EntityExistsError
@@ -52,31 +53,6 @@ if TYPE_CHECKING:
     from cluster.clock import Clock
 
 __all__ = ["Catalog", "CatalogStatistics", "GarbageFile"]
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogStatistics:
-    """A moment of a catalog.
-
-    ``databases`` counts all, ``following`` those among them that follow a leader; ``revision``
-    grows by one with every visible change; ``deltas_kept`` is the history held for followers;
-    ``committed`` and ``refused`` count transactions since opening; ``snapshots`` those that also
-    wrote one; ``journal_bytes`` and ``snapshot_bytes`` what was written since opening.
-    ``garbage_files`` are not deleted yet. ``writable`` is False after a failed write.
-    """
-
-    databases: int
-    following: int
-    tables: int
-    revision: int
-    deltas_kept: int
-    committed: int
-    refused: int
-    snapshots: int
-    journal_bytes: int
-    snapshot_bytes: int
-    garbage_files: int
-    writable: bool
 
 
 class Catalog:
@@ -381,7 +357,8 @@ class Catalog:
             raise
         if assigned:
             changes = (*changes, *assigned)
-            database = apply(before, changes, self._limits)
+            more = apply(database, assigned, self._limits)
+            database = replace(more, version=database.version)
         now_ns = self._clock.now_ns()
         delta = Delta(before.version, database.version, tuple(changes), now_ns, text)
         orphans = [
