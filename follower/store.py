@@ -25,7 +25,7 @@ from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.journal import Delta
 from cluster.errors import CorruptionError, DatabaseNotFoundError, DivergenceError
 from cluster.replication.floors import key_changes, raised
-from cluster.replication.position import START
+from cluster.replication.position import START, KeyPosition
 from cluster.rowstore.driver import RowStore
 
 if TYPE_CHECKING:
@@ -35,10 +35,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cluster.catalog.driver import Catalog
-    from cluster.catalog.model import Database, FollowingSource, RowStoreKey, RowStoreReference
+    from cluster.catalog.model import Database, FollowingSource, RowStoreKey
     from cluster.clock import Clock
     from cluster.limits import Limits
-    from cluster.replication.position import KeyPosition
     from cluster.replication.protocol import MetadataDelta
     from cluster.rowstore.disk import Disk
     from cluster.rowstore.model import Rows
@@ -80,6 +79,9 @@ class FollowedCopy:
         # Both change only while no row store is being opened: its worker thread reads them.
         self._schemas: dict[RowStoreKey, tuple[pa.Schema, ...]] = {}
         self._floors: dict[RowStoreKey, KeyPosition] = {}
+        # Of each key that has come anywhere, at that end of the log; -1: to be asked for again.
+        self._positions: dict[RowStoreKey, KeyPosition] = {}
+        self._positions_lsn = -1
         self._learned: Database | None = None
         self._rows: RowStore | None = None
         self._run_scope = trio.CancelScope()
@@ -117,6 +119,7 @@ class FollowedCopy:
         self._run_scope, self._run_ended = trio.CancelScope(), trio.Event()
         await nursery.start(self._run, rows, self._run_scope, self._run_ended)
         self._rows = rows
+        self._positions_lsn = -1
 
     async def stop(self) -> None:
         """Stops the row store, so that it can be opened again. What it holds can still be read."""
@@ -158,19 +161,32 @@ class FollowedCopy:
 
     def positions(self) -> dict[RowStoreKey, KeyPosition]:
         """How far each key has come, never below its floor; keys without rows are left out."""
-        return raised(self._store.position_of(self._floors), self._floors)
+        return dict(self._known_positions())
+
+    def _known_positions(self) -> dict[RowStoreKey, KeyPosition]:
+        store = self._store
+        if self._positions_lsn != store.end_lsn():
+            self._positions = raised(store.position_of(self._floors), self._floors)
+            self._positions_lsn = store.end_lsn()
+        return self._positions
 
     def row_count(self) -> int:
         """Rows at or above the floors, whether they may be seen or not."""
         below = sum(at.ordinal for at in self._floors.values())
-        return sum(at.ordinal for at in self.positions().values()) - below
+        return sum(at.ordinal for at in self._known_positions().values()) - below
 
-    def rows(self, reference: RowStoreReference) -> Rows:
-        """The rows at or above the floor of ``reference``, whether they may be seen or not.
+    def rows(self) -> dict[RowStoreKey, Rows]:
+        """The rows of every key that has some at or above its floor, seen or not.
 
-        The reference is of a pinned tree: with its extents they are all rows, each once.
+        With the extents of :attr:`database` they are all rows, each once. Costs a step a key that
+        has come anywhere, and what ``RowStore.rows`` costs for those that have rows.
         """
-        return self._store.rows(reference.key, reference.sealed_ordinal)
+        floors = self._floors
+        return {
+            key: self._store.rows(key, floors[key].ordinal)
+            for key, at in self._known_positions().items()
+            if at.ordinal > floors[key].ordinal
+        }
 
     async def install(self, database: Database, *, reset_rows: bool) -> None:
         """Replaces the tree. Rows of missing tables are gone; with ``reset_rows`` all are, first.
@@ -178,6 +194,7 @@ class FollowedCopy:
         Raises ConflictError if the name belongs to another database.
         """
         if reset_rows:
+            self._positions_lsn = -1
             for key in self._floors:
                 self._store.reset(key)
         installed = await self._catalog.install_snapshot(
@@ -198,7 +215,16 @@ class FollowedCopy:
 
     async def apply_rows(self, records: bytes) -> tuple[RecordHeader, ...]:
         """Stores records; their rows can be read when this returns. See ``RowStore.apply``."""
-        return await self._store.apply(records)
+        store = self._store
+        before = store.end_lsn()
+        headers = await store.apply(records)
+        after = before + sum(header.length for header in headers)
+        # Unless anything else came to the log, such as records of a call that was cancelled.
+        if self._positions_lsn == before and store.end_lsn() == after:
+            self._positions_lsn = after
+            for header in headers:
+                self._positions[header.key] = KeyPosition(header.end_ordinal, header.checksum)
+        return headers
 
     async def remove(self) -> None:
         """Removes tree and rows. The row store must have stopped."""
@@ -224,6 +250,7 @@ class FollowedCopy:
         for key in changes.removed:
             self._schemas.pop(key, None)
             self._floors.pop(key, None)
+            self._positions.pop(key, None)
             if self._rows is not None:
                 self._rows.forget(key)
         for table in database.tables.values():
@@ -236,12 +263,17 @@ class FollowedCopy:
             moved = begins_anew or self._floors.get(key, START) != floor
             self._floors[key] = floor
             if moved and self._rows is not None:
+                if self._positions.get(key, START).ordinal < floor.ordinal:
+                    self._positions[key] = floor
                 try:
                     self._rows.advance(key, floor)
                 except DivergenceError as error:
                     # No record of ours ends where the leader's do: nothing of it may be seen.
                     self._rows.reset(key)
+                    self._positions_lsn = -1
                     diverged = error
+        if begins_anew:
+            self._positions_lsn = -1
         if diverged is not None:
             raise diverged
 

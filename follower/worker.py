@@ -158,13 +158,7 @@ class FollowedDatabase:
                 metadata={"database": self.copy.name},
             )
         hidden = self._hidden_reason()
-        rows: dict[RowStoreKey, Rows] = {}
-        if hidden is None:
-            for table in database.tables.values():
-                for reference in table.references:
-                    found = self.copy.rows(reference)
-                    if found.batches:
-                        rows[reference.key] = found
+        rows: Mapping[RowStoreKey, Rows] = self.copy.rows() if hidden is None else {}
         position = self.visible_position()
         return FollowedPin(
             database, rows, position, hidden is not None, hidden or "", self.gate.epoch
