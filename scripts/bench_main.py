@@ -2,6 +2,7 @@
 
 stream  payloads a second, durable on the leader and visible on a follower
 lag     milliseconds from the acknowledgement to visibility on the follower, at a fixed rate
+seal    sealing and merging beside the bare work of the same rows (own options: seal --help)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import trio
 
+import bench_seal
 from cluster.client import Client
 from cluster.errors import RemoraError
 from cluster.limits import LIMITS
@@ -160,6 +162,9 @@ def run_load(setup: dict[str, Any], **options: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Parses the command line and runs one verb."""
+    if sys.argv[1:2] == ["seal"]:
+        bench_seal.main()
+        return
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

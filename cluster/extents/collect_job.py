@@ -74,7 +74,7 @@ class Collector:
         self._acknowledged = acknowledged
         self._garbage_rule = garbage_rule
         self._at = at
-        self._free_since_us: Mapping[GarbageFile, int] = {}
+        self._free_since_us: Mapping[str, int] = {}
         self._seen_since_us: dict[str, Mapping[str, int]] = {}
 
     async def retain(self, database_name: str) -> tuple[int, int]:
@@ -111,7 +111,9 @@ class Collector:
 
     def _expiry_of(self, database: Database, table: Table, now_us: int) -> Iterator[Change]:
         soft_delete_us = self._rules.soft_delete_us(database, table)
-        expired = expired_extents(table.extents.values(), soft_delete_us, now_us)
+        # A default of 1,000 years needs no look at 10,000 extents.
+        extents = table.extents.values() if soft_delete_us <= now_us else ()
+        expired = expired_extents(extents, soft_delete_us, now_us)
         gone = tuple(extent.extent_id for extent in expired)
         if gone:
             yield ReplaceExtents(table.name, gone, ())

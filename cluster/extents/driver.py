@@ -68,7 +68,8 @@ class ExtentKeeper(ExtentOperations):
     """See the module. Run it with :meth:`run`; every other method works without that, too.
 
     ``root_of`` gives the storage root of a URL as a database names it. ``acknowledged`` gives the
-    oldest version of a database that any of its followers has acknowledged, None without any.
+    oldest version of a database that any of its followers has acknowledged, None without any;
+    ``is_pinned`` says whether a snapshot that somebody holds may still read a file.
     ``on_report`` is told of every job, ``on_data_operation`` of seals. ``at`` is for tests only.
     """
 
@@ -114,7 +115,7 @@ class ExtentKeeper(ExtentOperations):
             self._rules,
             clock=clock,
             commit=self._commit_now,
-            is_pinned=files.is_pinned,
+            is_pinned=lambda file: files.is_pinned(file) or is_pinned(file),
             acknowledged=acknowledged,
             garbage_rule=GarbageRule(
                 grace_us=int(limits.garbage_grace_seconds * _SECOND_US),
@@ -289,7 +290,7 @@ class ExtentKeeper(ExtentOperations):
         try:
             async with lock, self._seal_slots:
                 with self._reporter.work(JobKind.SEAL, database, table) as work:
-                    sealed = await self._sealer.seal(database, key)
+                    sealed = await self._sealer.seal(database, key, table)
                     work.is_abandoned = sealed.is_outdated
                     if sealed.extents:
                         work.wrote(sealed.extents)

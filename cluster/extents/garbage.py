@@ -36,10 +36,10 @@ class GarbageRule:
 
 @dataclass(frozen=True, slots=True)
 class GarbagePlan:
-    """``delete`` now; ``free_since_us``: what is free, and since when, for the next plan."""
+    """``delete`` now; ``free_since_us``: free files, and since when, for the next plan."""
 
     delete: tuple[GarbageFile, ...]
-    free_since_us: Mapping[GarbageFile, int]
+    free_since_us: Mapping[str, int]
 
 
 def plan_garbage(
@@ -48,7 +48,7 @@ def plan_garbage(
     is_referenced: Callable[[GarbageFile], bool],
     is_pinned: Callable[[str], bool],
     acknowledged: Callable[[str], Version | None],
-    free_since_us: Mapping[GarbageFile, int],
+    free_since_us: Mapping[str, int],
     rule: GarbageRule,
     now_us: int,
 ) -> GarbagePlan:
@@ -58,7 +58,7 @@ def plan_garbage(
     that was free and is not any more (a table was restored) starts anew.
     """
     oldest: dict[str, Version | None] = {}
-    free: dict[GarbageFile, int] = {}
+    free: dict[str, int] = {}
     delete = []
     for item in garbage:
         if is_referenced(item):
@@ -69,8 +69,8 @@ def plan_garbage(
         is_awaited = version is not None and version < item.version
         if is_awaited and now_us - item.dropped_us < rule.follower_us:
             continue
-        since = free_since_us.get(item, now_us)
-        free[item] = since
+        since = free_since_us.get(item.file, now_us)
+        free[item.file] = since
         if now_us - since >= rule.grace_us and not is_pinned(item.file):
             delete.append(item)
     return GarbagePlan(tuple(delete), free)

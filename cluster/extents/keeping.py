@@ -86,6 +86,9 @@ class UnsealedRows(Protocol):
     def unsealed(self, keys: Iterable[RowStoreKey]) -> Mapping[RowStoreKey, Unsealed]:
         """Rows, bytes and oldest time of each key's rows that are not sealed."""
 
+    def end_lsn(self) -> int:
+        """Grows by the bytes of every record that becomes visible."""
+
     def position_of(self, keys: Iterable[RowStoreKey]) -> Mapping[RowStoreKey, KeyPosition]:
         """The visible position of each key."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cluster.extents.merging import plan_merges
-from cluster.extents.sealing import SealTask, Streamed, next_due_us, plan_seals
+from cluster.extents.sealing import SealTask, Streamed, next_due_us, plan_seals, slack_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -25,6 +25,9 @@ class Schedule:
         self._rules = rules
         self._planned: dict[RowStoreKey, tuple[object, object, object]] = {}
         self._looked_revision = -1
+        self._quiet_revision = -1
+        self._quiet_lsn = 0
+        self._quiet_us = 0
 
     def owned(self, name: str | None = None) -> list[Database]:
         """The databases this node may change: all, or that one. Raises DatabaseNotFoundError."""
@@ -32,12 +35,26 @@ class Schedule:
         return [tree for tree in found if not self._catalog.is_following(tree.name)]
 
     def seals(self, now_us: int) -> list[SealTask]:
-        """The tables to seal now, the most urgent first."""
-        return plan_seals(self.streamed(), self._rules.sealing(), now_us)
+        """The tables to seal now, the most urgent first.
 
-    def seal_due_us(self) -> int | None:
-        """When the next table is to be sealed for its age, if no row comes; None: never."""
-        return next_due_us(self.streamed(), self._rules.sealing())
+        Looks at all tables only if one can be due: the catalog has changed, or so many bytes have
+        come, or so much time has gone, as the last look said it would take. Else it costs nothing,
+        however many tables there are.
+        """
+        if (
+            self._catalog.revision == self._quiet_revision
+            and self._row_stores.end_lsn() < self._quiet_lsn
+            and now_us < self._quiet_us
+        ):
+            return []
+        rule = self._rules.sealing()
+        tables = list(self.streamed())
+        self._quiet_revision = self._catalog.revision
+        self._quiet_lsn = self._row_stores.end_lsn() + slack_bytes(tables, rule)
+        tasks = plan_seals(tables, rule, now_us)
+        # What is due stays due until it is sealed: another look each time.
+        self._quiet_us = now_us if tasks else next_due_us(tables, rule, now_us)
+        return tasks
 
     def streamed(self, name: str | None = None) -> Iterator[Streamed]:
         """Every owned table that has rows in the row stores."""

@@ -67,14 +67,16 @@ class Sealer:
         self._rules = rules
         self._at = at
 
-    async def seal(self, database_name: str, key: RowStoreKey) -> Sealed:
+    async def seal(self, database_name: str, key: RowStoreKey, name: str = "") -> Sealed:
         """Seals every row of the table that is visible now; no extents if there is none.
+
+        ``name`` is where the table is looked for first.
 
         Raises what the writer, the storage root and the catalog raise; then every row is still in
         the row store, or (catalog) in doubt until a restart has read what was committed.
         """
         database = self._catalog.get(database_name)
-        table = find_incarnation(database, key)
+        table = find_incarnation(database, key, name)
         if table is None:
             return Sealed()
         # One moment without a checkpoint: tree, rows and floors belong together.

@@ -112,9 +112,7 @@ def _free_logs(
     waiting: Sequence[Streamed], rule: SealRule, reasons: dict[RowStoreKey, SealReason]
 ) -> None:
     """Adds the tables that keep too much of a log, if they have no more urgent reason."""
-    held: Counter[int] = Counter()
-    for table in waiting:
-        held.update(table.by_store)
+    held = _held(waiting)
     for table in waiting:
         if any(
             distance > max(rule.log_bytes, rule.log_ratio * held[store])
@@ -142,10 +140,34 @@ def _relieve(
             reasons[table.key] = SealReason.PRESSURE
 
 
-def next_due_us(tables: Iterable[Streamed], rule: SealRule) -> int | None:
-    """When the next table is to be sealed for its age, if no row comes; None: never."""
-    oldest = [table.oldest_us for table in tables if table.row_count]
-    return min(oldest) + rule.interval_us if oldest else None
+def next_due_us(tables: Iterable[Streamed], rule: SealRule, now_us: int) -> int:
+    """Before that time no table is due for its age: one that has no rows yet neither."""
+    oldest = min((table.oldest_us for table in tables if table.row_count), default=now_us)
+    return min(oldest, now_us) + rule.interval_us
+
+
+def slack_bytes(tables: Sequence[Streamed], rule: SealRule) -> int:
+    """Before that many bytes have come to the row stores, no table is due for any size.
+
+    0 or less: one is due now. Holds as long as nothing is sealed or cleared.
+    """
+    held = _held(tables)
+    slack: float = min(rule.threshold_bytes, rule.pressure_bytes, rule.log_bytes)
+    for table in tables:
+        slack = min(slack, rule.threshold_bytes - table.byte_count)
+        for store, distance in table.log_by_store.items():
+            slack = min(slack, max(rule.log_bytes, rule.log_ratio * held[store]) - distance)
+    for byte_count in held.values():
+        slack = min(slack, rule.pressure_bytes - byte_count)
+    return int(slack)
+
+
+def _held(tables: Iterable[Streamed]) -> Counter[int]:
+    """Unsealed bytes in each row store."""
+    held: Counter[int] = Counter()
+    for table in tables:
+        held.update(table.by_store)
+    return held
 
 
 def slices(rows: Rows, table: Table, *, with_times: bool) -> Iterator[pa.RecordBatch]:

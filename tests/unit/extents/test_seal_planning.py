@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.catalog.model import Column, RowStoreKey, RowStoreReference, ScalarType, Table
 from cluster.extents.keeping import SealReason
@@ -17,6 +19,7 @@ from cluster.extents.sealing import (
     conform,
     next_due_us,
     plan_seals,
+    slack_bytes,
     slices,
 )
 
@@ -113,9 +116,37 @@ def test_the_most_urgent_comes_first_and_a_table_is_sealed_once():
 
 
 def test_the_next_seal_by_age_is_that_of_the_oldest_row():
-    assert next_due_us([], RULE) is None
+    assert next_due_us([], RULE, NOW) == NOW + 60_000_000
     tables = [streamed("a", 1, age_us=10), streamed("b", 1, age_us=30)]
-    assert next_due_us(tables, RULE) == NOW - 30 + 60_000_000
+    assert next_due_us(tables, RULE, NOW) == NOW - 30 + 60_000_000
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 3000), st.integers(0, 2), st.integers(0, 30_000)), max_size=8
+    ),
+    st.integers(1, 10_000),
+    st.integers(0, 7),
+)
+def test_no_table_is_due_before_as_many_bytes_as_the_slack_have_come(drawn, coming, lucky):
+    def tables(extra):
+        return [
+            streamed(
+                f"T{n}",
+                size + (extra if n == lucky else 0),
+                by_store={store: size + (extra if n == lucky else 0)},
+                log={store: distance + extra},
+            )
+            for n, (size, store, distance) in enumerate(drawn)
+        ]
+
+    slack = slack_bytes(tables(0), RULE)
+    if planned(*tables(0)):
+        assert slack <= 0
+    else:
+        assert slack >= 0, "no look in vain, but at the very bound"
+    if coming < slack:
+        assert planned(*tables(coming)) == []
 
 
 A, B, C = (Column(name, ScalarType.LONG) for name in "abc")
