@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from cluster.catalog.changes import (
     AppendColumns,
+    Change,
+    ClearTable,
     CreateTable,
+    DescribeColumns,
     DescribeTable,
     DropTable,
+    ForgetDroppedTables,
+    RenameTables,
+    ReplaceExtents,
+    RestoreTable,
+    SealedRange,
+    SealRows,
     SetDatabaseStreamingPolicy,
+    SetFunction,
+    SetMapping,
+    SetPolicy,
+    SetPrettyName,
+    SetReferences,
+    SetSchema,
     SetTableStreamingPolicy,
     apply,
 )
@@ -25,7 +42,12 @@ from cluster.catalog.journal import Delta, advance, check_continuous, replay
 from cluster.catalog.model import (
     Column,
     Database,
+    Extent,
+    Function,
+    IngestionMapping,
+    Provenance,
     RowStoreKey,
+    RowStoreReference,
     ScalarType,
     StreamingIngestionPolicy,
     Version,
@@ -45,6 +67,82 @@ ALL_CHANGES = (
     DropTable("T"),
 )
 TREE = apply(Database("D", "guid"), ALL_CHANGES[:4], LIMITS)
+EXTENT = Extent(
+    extent_id="e",
+    file="d/e.parquet",
+    file_bytes=9,
+    file_checksum=2**64 - 1,
+    column_ids=(0, 1, 2, -1, 7),
+    row_count=2,
+    original_bytes=3,
+    created_min_us=4,
+    created_max_us=5,
+    ingested_min_us=6,
+    ingested_max_us=7,
+    tags=("drop-by:x",),
+    sources=(Provenance(RowStoreKey(8), 0, 2),),
+)
+NEWER_CHANGES = (
+    SetSchema("T", (replace(A, docstring="x"), B), (3, 4)),
+    DescribeColumns("T", (("a", "x"),)),
+    RenameTables((("T", "U"), ("U", "T"))),
+    DropTable("T", 9),
+    RestoreTable(Version(1, 2), "T", RowStoreKey(5), 1, "V"),
+    ForgetDroppedTables((Version(1, 2),)),
+    SetPolicy("", "merge", "{}"),
+    SetPolicy("T", "merge", None),
+    SetMapping("T", "csv", "m", IngestionMapping("m", "csv", "[]", 5)),
+    SetFunction("F", Function("F", "(a:long)", "{ T }", "f", "d")),
+    SetPrettyName("p"),
+    SetReferences("T", (RowStoreReference(1, RowStoreKey(5), False, 6, 7),)),
+    SealRows("T", (SealedRange(RowStoreKey(8), 2, 77),), (EXTENT,)),
+    ReplaceExtents("T", ("e1",), (replace(EXTENT, ingested_min_us=None, ingested_max_us=None),)),
+    ClearTable("T", ()),
+)
+
+
+def test_newer_changes_golden():
+    extent = (
+        '["e","d/e.parquet",9,18446744073709551615,[0,3,-1,1,7,1],2,3,4,5,%s,'
+        '["drop-by:x"],[[8,0,2]]]'
+    )
+    assert encode_changes(NEWER_CHANGES).decode() == (
+        '[{"column_ids":[3,2],"columns":[["a","long","x"],["größe","dynamic"]],'
+        '"kind":"SetSchema","table":"T"},'
+        '{"docstrings":[["a","x"]],"kind":"DescribeColumns","table":"T"},'
+        '{"kind":"RenameTables","names":[["T","U"],["U","T"]]},'
+        '{"dropped_us":9,"kind":"DropTable","table":"T"},'
+        '{"key":5,"kind":"RestoreTable","new_name":"V","row_store":1,"table":"T","version":[1,2]},'
+        '{"kind":"ForgetDroppedTables","versions":[[1,2]]},'
+        '{"kind":"SetPolicy","kind_of_entity":"merge","policy":"{}","table":""},'
+        '{"kind":"SetPolicy","kind_of_entity":"merge","policy":null,"table":"T"},'
+        '{"kind":"SetMapping","kind_of_entity":"csv","mapping":["csv","m","[]",5],"name":"m",'
+        '"table":"T"},'
+        '{"function":["F","(a:long)","{ T }","f","d"],"kind":"SetFunction","name":"F"},'
+        '{"kind":"SetPrettyName","text":"p"},'
+        '{"kind":"SetReferences","references":[[1,5,false,6,7]],"table":"T"},'
+        '{"extents":[' + extent % "6,7" + '],"kind":"SealRows","ranges":[[8,2,77]],"table":"T"},'
+        '{"added":[' + extent % "null,null" + '],"dropped":["e1"],"kind":"ReplaceExtents",'
+        '"table":"T"},'
+        '{"kind":"ClearTable","ranges":[],"table":"T"}]'
+    )
+    assert decode_changes(encode_changes(NEWER_CHANGES)) == NEWER_CHANGES
+
+
+def test_every_kind_of_change_is_in_a_golden():
+    kinds = {type(change) for change in (*ALL_CHANGES, *NEWER_CHANGES)}
+    assert kinds == set(get_args(Change))
+
+
+def test_an_extent_costs_little():
+    columns = tuple(range(100))
+    guid = "00000000-0000-4000-8000-000000000000"
+    times = dict.fromkeys(
+        ("created_min_us", "created_max_us", "ingested_min_us", "ingested_max_us"), 10**15
+    )
+    extent = replace(EXTENT, extent_id=guid, file=guid, column_ids=columns, **times)
+    with_it = len(encode_changes([ReplaceExtents("T", (), (extent,))]))
+    assert with_it - len(encode_changes([ReplaceExtents("T", (), ())])) < 250
 
 
 def test_changes_golden():
@@ -105,6 +203,21 @@ def test_equal_trees_have_equal_bytes_whatever_the_order_of_creation():
         b'[{"kind":"AppendColumns","table":"T","columns":[["\\ud800","long"]]}]',
         b'[{"kind":"AppendColumns","table":"T","columns":[["a"]]}]',
         b'[{"kind":"AppendColumns","table":"T","columns":{"a":"long"}}]',
+        b'[{"kind":"SetPolicy","kind_of_entity":"merge","policy":{},"table":"T"}]',
+        b'[{"kind":"RenameTables","names":[["a"]]}]',
+        b'[{"kind":"RestoreTable","key":5,"new_name":"","row_store":-1,"table":"T","version":[1,2]}]',
+        b'[{"kind":"SetFunction","name":"F","function":["F","()","{}",""]}]',
+        b'[{"kind":"SetReferences","table":"T","references":[]}]',
+        b'[{"kind":"SetReferences","table":"T","references":[[0,1,1,0,0]]}]',
+        b'[{"kind":"SetSchema","table":"T","columns":[["a","long"]],"column_ids":[-1,1]}]',
+        b'[{"kind":"SetSchema","table":"T","columns":[["a","long"]],"column_ids":[0]}]',
+        b'[{"kind":"SetSchema","table":"T","columns":[["a","long"]],"column_ids":[0,9999999]}]',
+        b'[{"kind":"ReplaceExtents","table":"T","dropped":[1],"added":[]}]',
+        b'[{"kind":"ReplaceExtents","table":"T","dropped":[],"added":[["e"]]}]',
+        (
+            b'[{"kind":"ReplaceExtents","table":"T","dropped":[],"added":'
+            b'[["e","../e",9,1,[0,1],2,3,4,5,6,7,[],[]]]}]'
+        ),
         b'[{"kind":"SetDatabaseStreamingPolicy","policy":true}]',
         b'[{"kind":"SetDatabaseStreamingPolicy","policy":{"is_enabled":true}}]',
         (
@@ -130,6 +243,9 @@ def test_changes_that_are_refused(data):
         decode_changes(data)
 
 
+EXTENT_VALUE = ["e", "f", 9, 1, [0, 2], 2, 3, 4, 5, None, None, [], []]
+
+
 def _set(path, value):
     def change(tree):
         *parents, last = path
@@ -149,14 +265,31 @@ def _set(path, value):
         _set(["version"], [1, -1]),
         _set(["version"], [True, 1]),
         _set(["tables"], {}),
-        _set(["tables", 0, "key"], 0),
-        _set(["tables", 0, "key"], 2**64),
-        _set(["tables", 0, "key"], 1.0),
-        _set(["tables", 0, "older_schema_lengths"], [0]),
-        _set(["tables", 0, "older_schema_lengths"], [2]),
-        _set(["tables", 0, "older_schema_lengths"], [1, 1]),
+        _set(["tables", 0, "references", 0, 1], 0),
+        _set(["tables", 0, "references", 0, 1], 2**64),
+        _set(["tables", 0, "references"], []),
+        _set(["tables", 0, "schemas"], []),
+        _set(["tables", 0, "schemas", 1], 1),
+        _set(["tables", 0, "schemas", 0], 0),
+        _set(["tables", 0, "schemas", 0], 2),
+        _set(["tables", 0, "schemas", 0], [[["a", "int"]], [0, 1]]),
+        _set(["tables", 0, "schemas", 0], [[["a", "long"]], [0, 2]]),
+        _set(["tables", 0, "schemas", 0], [[["a", "long"]], [-1, 1]]),
+        _set(["tables", 0, "extents"], [EXTENT_VALUE, EXTENT_VALUE]),
+        _set(["tables", 0, "extents"], [[*EXTENT_VALUE[:4], [2, 1], *EXTENT_VALUE[5:]]]),
+        _set(["tables", 0, "policies"], [["merge", "{}"]]),
+        _set(["tables", 0, "policies"], {"merge": {}}),
+        _set(["tables", 0, "mappings"], [None]),
+        _set(["mappings"], [["csv", "m", "[]", 5], ["csv", "m", "[]", 6]]),
+        _set(["functions"], [None]),
+        _set(["functions"], [["F", "()", "{}", "", ""], ["F", "()", "{}", "", ""]]),
+        _set(["dropped_tables"], [[{}, [1, 2], 5]]),
+        _set(["format"], 0),
+        lambda tree: tree["dropped_tables"].append([tree["tables"][0], [1, 0], 5]),
         lambda tree: tree.pop("database_id"),
-        lambda tree: tree["tables"].append({**tree["tables"][0], "key": 1}),
+        lambda tree: tree["tables"].append(
+            {**tree["tables"][0], "references": [[0, 1, True, 0, 0]]}
+        ),
         lambda tree: tree["tables"].append({**tree["tables"][0], "name": "U"}),
     ],
 )
