@@ -8,6 +8,7 @@ damaged is fetched again.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class ExtentFiles:
         self._threads = Threads(blocks=blocks, count=limits.extent_fetches, processors=processors)
         self._copies = Copies(cache, threads=self._threads, limits=limits)
         self._pins: Counter[str] = Counter()
-        self._verified: set[tuple[str, str]] = set()
+        self._verified: dict[str, dict[str, Path]] = {}
 
     @asynccontextmanager
     async def acquire(
@@ -107,9 +108,9 @@ class ExtentFiles:
         self._pins.update(wanted.keys())
         try:
             place = self._place_of(database)
-            own = _own_paths(place, wanted)
-            if own is not None:
-                yield await self._in_place(place, wanted, own)
+            root = place.root
+            if place.in_place and root is not None and _is_local(root, wanted):
+                yield await self._in_place(root, wanted)
             else:
                 async with self._copies.hold(database, place, wanted) as paths:
                     yield paths
@@ -126,25 +127,28 @@ class ExtentFiles:
     def forget(self, files: Iterable[str]) -> None:
         """Forgets what is known of files that are being removed for good."""
         gone = set(files)
-        self._verified = {known for known in self._verified if known[1] not in gone}
         for file in gone:
             self._known.forget(file)
+            for verified in self._verified.values():
+                verified.pop(file, None)
 
     async def _in_place(
-        self, place: Place, wanted: Mapping[str, Extent], paths: Mapping[str, Path]
+        self, root: StorageRoot, wanted: Mapping[str, Extent]
     ) -> Mapping[str, Path]:
-        """Verifies the files of the node's own root that were not before."""
-        url = place.root.url if place.root is not None else ""
+        """Paths in the node's own root; verifies the files that were not before."""
+        verified = self._verified.setdefault(root.url, {})
         unknown = [
-            (extent, paths[file])
+            (extent, path)
             for file, extent in wanted.items()
-            if (url, file) not in self._verified
+            if file not in verified and (path := root.local_path(file)) is not None
         ]
         for first in range(0, len(unknown), _FILES_A_CALL):
-            await self._verify(url, unknown[first : first + _FILES_A_CALL])
-        return paths
+            await self._verify(verified, unknown[first : first + _FILES_A_CALL])
+        return {file: verified[file] for file in wanted}
 
-    async def _verify(self, url: str, files: Sequence[tuple[Extent, Path]]) -> None:
+    async def _verify(
+        self, verified: dict[str, Path], files: Sequence[tuple[Extent, Path]]
+    ) -> None:
         def verify() -> None:
             for extent, path in files:
                 self._threads.check_cancelled()
@@ -156,7 +160,7 @@ class ExtentFiles:
         except CorruptionError:
             self._copies.counts["corrupt"] += 1
             raise
-        self._verified.update((url, extent.file) for extent, _ in files)
+        verified.update((extent.file, path) for extent, path in files)
 
     async def _run(self, function: Callable[[], None]) -> None:
         try:
@@ -236,17 +240,9 @@ class ExtentFiles:
         )
 
 
-def _own_paths(place: Place, wanted: Iterable[str]) -> dict[str, Path] | None:
-    """Paths of files that can be used where they lie; None if they cannot."""
-    if not place.in_place or place.root is None:
-        return None
-    paths = {}
-    for file in wanted:
-        path = place.root.local_path(file)
-        if path is None:
-            return None
-        paths[file] = path
-    return paths
+def _is_local(root: StorageRoot, files: Iterable[str]) -> bool:
+    """Whether the files of a root are on this machine: all of them are, or none."""
+    return all(root.local_path(file) is not None for file in itertools.islice(files, 1))
 
 
 async def _remote_footer(root: StorageRoot, extent: Extent) -> Footer:

@@ -90,7 +90,8 @@ def open_root(
         return LocalRoot(_folder(url), limits=limits)
     if scheme not in ("az", "s3"):
         raise InvalidRequestError(
-            f"a storage root is a folder, az://container/prefix or s3://bucket/prefix, not '{url}'"
+            "a storage root is a folder, az://container/prefix or s3://bucket/prefix, not "
+            f"'{_without_secrets(url)}'"
         )
     container, _, prefix = rest.rstrip("/").partition("/")
     try:
