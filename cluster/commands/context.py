@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cluster.catalog.changes import Change
     from cluster.catalog.journal import Delta
-    from cluster.catalog.model import Column, Database, RowStoreKey, Table
+    from cluster.catalog.model import Column, Database, RowStoreKey
     from cluster.catalog.policies import UpdatePolicy
     from cluster.clock import Clock
     from cluster.commands.interpreter import Command
@@ -53,11 +53,12 @@ class UpdatePolicyRules(Protocol):
     """What commands need of whatever runs update policies."""
 
     async def check(
-        self, database: Database, table: Table, policies: Sequence[UpdatePolicy]
+        self, database: Database, target: str, policies: Sequence[UpdatePolicy]
     ) -> None:
         """Refuses queries that break a rule: what they read, the columns they give.
 
-        ``database`` is the tree in which ``table`` has these policies. Raises RequestError.
+        ``database`` is the tree in which the table ``target`` has these policies. Raises
+        RequestError.
         """
 
 

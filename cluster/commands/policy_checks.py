@@ -60,4 +60,4 @@ async def check_update_query(
     for name, table in after.tables.items():
         if table is not database.tables.get(name):
             entries = update_of(find_table(after, name))
-            await context.node.services.update_policies.check(after, table, entries)
+            await context.node.services.update_policies.check(after, table.name, entries)

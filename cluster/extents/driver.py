@@ -84,6 +84,7 @@ class ExtentKeeper(ExtentOperations):
         clock: Clock,
         limits: Limits = LIMITS,
         acknowledged: Callable[[str], Version | None] = no_followers,
+        is_pinned: Callable[[str], bool] = lambda _: False,
         on_report: Callable[[JobReport], None] | None = None,
         on_data_operation: Callable[[DataOperation], None] | None = None,
         at: At | None = None,

@@ -10,16 +10,17 @@ import logging
 import os
 import random
 import secrets
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
 import trio
 
 from cluster import __version__
-from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.driver import Catalog
-from cluster.commands.context import NodeFacts
+from cluster.catalog.model import DEFAULT_DATABASE
+from cluster.catalog.policies import caching_of
+from cluster.commands.context import NodeFacts, Services
 from cluster.commands.service import CommandService
 from cluster.coordinator.reports import Report
 from cluster.errors import RemoraError, UnavailableError
@@ -27,14 +28,20 @@ from cluster.gateway.ingestion import IngestionServicer
 from cluster.gateway.management import ManagementServicer
 from cluster.gateway.query import QueryService
 from cluster.gateway.replication import ReplicationService
+from cluster.history.log import History
+from cluster.ingest.deriving import UpdatePolicies
 from cluster.ingest.driver import IngestPipeline
 from cluster.node.databases import NodeDatabases
 from cluster.node.link import CoordinatorLink, Identity
+from cluster.node.lookup import KeyLookup
+from cluster.node.reporting import HistoryReports
+from cluster.node.storage import NodeStorage, extent_folders
 from cluster.processors import keep_to_one, usable
 from cluster.query.driver import QueryEngine
+from cluster.query.hot.driver import HotCache
 from cluster.replication.authority import Authority, Capability
 from cluster.rowstore.disk import RealDisk
-from cluster.rowstore.driver import RowStore
+from cluster.rowstore.stores import RowStores
 from cluster.rpc.v1 import (
     ingestion_pb2_grpc,
     management_pb2_grpc,
@@ -45,9 +52,10 @@ from cluster.transport.standard import add_standard_services
 from follower.driver import FollowerManager
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Iterator
 
-    from cluster.catalog.model import Column, RowStoreKey, Version
+    from cluster.catalog.model import Database, Table, Version
+    from cluster.catalog.policies import CachingPolicy
     from cluster.clock import Clock
     from cluster.node.config import NodeConfig
     from cluster.transport.api import Server, Transport
@@ -61,11 +69,6 @@ GRACE_SECONDS = 2.0
 """How long calls under way may take to end when the node stops."""
 
 
-@lru_cache(maxsize=4096)
-def _arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
-    return arrow_schema(columns)
-
-
 class Node:
     """One node. :meth:`run` is its life."""
 
@@ -75,6 +78,8 @@ class Node:
         self._transport = transport
         self._authority = Authority()
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter and names
+        self._history = History(clock, config.limits)
+        self._reports = HistoryReports.of(self._history, lambda: self._catalog.new_id())
         self._started_at_ns = clock.now_ns()
         self._address = ""
         self._cores = os.cpu_count() or 1
@@ -90,13 +95,19 @@ class Node:
         self._processors = usable()
         # DuckDB first: its threads compute without the interpreter's lock, on all processors.
         async with QueryEngine(
-            clock=self._clock, cores=self._cores, limits=limits, processors=self._processors
+            clock=self._clock,
+            cores=self._cores,
+            limits=limits,
+            processors=self._processors,
+            folders=extent_folders(config),
+            on_query=self._reports.query,
         ) as engine:
             if config.processor >= 0:
                 keep_to_one(config.processor)
-            await self._open_stores(engine, task_status)
+            self._engine = engine
+            await self._open_stores(task_status)
 
-    async def _open_stores(self, engine: QueryEngine, task_status: trio.TaskStatus[str]) -> None:
+    async def _open_stores(self, task_status: trio.TaskStatus[str]) -> None:
         config, limits = self._config, self._config.limits
         async with (
             await Catalog.open(
@@ -108,19 +119,23 @@ class Node:
             trio.open_nursery() as stores,
         ):
             self._catalog = catalog
-            self._row_store = await RowStore.open(
-                config.data / "rowstore",
+            self._keys = KeyLookup(catalog)
+            self._row_stores = await RowStores.open(
+                config.data,
                 disk=RealDisk(),
                 clock=self._clock,
                 limits=limits,
-                sync=True,
-                schema_of=self._schema_of,
+                schema_of=self._keys.schema_of,
+                sealed_of=self._keys.sealed_of,
+                store_of=self._keys.store_of,
             )
-            await stores.start(self._row_store.run)
-            await self._serve(engine, task_status)
+            await stores.start(self._row_stores.run)
+            self._make_parts()
+            await self._serve(task_status)
 
-    async def _serve(self, engine: QueryEngine, task_status: trio.TaskStatus[str]) -> None:
-        config, limits = self._config, self._config.limits
+    def _make_parts(self) -> None:
+        """Everything between the stores and the doors; nothing runs yet."""
+        config, limits, clock = self._config, self._config.limits, self._clock
         self._followers = FollowerManager(
             cluster=config.cluster,
             node=config.node,
@@ -129,36 +144,80 @@ class Node:
             authority=self._authority,
             connect=self._transport.connect,
             disk=RealDisk(),
-            clock=self._clock,
+            clock=clock,
             chance=self._random.random,
             on_gate=lambda: self._link.poke(),
             strict=config.strict,
             limits=limits,
         )
-        self._databases = NodeDatabases(self._catalog, self._row_store, self._followers)
+        self._databases = NodeDatabases(
+            self._catalog,
+            self._row_stores,
+            self._followers,
+            cursor_us=self._row_stores.times.cursor_us,
+        )
+        self._storage = NodeStorage(
+            config,
+            self._catalog,
+            self._row_stores,
+            clock=clock,
+            rng=self._random,
+            limits=limits,
+            processors=self._processors,
+            fetch=self._followers.fetch_extent,
+            acknowledged=self._oldest_acknowledged,
+            is_pinned=self._databases.is_pinned,
+            on_report=self._reports.job,
+            on_data_operation=self._history.data_operation,
+        )
         self._replication = ReplicationService(
-            row_store=self._row_store,
+            row_stores=self._row_stores,
             catalog=self._catalog,
             authority=self._authority,
-            clock=self._clock,
+            clock=clock,
+            root_of=self._storage.root_of,
             limits=limits,
         )
-        pipeline = IngestPipeline(
-            self._row_store,
+        self._hot = HotCache(
+            self._engine.database,
+            files=self._storage.files,
+            tables=self._cached_tables,
+            clock=clock,
+            limits=limits,
+            processors=self._processors,
+        )
+        self._engine.serve(self._storage.files, self._hot)
+        self._update_policies = UpdatePolicies(
+            self._engine.run,
+            snapshot_of=lambda name: self._databases.pin(name).snapshot,
+            clock=clock,
+            on_failure=self._history.ingestion_failure,
+        )
+        self._pipeline = IngestPipeline(
+            self._row_stores,
             self._catalog,
             streaming_capability=self.streaming_capability,
             limits=limits,
             cores=self._cores,
-            clock=self._clock,
+            clock=clock,
             processors=self._processors,
+            updates=self._update_policies,
+            on_streamed=self._history.streaming.add,
         )
+        self.services = Services(clock, self._engine, self._update_policies)
+
+    async def _serve(self, task_status: trio.TaskStatus[str]) -> None:
+        config = self._config
         server = self._transport.server()
-        health = self._add_services(server, engine, pipeline)
+        health = self._add_services(server)
         self._address = server.listen(f"{LOOPBACK}:{config.grpc_port}")
         self._link = self._make_link()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_catalog)
-            await nursery.start(pipeline.run)
+            # Before anything is ingested: it removes what a crash has left.
+            await nursery.start(self._storage.keeper.run)
+            await nursery.start(self._hot.run)
+            await nursery.start(self._pipeline.run)
             await nursery.start(self._followers.run)
             await nursery.start(partial(server.serve, grace_seconds=GRACE_SECONDS))
             await nursery.start(self._link.run)
@@ -168,21 +227,19 @@ class Node:
             # Not at once: at the start of a setup its other processes need the processor more.
             await trio.sleep(PREWARM_DELAY_SECONDS)
             try:
-                await engine.prewarm()
+                await self._engine.prewarm()
             except RemoraError as error:
                 logger.warning("the first query will be slow: %s", error)
 
-    def _add_services(
-        self, server: Server, engine: QueryEngine, pipeline: IngestPipeline
-    ) -> Health:
+    def _add_services(self, server: Server) -> Health:
         ingestion_pb2_grpc.add_IngestionServiceServicer_to_server(
-            IngestionServicer(pipeline, version_of=self._version_of), server
+            IngestionServicer(self._pipeline, version_of=self._version_of), server
         )
         management_pb2_grpc.add_ManagementServiceServicer_to_server(
             ManagementServicer(CommandService(self._catalog, self, self._config.limits)), server
         )
         query_pb2_grpc.add_QueryServiceServicer_to_server(
-            QueryService(engine, self._databases), server
+            QueryService(self._engine, self._databases), server
         )
         replication_pb2_grpc.add_ReplicationServiceServicer_to_server(self._replication, server)
         return add_standard_services(server)
@@ -244,34 +301,33 @@ class Node:
             built_at_ns=0,
         )
 
-    def _schema_of(self, key: RowStoreKey, version: int) -> pa.Schema | None:
-        table = self._catalog.tables_by_key().get(key)
-        if table is None or version >= len(table.schemas):
-            return None
-        return _arrow_schema(table.schemas[version])
-
     def _version_of(self, database: str) -> Version:
         return self._catalog.get(database).version
 
-    def _owned_keys(self) -> set[RowStoreKey]:
-        return {
-            key
-            for tree in self._catalog.databases()
-            if not self._catalog.is_following(tree.name)
-            for key in tree.row_store_keys()
-        }
+    def _oldest_acknowledged(self, database: str) -> Version | None:
+        return min(self._replication.acknowledged_versions(database), default=None)
+
+    def _cached_tables(self) -> Iterator[tuple[Database, Table, CachingPolicy]]:
+        """Every table that can be queried here, with how much of it should be in memory."""
+        cluster = self._catalog.get(DEFAULT_DATABASE)
+        for tree in self._databases.trees():
+            for table in tree.tables.values():
+                if table.extents:
+                    yield tree, table, caching_of(tree, table, cluster)
 
     async def _watch_catalog(self) -> None:
-        """Frees the rows of dropped tables, and tells the coordinator of every change at once.
+        """Frees the rows of dropped tables, and tells of every change those who wait for one.
 
         A database can be attached as soon as the coordinator has been told of it.
         """
-        known = self._owned_keys()
+        known = self._keys.owned()
         revision = self._catalog.revision
         while True:
             revision = await self._catalog.wait_change(revision)
-            present = self._owned_keys()
+            present = self._keys.owned()
             for key in known - present:
-                self._row_store.forget(key)
+                self._row_stores.forget(key)
             known = present
+            self._storage.keeper.wake()
+            self._hot.poke()
             self._link.poke()

@@ -1,0 +1,123 @@
+"""Where the extents of a node are: storage roots, files at hand, the writer, the keeper.
+
+An owned database lives in its own storage root, by default a folder of the node's data. A followed
+one is read from its leader's root: as it lies there or, where that cannot be reached from here,
+through the leader.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cluster.errors import RemoraError
+from cluster.extents.copies import Place
+from cluster.extents.driver import ExtentKeeper
+from cluster.extents.files import ExtentFiles
+from cluster.extents.opening import open_root
+from cluster.extents.stats import StatisticsCache
+from cluster.extents.writer import ExtentWriter
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cluster.catalog.driver import Catalog
+    from cluster.catalog.model import Database, Version
+    from cluster.clock import Clock
+    from cluster.extents.copies import Fetch
+    from cluster.extents.keeping import JobReport
+    from cluster.extents.root import StorageRoot
+    from cluster.history.records import DataOperation
+    from cluster.limits import Limits
+    from cluster.node.config import NodeConfig
+    from cluster.rowstore.stores import RowStores
+
+
+def extent_folders(config: NodeConfig) -> tuple[Path, ...]:
+    """The only folders whose files queries may read."""
+    return (config.data / "extents", config.data / "extent-cache")
+
+
+class NodeStorage:
+    """The parts that hold extents, made once the catalog and the row stores are open.
+
+    ``fetch`` asks a leader for a file; ``acknowledged`` gives the oldest version of a database
+    that a follower has acknowledged; ``is_pinned`` says whether a snapshot may still read a file.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        catalog: Catalog,
+        row_stores: RowStores,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        limits: Limits,
+        processors: tuple[int, ...],
+        fetch: Fetch,
+        acknowledged: Callable[[str], Version | None],
+        is_pinned: Callable[[str], bool],
+        on_report: Callable[[JobReport], None],
+        on_data_operation: Callable[[DataOperation], None],
+    ) -> None:
+        self._catalog = catalog
+        self._rng = rng
+        self._limits = limits
+        self._fetch = fetch
+        self._roots: dict[str, StorageRoot] = {}
+        self._default_url = config.storage_root or str(extent_folders(config)[0])
+        known = StatisticsCache(limits.extent_statistics_entries)
+        self.files = ExtentFiles(
+            place_of=self._place_of,
+            cache=extent_folders(config)[1],
+            statistics=known,
+            limits=limits,
+            processors=processors,
+        )
+        self.writer = ExtentWriter(
+            root_of=self.root_of,
+            work=config.data / "extent-work",
+            rng=rng,
+            statistics=known,
+            limits=limits,
+            processors=processors,
+        )
+        self.keeper = ExtentKeeper(
+            catalog,
+            row_stores,
+            self.writer,
+            self.files,
+            self._root_at,
+            clock=clock,
+            limits=limits,
+            acknowledged=acknowledged,
+            is_pinned=is_pinned,
+            on_report=on_report,
+            on_data_operation=on_data_operation,
+        )
+
+    def root_of(self, database: Database) -> StorageRoot:
+        """The storage root of a database. Raises InvalidRequestError for a URL that is none."""
+        return self._root_at(database.storage_root)
+
+    def _root_at(self, url: str) -> StorageRoot:
+        url = url or self._default_url
+        root = self._roots.get(url)
+        if root is None:
+            root = open_root(url, rng=self._rng, options=os.environ, limits=self._limits)
+            self._roots[url] = root
+        return root
+
+    def _place_of(self, database: Database) -> Place:
+        if not self._catalog.is_following(database.name):
+            return Place(self.root_of(database), in_place=True)
+        root = None
+        if database.storage_root:
+            try:
+                root = self._root_at(database.storage_root)
+            except RemoraError:
+                root = None  # a kind of store this node cannot open: the leader gives the files
+        return Place(root, fetch=self._fetch)
