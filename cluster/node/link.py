@@ -39,8 +39,11 @@ FIRST_PAUSE_SECONDS = 0.05
 """First pause of a back-off; it doubles up to a third of the lease."""
 
 LOOK_PAUSE_SECONDS = 0.02
-"""Pause after a look for news that found none. A report of thousands of tables takes milliseconds,
+"""Pause after looks for news that found none. A report of thousands of tables takes milliseconds,
 and every seal of any of them pokes."""
+
+LOOKS_AT_ONCE = 3
+"""Looks after a heartbeat that no pause follows: news that come soon after it are told at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +271,7 @@ class CoordinatorLink:
 
     async def _until_due(self, pause: float) -> None:
         """Until the next heartbeat is due: after ``pause``, or when there is news to tell."""
+        looks = 0
         with trio.move_on_after(pause):
             while True:
                 await self._poked.wait()
@@ -275,7 +279,9 @@ class CoordinatorLink:
                 if _said(revision, self._report()) != self._said:
                     return
                 self._poked = trio.Event()
-                await trio.sleep(LOOK_PAUSE_SECONDS)
+                looks += 1
+                if looks >= LOOKS_AT_ONCE:
+                    await trio.sleep(LOOK_PAUSE_SECONDS)
 
     def _renew(self, response: coordinator_pb2.HeartbeatResponse, sent_at: float) -> None:
         self._heartbeats += 1

@@ -7,7 +7,7 @@ import trio
 from coordinator_setup import FakeNode, Setup, until
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from cluster.coordinator.reports import DatabaseReport
+from cluster.coordinator.reports import DatabaseReport, Report
 from cluster.coordinator.state import Durable, longest_lease
 from cluster.errors import ConflictError, InvalidRequestError, TimedOutError
 from cluster.limits import LIMITS, Limits
@@ -215,6 +215,25 @@ async def test_pokes_without_news_cost_nothing(autojump_clock: MockClock, setup:
     before = node.link.statistics().heartbeats
     await trio.sleep(10.5)
     assert node.link.statistics().heartbeats - before == 10
+
+
+async def test_many_pokes_without_news_cost_few_reports(
+    autojump_clock: MockClock, setup: Setup
+) -> None:
+    await setup.start()
+    node = await setup.node("leader")
+    report, made = node.link._report, 0
+
+    def counted() -> Report:
+        nonlocal made
+        made += 1
+        return report()
+
+    node.link._report = counted
+    for _ in range(1000):
+        node.link.poke()
+        await trio.sleep(0.001)
+    assert 40 < made < 60, "one in 20 ms"
 
 
 async def test_a_new_database_is_reported_at_once_when_poked(
