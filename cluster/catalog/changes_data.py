@@ -37,6 +37,9 @@ MAXIMUM_REFERENCES: Final = 64
 MAXIMUM_NUMBER: Final = 2**63 - 1
 """Of ordinals, sizes, counts and times."""
 
+MINIMUM_TIME: Final = -(2**63)
+"""Of creation times: ``creationTime`` may lie before 1970."""
+
 
 @dataclass(frozen=True, slots=True)
 class SetReferences:
@@ -155,7 +158,8 @@ def check_extent(extent: Extent) -> None:
         raise _bad(extent, "a size or count out of range")
     if not 0 <= extent.file_checksum <= MAXIMUM_KEY:
         raise _bad(extent, "a checksum that is no 64-bit number")
-    if not 0 <= extent.created_min_us <= extent.created_max_us <= MAXIMUM_NUMBER:
+    created = (extent.created_min_us, extent.created_max_us)
+    if not MINIMUM_TIME <= created[0] <= created[1] <= MAXIMUM_NUMBER:
         raise _bad(extent, "creation times out of order")
     first, last = extent.ingested_min_us, extent.ingested_max_us
     if (first is None) is not (last is None):

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.catalog.changes import MAXIMUM_KEY, SealedRange
-from cluster.catalog.changes_data import check_extent
+from cluster.catalog.changes_data import MINIMUM_TIME, check_extent
 from cluster.catalog.changes_tables import MAXIMUM_ROW_STORE
 from cluster.catalog.codec_json import Fields, boolean, integer, list_of, text_of
 from cluster.catalog.model import (
@@ -214,8 +214,8 @@ def _read_extent(value: object, known: dict[tuple[int, ...], tuple[int, ...]]) -
         column_ids=known.setdefault(ids, ids),
         row_count=integer(items[5], "row count"),
         original_bytes=integer(items[6], "original size"),
-        created_min_us=integer(items[7], "creation time"),
-        created_max_us=integer(items[8], "creation time"),
+        created_min_us=integer(items[7], "creation time", MINIMUM_TIME),
+        created_max_us=integer(items[8], "creation time", MINIMUM_TIME),
         ingested_min_us=first,
         ingested_max_us=last,
         tags=tuple(text_of(tag, "extent tag") for tag in list_of(items[11], "extent tags")),

@@ -20,6 +20,7 @@ from cluster.catalog.changes import (
     SetReferences,
     apply,
 )
+from cluster.catalog.codec import decode_database, encode_database
 from cluster.catalog.model import (
     Column,
     Database,
@@ -160,7 +161,7 @@ def test_extents_that_cannot_be_replaced(change, error):
         {"row_count": -1},
         {"original_bytes": 2**63},
         {"created_min_us": 2},
-        {"created_min_us": -1},
+        {"created_min_us": -(2**63) - 1},
         {"ingested_min_us": 1},
         {"ingested_min_us": 2, "ingested_max_us": 1},
         {"column_ids": (0, 0)},
@@ -176,6 +177,12 @@ def test_extents_that_cannot_be_replaced(change, error):
 def test_extents_with_a_value_out_of_its_domain(fields):
     with pytest.raises(InvalidRequestError):
         run(ReplaceExtents("T", (), (replace(extent("e9"), **fields),)))
+
+
+def test_an_extent_may_be_older_than_1970():
+    old = extent("e9", created_min_us=-(2**63), created_max_us=-1)
+    tree = run(ReplaceExtents("T", (), (old,)))
+    assert decode_database(encode_database(tree)) == tree
 
 
 def test_clearing_drops_extents_and_moves_floors():
