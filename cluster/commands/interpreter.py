@@ -91,6 +91,7 @@ class Matcher:
         # Read as far as a form asks for: a long text that matches nothing costs little.
         self._tokens: dict[int, Token] = {}
         self._raw: set[tuple[int, int]] = set()
+        self._values: dict[tuple[str, str, int], tuple[tuple[Any, int] | None, int]] = {}
         self._furthest = 0
         self._expected: dict[str, None] = {}
         self._reached: list[tuple[int, CommandSpec]] = []
@@ -206,7 +207,7 @@ class Matcher:
                 else:
                     self.fail(position, f"'{text}'")
             case Value(name, kind):
-                found = KINDS[kind](self, position, name)
+                found = self._value(kind, name, position)
                 if found is not None:
                     value, end = found
                     yield end, (*captured, (name, value))
@@ -215,6 +216,21 @@ class Matcher:
                     yield from self._match(item, position, captured)
             case Sequence(items):
                 yield from self._match_all(items, position, captured)
+
+    def _value(self, kind: str, name: str, position: int) -> tuple[Any, int] | None:
+        """The value there, which many forms may ask for: it is read once.
+
+        What was expected instead was noted then; how far it got counts for each form.
+        """
+        key = (kind, name, position)
+        known = self._values.get(key)
+        if known is None:
+            before, self._reach = self._reach, 0
+            found = KINDS[kind](self, position, name)
+            known = self._values[key] = found, self._reach
+            self._reach = before
+        self._reach = max(self._reach, known[1])
+        return known[0]
 
     def _match_all(
         self, items: tuple[Node, ...], position: int, captured: Captured

@@ -295,7 +295,8 @@ def _property_value(matcher: Matcher, position: int) -> tuple[Any, int] | None:
 
 
 def _property(matcher: Matcher, position: int, what: str) -> tuple[tuple[str, Any], int] | None:
-    named = _name(matcher, position, what)
+    del what
+    named = _name(matcher, position, "property")
     if named is None or not matcher.is_symbol(named[1], "="):
         return None
     found = _property_value(matcher, matcher.at(named[1]).end)

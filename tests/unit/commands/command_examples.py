@@ -1,4 +1,4 @@
-"""One text of every form in the table of commands, on table T (a:long, ['b c']:dynamic) of Sales."""
+"""One text of every form in the table of commands, mostly on table T of database Sales."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ EXAMPLES = {
     },
     **{
         f"policy {kind}": f".show cluster policy {kind}"
-        for kind in [
+        for kind in (
             "sandbox",
             "callout",
             "capacity",
@@ -125,7 +125,7 @@ EXAMPLES = {
             "query_weak_consistency",
             "managed_identity",
             "shards_grouping",
-        ]
+        )
     },
     **{
         f"{verb} {entity} mapping": f".{verb} {entity} {name} ingestion csv mapping 'M' {rest}"
@@ -200,3 +200,4 @@ def _policy_examples():
 
 
 EXAMPLES.update(_policy_examples())
+EXAMPLES["alter-merge table policy roworder"] = ".alter-merge table T policy roworder (['b c'] asc)"

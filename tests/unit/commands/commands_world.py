@@ -14,12 +14,14 @@ from cluster.catalog.changes import (
 from cluster.catalog.model import (
     Column,
     Database,
+    Extent,
     Function,
     IngestionMapping,
     RowStoreKey,
     ScalarType,
     StreamingIngestionPolicy,
 )
+from cluster.catalog.policies import update_of
 from cluster.commands.context import NodeFacts, Services
 from cluster.commands.service import CommandService
 from cluster.limits import LIMITS
@@ -72,8 +74,9 @@ class FakeUpdatePolicies:
         self.asked = []
         self.refusal = None
 
-    async def check(self, database, table, policies):
-        self.asked.append((table.name, policies))
+    async def check(self, database, target, policies):
+        assert update_of(database.tables[target]) == policies
+        self.asked.append((target, policies))
         if self.refusal is not None:
             raise self.refusal
 
@@ -144,3 +147,18 @@ def table_row(policy):
 
 def database_row(policy):
     return ("StreamingIngestionPolicy", "Sales", policy, '["T"]', "Database")
+
+
+def extent(extent_id, rows, created_us=1, columns=(0, 1)):
+    """An extent of table T; ids are made guids of the name."""
+    return Extent(
+        extent_id=extent_id,
+        file=f"{extent_id}.parquet",
+        file_bytes=100,
+        file_checksum=1,
+        column_ids=columns,
+        row_count=rows,
+        original_bytes=1000,
+        created_min_us=created_us,
+        created_max_us=created_us,
+    )

@@ -67,7 +67,8 @@ GOLDEN = [
      ("at line 1, column 25: expected 'policy', found 'streamingingestion'. "
      "The nearest command is: .delete database <database> policy streamingingestion")),
     (".show tables \x07", ("at line 1, column 14: expected '(', the end of the command or "
-                          "'details', found '\\x07'. The nearest command is: .show tables [<tables>]")),
+                          "'details', found '\\x07'. "
+                          "The nearest command is: .show tables [<tables>]")),
 ]  # fmt: skip
 
 
