@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from catalog_world import ON, create_table, extent, open_catalog
 
 from cluster.catalog.changes import SealedRange, SealRows, SetDatabaseStreamingPolicy
@@ -50,6 +51,20 @@ async def test_what_is_written_for_snapshots_stays_in_proportion_to_the_changes(
         assert other > 1.25 * one
     async with await open_catalog(path, LIMITS) as catalog:
         assert len(catalog.get("NetDefaultDB").tables["T"].extents) == SEALS
+
+
+@pytest.mark.parametrize(("over", "snapshots"), [(-1, 2), (0, 2), (1, 1)])
+async def test_a_snapshot_is_written_when_the_journal_reaches_the_limit(tmp_path, over, snapshots):
+    async def five_tables(folder, limits):
+        async with await open_catalog(tmp_path / folder, limits) as catalog:
+            for number in range(5):
+                await create_table(catalog, f"T{number}")
+            return catalog.statistics()
+
+    journal_bytes = (await five_tables("measured", Limits())).journal_bytes
+    limits = Limits(catalog_snapshot_bytes=journal_bytes + over)
+    # One of the empty database, and perhaps one with the fifth table.
+    assert (await five_tables("bounded", limits)).snapshots == snapshots
 
 
 async def test_a_change_of_one_table_leaves_every_other_as_it_is(path):
