@@ -60,6 +60,7 @@ class Collector:
         clock: Clock,
         commit: Commit,
         is_pinned: Callable[[str], bool],
+        forget: Callable[[list[str]], None],
         acknowledged: Callable[[str], Version | None],
         garbage_rule: GarbageRule,
         at: At | None = None,
@@ -71,6 +72,7 @@ class Collector:
         self._clock = clock
         self._commit = commit
         self._is_pinned = is_pinned
+        self._forget = forget
         self._acknowledged = acknowledged
         self._garbage_rule = garbage_rule
         self._at = at
@@ -162,6 +164,7 @@ class Collector:
                 except RemoraError as error:
                     failure = error  # another root may work
                     break
+                self._forget([item.file for item in part])
                 await reach(self._at, CrashPoint.GARBAGE_DELETED)
                 await self._catalog.forget_garbage(part)
                 await reach(self._at, CrashPoint.GARBAGE_FORGOTTEN)

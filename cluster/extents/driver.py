@@ -22,20 +22,17 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from cluster.catalog.changes import ClearTable, SealRows, find_table
-from cluster.errors import ReadOnlyError, RemoraError
+from cluster.catalog.changes import find_table
+from cluster.errors import ReadOnlyError
 from cluster.extents.collect_job import Collector, no_followers
 from cluster.extents.garbage import GarbageRule
 from cluster.extents.keeping import (
-    CrashPoint,
     Drained,
     JobKind,
     JobReport,
     KeeperStatistics,
     SealReason,
-    reach,
 )
-from cluster.extents.merge_job import Merger
 from cluster.extents.reporting import Reporter
 from cluster.extents.retrying import Retries
 from cluster.extents.rules import Rules
@@ -43,7 +40,6 @@ from cluster.extents.schedule import Schedule
 from cluster.extents.seal_job import Sealer
 from cluster.extents.service import ExtentOperations
 from cluster.limits import LIMITS, Limits
-from cluster.replication.position import KeyPosition
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -52,7 +48,6 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Database, Extent, RowStoreKey, Table, Version
     from cluster.clock import Clock
     from cluster.extents.collect_job import RootOf
-    from cluster.extents.committing import Plan
     from cluster.extents.files import ExtentFiles
     from cluster.extents.keeping import At, UnsealedRows
     from cluster.extents.sealing import SealTask, Streamed
@@ -62,6 +57,8 @@ if TYPE_CHECKING:
 _DRAIN_PASSES = 8
 _SECOND_US = 1_000_000
 _SWEEP_US = 3600 * _SECOND_US
+_START_SWEEP_SECONDS = 5.0
+_LOOK_SHARE = 9
 
 
 class ExtentKeeper(ExtentOperations):
@@ -89,16 +86,11 @@ class ExtentKeeper(ExtentOperations):
         on_data_operation: Callable[[DataOperation], None] | None = None,
         at: At | None = None,
     ) -> None:
-        merger = Merger(writer, files, commit=self._commit_now, discard=self._discard_files, at=at)
-        super().__init__(
-            catalog, row_stores, merger, commit=self._commit_now, discard=self._discard_files
-        )
-        self._root_of = root_of
+        reporter = Reporter(clock, on_report, on_data_operation)
+        super().__init__(catalog, row_stores, writer, files, root_of, reporter=reporter, at=at)
         self._clock = clock
         self._limits = limits
-        self._at = at
         self._rules = Rules(catalog, limits)
-        self._reporter = Reporter(clock, on_report, on_data_operation)
         self._sealer = Sealer(
             catalog,
             row_stores,
@@ -122,6 +114,7 @@ class ExtentKeeper(ExtentOperations):
                 grace_us=int(limits.garbage_grace_seconds * _SECOND_US),
                 follower_us=int(limits.garbage_follower_seconds * _SECOND_US),
             ),
+            forget=files.forget,
             at=at,
         )
         self._schedule = Schedule(catalog, row_stores, self._rules)
@@ -234,7 +227,8 @@ class ExtentKeeper(ExtentOperations):
         Start it before ingestion: first it removes what a crash has left, then it is started.
         A storage root that cannot be reached does not keep it from starting.
         """
-        await self._quietly(lambda: self.sweep(at_start=True))
+        with trio.move_on_after(_START_SWEEP_SECONDS):
+            await self._quietly(lambda: self.sweep(at_start=True))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._seal_when_due)
             nursery.start_soon(self._merge_when_due)
@@ -250,10 +244,12 @@ class ExtentKeeper(ExtentOperations):
     async def _seal_when_due(self) -> None:
         async with trio.open_nursery() as nursery:
             while True:
-                now_us = self._now_us()
+                now_us, began = self._now_us(), self._clock.monotonic()
                 for task in self._schedule.seals(now_us):
                     if task.key not in self._sealing and self._seal_retries.may(task.key, now_us):
                         nursery.start_soon(self._seal_quietly, task)
+                # However many changes there are, looking takes a tenth of the time at most.
+                await trio.sleep(_LOOK_SHARE * (self._clock.monotonic() - began))
                 with trio.move_on_after(self._limits.seal_check_seconds):
                     await self._wake.wait()
                 self._wake = trio.Event()
@@ -355,31 +351,6 @@ class ExtentKeeper(ExtentOperations):
             await job()
         except Exception:
             await trio.lowlevel.checkpoint()
-
-    async def _commit_now(self, name: str, plan: Plan, text: str, point: CrashPoint) -> bool:
-        """See :data:`cluster.extents.committing.Commit`."""
-        with trio.CancelScope(shield=True):
-            _, delta = await self._catalog.transact(name, plan, text=text)
-            if delta is None:
-                return False
-            await reach(self._at, point)
-            for change in delta.changes:
-                if isinstance(change, SealRows | ClearTable):
-                    for item in change.ranges:
-                        position = KeyPosition(item.end_ordinal, item.end_checksum)
-                        self._row_stores.advance(item.key, position)
-        return True
-
-    async def _discard_files(self, database: Database, extents: Sequence[Extent]) -> None:
-        """See :data:`cluster.extents.committing.Discard`."""
-        files = sorted({extent.file for extent in extents})
-        if not files:
-            return
-        with trio.CancelScope(shield=True):
-            try:
-                await self._root_of(database.storage_root).delete(files)
-            except RemoraError as error:
-                self._reporter.left_behind(len(files), error)
 
     def _check_owned(self, database: str) -> None:
         if self._catalog.is_following(database):

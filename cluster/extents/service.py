@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from cluster.catalog.changes import Change, RestoreTable, find_dropped, find_table
+import trio
+
+from cluster.catalog.changes import (
+    Change,
+    ClearTable,
+    RestoreTable,
+    SealRows,
+    find_dropped,
+    find_table,
+)
 from cluster.catalog.lookup import entity_not_found
-from cluster.errors import ConflictError
+from cluster.errors import ConflictError, InternalError, RemoraError
 from cluster.extents.committing import commit_or_discard
-from cluster.extents.keeping import CrashPoint
+from cluster.extents.keeping import CrashPoint, reach
+from cluster.extents.merge_job import Merger
 from cluster.extents.merging import check_merge
 from cluster.extents.operations import (
     Addition,
@@ -27,16 +37,20 @@ from cluster.extents.operations import (
     plan_retag,
     select_extents,
 )
+from cluster.replication.position import KeyPosition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cluster.catalog.driver import Catalog
+    from cluster.catalog.journal import Delta
     from cluster.catalog.model import Database, Extent, RowStoreKey, Table, Version
-    from cluster.extents.committing import Commit, Discard, Plan
-    from cluster.extents.keeping import UnsealedRows
-    from cluster.extents.merge_job import Merger
-    from cluster.replication.position import KeyPosition
+    from cluster.extents.collect_job import RootOf
+    from cluster.extents.committing import Plan
+    from cluster.extents.files import ExtentFiles
+    from cluster.extents.keeping import At, UnsealedRows
+    from cluster.extents.reporting import Reporter
+    from cluster.extents.writer import ExtentWriter
 
 Result = TypeVar("Result", DroppedExtent, ChangedExtent)
 
@@ -52,16 +66,21 @@ class ExtentOperations:
         self,
         catalog: Catalog,
         row_stores: UnsealedRows,
-        merger: Merger,
+        writer: ExtentWriter,
+        files: ExtentFiles,
+        root_of: RootOf,
         *,
-        commit: Commit,
-        discard: Discard,
+        reporter: Reporter,
+        at: At | None = None,
     ) -> None:
         self._catalog = catalog
         self._row_stores = row_stores
-        self._merger = merger
-        self._commit = commit
-        self._discard = discard
+        self._root_of = root_of
+        self._reporter = reporter
+        self._at = at
+        self._merger = Merger(
+            writer, files, commit=self._commit_now, discard=self._discard_files, at=at
+        )
 
     async def add_extents(
         self, database: str, additions: Sequence[Addition], *, text: str = ""
@@ -87,8 +106,8 @@ class ExtentOperations:
         :func:`~cluster.extents.committing.commit_or_discard` for what it raises.
         """
         return await commit_or_discard(
-            self._commit,
-            self._discard,
+            self._commit_now,
+            self._discard_files,
             database,
             plan,
             extents,
@@ -171,7 +190,7 @@ class ExtentOperations:
         def plan(newest: Database) -> Sequence[Change]:
             return plan_clear(newest, table, self.positions)
 
-        await self._commit(database, plan, text, CrashPoint.CHANGE_COMMITTED)
+        await self._commit_now(database, plan, text, CrashPoint.CHANGE_COMMITTED)
 
     async def merge_extents(
         self, database: str, table: str, extent_ids: Sequence[str], *, text: str = ""
@@ -214,7 +233,7 @@ class ExtentOperations:
             find_dropped(newest, table, version)
             return (RestoreTable(version, table, key, row_store, new_name),)
 
-        await self._commit(database, plan, text, CrashPoint.CHANGE_COMMITTED)
+        await self._commit_now(database, plan, text, CrashPoint.CHANGE_COMMITTED)
         restored = self._catalog.get(database).tables.get(new_name or table)
         if restored is None or restored.key != key:
             raise entity_not_found("Table", new_name or table)  # dropped again meanwhile
@@ -241,5 +260,43 @@ class ExtentOperations:
             found.append(results)
             return changes
 
-        await self._commit(database, plan, text, CrashPoint.CHANGE_COMMITTED)
+        await self._commit_now(database, plan, text, CrashPoint.CHANGE_COMMITTED)
         return found[0]
+
+    async def _commit_now(self, name: str, plan: Plan, text: str, point: CrashPoint) -> bool:
+        """See :data:`cluster.extents.committing.Commit`."""
+        with trio.CancelScope(shield=True):
+            _, delta = await self._catalog.transact(name, plan, text=text)
+            if delta is None:
+                return False
+            await reach(self._at, point)
+            self._advance(delta)
+        return True
+
+    def _advance(self, delta: Delta) -> None:
+        """Frees what is below the new floors.
+
+        Raises InternalError: nobody may take a failure here for a refusal of the transaction.
+        """
+        for change in delta.changes:
+            if isinstance(change, SealRows | ClearTable):
+                for item in change.ranges:
+                    position = KeyPosition(item.end_ordinal, item.end_checksum)
+                    try:
+                        self._row_stores.advance(item.key, position)
+                    except RemoraError as error:
+                        raise InternalError(
+                            f"Rows of table '{change.table}' are sealed, but the row store cannot "
+                            f"free them: {error.message}"
+                        ) from error
+
+    async def _discard_files(self, database: Database, extents: Sequence[Extent]) -> None:
+        """See :data:`cluster.extents.committing.Discard`."""
+        files = sorted({extent.file for extent in extents})
+        if not files:
+            return
+        with trio.CancelScope(shield=True):
+            try:
+                await self._root_of(database.storage_root).delete(files)
+            except RemoraError as error:
+                self._reporter.left_behind(len(files), error)

@@ -193,3 +193,16 @@ async def test_a_damaged_file_stops_its_merge_and_nothing_is_lost(world):
         failed = [report for report in world.reports if report.failure]
         assert [report.kind for report in failed] == [JobKind.MERGE]
         assert keeper.statistics().merge_failures == 1
+
+
+async def test_rows_with_and_without_an_ingestion_time_stay_so_when_they_merge(world):
+    async with world.running() as keeper:
+        await world.create("T")
+        await world.commit(SetPolicy("T", "ingestiontime", '{"IsEnabled":false}'))
+        without = await seal_each(world, *[2] * (FAN_IN // 2))
+        await world.commit(SetPolicy("T", "ingestiontime", '{"IsEnabled":true}'))
+        await seal_each(world, *[2] * (FAN_IN // 2))
+        before = await world.sealed()
+        assert len(await keeper.merge(DATABASE)) == 1
+        assert sorted(map(str, await world.sealed())) == sorted(map(str, before))
+        assert sorted(row[0] for row in await world.sealed() if row[-1] is None) == without
