@@ -85,6 +85,9 @@ class DelimitedFormat:
         self._field = re.compile(
             rb"(?:" + _QUOTED + rb"|[^" + separators + rb"]*+)(\r\n|[" + separators + rb"])"
         )
+        one = rb'(?>[^"\r\n]++|(?<=[^' + separators + rb'])"|' + _QUOTED
+        self._record = re.compile(one + rb"(?=[" + separators + rb"]))*+[\r\n]++")
+        self._records = re.compile(b"(?>" + self._record.pattern + b")*+")
         self._vector = VectorReader(delimiter, plan)
 
     def prepare(self, payload: bytes) -> DelimitedText:
@@ -108,6 +111,30 @@ class DelimitedFormat:
         if _LINE.search(data) is None:
             raise refusals.empty_payload(self._plan.database, self._plan.table)
         return DelimitedText(data, line_ends)
+
+    def end_of_records(self, data: bytes) -> int:
+        """Behind the last record that ends in ``data``, which starts where a record does.
+
+        Raises MalformedPayloadError for text after a closing quote.
+        """
+        if b'"' not in data:
+            return max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        match = self._records.match(data)
+        end = match.end() if match is not None else 0
+        well_formed = self._well_formed.match(data, end)
+        stop = well_formed.end() if well_formed is not None else end
+        quoted = _QUOTED_FIELD.match(data, stop)
+        if quoted is not None and quoted.end() < len(data):
+            raise refusals.text_after_quote(count_records(data[:stop] + b"x"))
+        return end
+
+    def without_first_record(self, data: bytes) -> bytes:
+        """The text behind its first record."""
+        start = _LINE.search(data)
+        if start is None:
+            return b""
+        match = self._record.match(data, start.start())
+        return b"" if match is None else data[match.end() :]
 
     def _check_quotes(self, data: bytes) -> None:
         match = self._well_formed.match(data)

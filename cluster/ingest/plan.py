@@ -95,6 +95,17 @@ class TablePlan:
             return (None,) * len(self.columns)
         return tuple(field.transform for field in self.fields)
 
+    def only(self, indexes: Sequence[int]) -> TablePlan:
+        """The plan of some of its columns."""
+        return TablePlan(
+            [self.columns[index] for index in indexes],
+            self.limits,
+            self.database,
+            self.table,
+            fields=None if self.fields is None else tuple(self.fields[i] for i in indexes),
+            is_lenient=self.is_lenient,
+        )
+
     def converted(
         self, index: int, convert: Callable[[Any], Any], values: Iterable[Any]
     ) -> pa.Array:

@@ -239,6 +239,8 @@ class VectorReader:
         if is_plain and is_plain_json(texts, depth_limit):
             return array
         convert, missing = self._plan.converters[index], self._plan.missing[index]
+        if self._plan.is_lenient:
+            return self._plan.converted(index, lambda t: convert(t) if t else missing, texts)
         try:
             values: list[Any] = [convert(text) if text else missing for text in texts]
         except ValueError as error:
