@@ -253,11 +253,10 @@ class FollowedCopy:
             self._positions.pop(key, None)
             if self._rows is not None:
                 self._rows.forget(key)
-        for table in database.tables.values():
-            if table.key in changes.floors:
-                known = self._schemas.get(table.key, ())
-                schemas = (*known, *map(arrow_schema, table.schemas[len(known) :]))
-                self._schemas.update(dict.fromkeys(table.keys, schemas))
+        for table in changes.tables:
+            known = self._schemas.get(table.key, ())
+            schemas = (*known, *map(arrow_schema, table.schemas[len(known) :]))
+            self._schemas.update(dict.fromkeys(table.keys, schemas))
         diverged: DivergenceError | None = None
         for key, floor in changes.floors.items():
             moved = begins_anew or self._floors.get(key, START) != floor

@@ -68,9 +68,8 @@ class Stored:
             self.positions.pop(key, None)
             self._moved.discard(key)
             self._unbookmarked.discard(key)
-        for table in database.tables.values():
-            if table.key in changes.floors:
-                self._schemas.update(dict.fromkeys(table.keys, len(table.schemas)))
+        for table in changes.tables:
+            self._schemas.update(dict.fromkeys(table.keys, len(table.schemas)))
         for key, floor in changes.floors.items():
             if self.positions.get(key, START).ordinal < floor.ordinal:
                 self._move(key, floor)

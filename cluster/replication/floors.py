@@ -15,17 +15,18 @@ from cluster.replication.position import START, KeyPosition
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cluster.catalog.model import Database, RowStoreKey, RowStoreReference
+    from cluster.catalog.model import Database, RowStoreKey, RowStoreReference, Table
 
 
 @dataclass(frozen=True, slots=True)
 class KeyChanges:
     """What a newer tree says of row store keys.
 
-    ``removed`` belong to no table any more; ``floors`` has each key of every table that is new or
-    another value than before, whether its floor rose or not.
+    ``tables`` are those that are new or another value than before; ``floors`` has each of their
+    keys, whether its floor rose or not. ``removed`` belong to no table any more.
     """
 
+    tables: tuple[Table, ...]
     removed: frozenset[RowStoreKey]
     floors: Mapping[RowStoreKey, KeyPosition]
 
@@ -54,13 +55,11 @@ def key_changes(before: Database | None, after: Database) -> KeyChanges:
     for name, table in old.items():
         if after.tables.get(name) is not table:
             removed.update(table.keys)
+    tables = tuple(table for name, table in after.tables.items() if old.get(name) is not table)
     floors = {
-        reference.key: floor_of(reference)
-        for name, table in after.tables.items()
-        if old.get(name) is not table
-        for reference in table.references
+        reference.key: floor_of(reference) for table in tables for reference in table.references
     }
-    return KeyChanges(frozenset(removed.difference(floors)), floors)
+    return KeyChanges(tables, frozenset(removed.difference(floors)), floors)
 
 
 def raised(

@@ -36,8 +36,8 @@ from cluster.limits import LIMITS
 from cluster.replication.authority import Authority, Capability, Grant, NodeView
 from cluster.replication.floors import floors_of
 from cluster.replication.position import START
-from cluster.rowstore.driver import RowStore
 from cluster.rowstore.record import RequestSpan
+from cluster.rowstore.stores import RowStores
 from cluster.rpc.v1 import replication_pb2_grpc
 from cluster.testing.disk import FakeDisk
 from cluster.testing.root import FakeRoot
@@ -180,18 +180,18 @@ class Leader(Node):
         self.catalog = await self.open_catalog("leader")
         await self.catalog.create_database("db", if_not_exists=True)
         async with self.catalog, trio.open_nursery() as nursery:
-            self.row_store = await RowStore.open(
+            self.row_stores = await RowStores.open(
                 Path("/leader/rows"),
                 disk=self.disk,
                 clock=setup.clock,
                 limits=setup.limits,
-                sync=True,
                 schema_of=self.schema_of,
+                store_of=self.store_of,
                 sealed_of=lambda key: self.floors().get(key, START),
             )
-            await nursery.start(self.row_store.run)
+            await nursery.start(self.row_stores.run)
             self.service = ReplicationService(
-                row_stores=self.row_store,
+                row_stores=self.row_stores,
                 root_of=lambda database: self.root,
                 catalog=self.catalog,
                 authority=self.authority,
@@ -211,6 +211,13 @@ class Leader(Node):
         if table is None or version >= len(table.schemas):
             return None
         return arrow_schema(table.schemas[version])
+
+    def store_of(self, key):
+        table = self.catalog.tables_by_key().get(key)
+        for reference in table.references if table else ():
+            if reference.key == key:
+                return reference.row_store
+        return None
 
     async def create_table(self, name="T", columns=COLUMNS):
         await self.catalog.commit(
@@ -244,7 +251,7 @@ class Leader(Node):
             ],
             schema=schema,
         )
-        staged = self.row_store.stage(
+        staged = self.row_stores.stage(
             table.keys[place], table.schema_version, batch, [RequestSpan(b"", len(numbers))]
         )
         await staged.committed()
@@ -254,7 +261,7 @@ class Leader(Node):
         table = self.table(name)
         ranges, sources, numbers = [], [], []
         for reference in table.references:
-            rows = self.row_store.rows(reference.key, reference.sealed_ordinal)
+            rows = self.row_stores.rows(reference.key, reference.sealed_ordinal)
             if not rows.batches:
                 continue
             at = rows.position
@@ -286,7 +293,7 @@ class Leader(Node):
     async def clear(self, name="T"):
         """Every row of a table is gone."""
         table = self.table(name)
-        at = self.row_store.position_of(table.keys)
+        at = self.row_stores.position_of(table.keys)
         ranges = tuple(
             SealedRange(key, at[key].ordinal, at[key].checksum)
             for key in table.keys
@@ -297,7 +304,7 @@ class Leader(Node):
 
     def advance(self):
         for key, floor in self.floors().items():
-            self.row_store.advance(key, floor)
+            self.row_stores.advance(key, floor)
 
     def numbers(self, name="T"):
         """What a query sees now, in no order."""
@@ -305,7 +312,7 @@ class Leader(Node):
         return self.sealed_numbers(table) + [
             number
             for reference in table.references
-            for number in numbers_of(self.row_store.rows(reference.key, reference.sealed_ordinal))
+            for number in numbers_of(self.row_stores.rows(reference.key, reference.sealed_ordinal))
         ]
 
     def sealed_numbers(self, table):

@@ -23,7 +23,7 @@ async def test_rows_arrive_in_order_and_are_reported(autojump_clock, setup):
     assert (report.gate, report.refusal, report.rows_visible) == ("open", "", 4)
     assert report.connected
     assert report.applied_epoch == setup.epoch
-    assert report.position.keys == setup.leader.row_store.position_of([setup.leader.table().key])
+    assert report.position.keys == setup.leader.row_stores.position_of([setup.leader.table().key])
     await trio.sleep(2)
     (report,) = setup.follower.manager.report()
     assert 0 <= report.lag_ms <= 2000
@@ -41,7 +41,7 @@ async def test_a_commit_leaves_at_once(autojump_clock, setup):
 def leader_position(setup):
     table = setup.leader.table()
     version = setup.leader.catalog.get("db").version
-    return Position(version, setup.leader.row_store.position_of([table.key]))
+    return Position(version, setup.leader.row_stores.position_of([table.key]))
 
 
 async def test_wait_for_waits_while_rows_are_hidden(autojump_clock, setup):
@@ -217,7 +217,7 @@ async def test_a_dropped_table_goes_with_its_rows(autojump_clock, setup):
     await setup.follower.shows([1])
     key = setup.leader.table().key
     await setup.leader.catalog.commit("db", [DropTable("T")], text="")
-    setup.leader.row_store.forget(key)
+    setup.leader.row_stores.forget(key)
     await setup.leader.create_table()
     await setup.leader.ingest([7])
     await setup.follower.shows([7])
@@ -295,7 +295,7 @@ async def test_a_slow_follower_finds_its_place_after_the_log_was_cut(autojump_cl
     await setup.leader.create_table("Kept")
     await setup.leader.ingest([5], "Kept")
     await setup.leader.catalog.commit("db", [DropTable("T")], text="")
-    setup.leader.row_store.forget(dropped.key)
+    setup.leader.row_stores.forget(dropped.key)
     setup.decide(rows=True)
     setup.tell()
     await setup.leader.ingest([6], "Kept")

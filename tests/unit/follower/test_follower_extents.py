@@ -181,7 +181,7 @@ async def test_rows_that_do_not_end_where_the_leaders_do_are_never_shown(autojum
     await setup.leader.ingest([1, 2])
     await setup.follower.shows([1, 2])
     await setup.follower.stop()
-    disk, rows = setup.follower.disk, setup.leader.row_store
+    disk, rows = setup.follower.disk, setup.leader.row_stores
     table = setup.leader.table()
     async with trio.open_nursery() as nursery:
         copy = FollowedCopy(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 import trio
 import trio.testing
 
-from cluster.catalog.changes import CreateTable, DropTable
+from cluster.catalog.changes import CreateTable, DropTable, ReplaceExtents
 from cluster.catalog.model import Column, ScalarType
 from cluster.errors import DatabaseNotFoundError
 from cluster.gateway.query import QueryService
@@ -87,6 +88,34 @@ async def test_rows_hidden_while_a_query_ran_are_not_in_its_answer(autojump_cloc
     assert pa.ipc.open_stream(data).read_all()["n"].to_pylist() == [0]
 
 
+async def test_a_count_is_the_same_at_every_moment_of_seals_and_merges(autojump_clock, setup):
+    databases, ended, counts = databases_of(setup), trio.Event(), []
+    for number in range(12):
+        await setup.leader.ingest([number], place=number % 4)
+    await setup.follower.until(lambda f: len(f.numbers()) == 12)
+
+    async def count():
+        while not ended.is_set():
+            counts.append(databases.pin("db").snapshot.tables["T"].row_count)
+            await trio.sleep(0.0001)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        first = await setup.leader.seal()
+        merged = replace(first, extent_id=setup.leader.catalog.new_id())
+        change = ReplaceExtents("T", (first.extent_id,), (merged,))
+        await setup.leader.catalog.commit("db", [change], text="")
+        await setup.follower.until(
+            lambda f: merged.extent_id in f.database.pin().database.tables["T"].extents
+        )
+        setup.decide(rows=False)
+        setup.tell()
+        await trio.sleep(0.1)
+        ended.set()
+    assert len(counts) > 100
+    assert set(counts) == {12}
+
+
 async def test_another_database_is_read_at_one_moment(autojump_clock, setup):
     await setup.leader.ingest([1])
     await setup.follower.shows([1])
@@ -101,7 +130,7 @@ async def test_whoever_waits_for_a_database_is_told_when_it_is_detached(autojump
     await setup.leader.ingest([1])
     await setup.follower.shows([1])
     table = setup.leader.table()
-    position = setup.leader.row_store.position_of([table.key])
+    position = setup.leader.row_stores.position_of([table.key])
     ahead = Position(setup.leader.catalog.get("db").version.next(), position)
     ended = []
 
@@ -124,7 +153,7 @@ async def test_a_position_in_a_table_dropped_since_is_included(autojump_clock, s
     await setup.leader.ingest([1])
     await setup.follower.shows([1])
     version = setup.leader.catalog.get("db").version
-    rows = Position(version, setup.leader.row_store.position_of([setup.leader.table().key]))
+    rows = Position(version, setup.leader.row_stores.position_of([setup.leader.table().key]))
     await setup.leader.catalog.commit("db", [DropTable("T")], text="")
     gone = Position(setup.leader.catalog.get("db").version, rows.keys)
     databases = databases_of(setup)

@@ -91,7 +91,7 @@ async def test_whoever_waits_for_rows_gets_them_by_their_seal(autojump_clock, se
     setup.tell()
     await setup.leader.ingest([1])
     tree = setup.leader.catalog.get("db")
-    at = setup.leader.row_store.position_of(tree.row_store_keys())
+    at = setup.leader.row_stores.position_of(tree.row_store_keys())
     position = Position(tree.version, at)
     with trio.move_on_after(3) as scope:
         await setup.follower.manager.wait_for("db", position)
@@ -211,7 +211,7 @@ class Campaign:
 
     async def seal(self):
         name = self.rng.choice(self.tables())
-        at = self.setup.leader.row_store.position_of(self.setup.leader.table(name).keys)
+        at = self.setup.leader.row_stores.position_of(self.setup.leader.table(name).keys)
         floors = self.setup.leader.floors()
         if any(position.ordinal > floors[key].ordinal for key, position in at.items()):
             await self.setup.leader.seal(name, advance=self.rng.random() < 0.8)
@@ -231,7 +231,7 @@ class Campaign:
         await self.setup.leader.catalog.commit("db", [DropTable(name)], text="")
         self.remember()
         for key in keys:
-            self.setup.leader.row_store.forget(key)
+            self.setup.leader.row_stores.forget(key)
 
     async def flip(self):
         self.setup.decide(rows=not self.setup.rows)

@@ -47,6 +47,7 @@ def test_a_table_that_is_the_same_object_is_not_looked_at():
     moved = replace(B, references=(RowStoreReference(0, THREE, False, 8, 88),))
     changes = key_changes(TREE, with_tables(A, moved))
     assert (changes.removed, changes.floors) == (frozenset(), {THREE: KeyPosition(8, 88)})
+    assert changes.tables == (moved,)
 
 
 def test_keys_of_a_dropped_table_are_removed():
