@@ -267,3 +267,12 @@ def test_roots_are_opened_once(tmp_path):
     assert roots.of("memory://a") is roots.of("memory://a")
     assert asked == ["memory://a"]
     assert roots.all() == (default, roots.of("memory://a"))
+
+
+@pytest.mark.parametrize(("extra", "calls"), [(-1, 1), (0, 1), (1, 2)])
+async def test_a_longer_file_goes_in_blocks(root, network, tmp_path, extra, calls):
+    local = tmp_path / "file"
+    local.write_bytes(bytes(LIMITS.storage_upload_bytes + extra))
+    await root.put_file("a", local)
+    assert len(network.calls) == calls  # blocks: is there one of that name?
+    assert await root.size_of("a") == LIMITS.storage_upload_bytes + extra
