@@ -62,6 +62,13 @@ class UpdatePolicyRules(Protocol):
         """
 
 
+class SchemaCacheDoor(Protocol):
+    """What commands need of the streaming schema cache."""
+
+    def clear(self, keys: frozenset[RowStoreKey]) -> None:
+        """Forgets what is known of tables, by their first keys."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What a node gives its commands beside the catalog."""
@@ -69,6 +76,7 @@ class Services:
     clock: Clock
     queries: QueryRunner
     update_policies: UpdatePolicyRules
+    schema_cache: SchemaCacheDoor
 
 
 class Node(Protocol):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 from cluster.catalog.changes import find_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from cluster.catalog.model import Table
     from cluster.commands.context import Context, Executor
     from cluster.commands.results import Row
 
@@ -44,17 +45,21 @@ async def show_version(context: Context) -> list[Row]:
 
 
 async def clear_table_cache(context: Context) -> list[Row]:
-    """``.clear table T cache streamingingestion schema``.
+    """``.clear table T cache streamingingestion schema``: the next request sees the newest schema.
 
-    Nothing is ever stale here: each ingestion reads the newest schema. So it always succeeds.
+    One row for each node of the cluster; there is one.
     """
-    find_table(context.catalog.get(context.database), context.values["table"])
-    return [(context.node.facts().node_id, "Succeeded")]
+    table = find_table(context.catalog.get(context.database), context.values["table"])
+    return _cleared(context, [table])
 
 
 async def clear_database_cache(context: Context) -> list[Row]:
     """``.clear database cache streamingingestion schema``; see :func:`clear_table_cache`."""
-    context.catalog.get(context.database)
+    return _cleared(context, context.catalog.get(context.database).tables.values())
+
+
+def _cleared(context: Context, tables: Iterable[Table]) -> list[Row]:
+    context.node.services.schema_cache.clear(frozenset(table.key for table in tables))
     return [(context.node.facts().node_id, "Succeeded")]
 
 

@@ -204,7 +204,9 @@ class Node:
             updates=self._update_policies,
             on_streamed=self._history.streaming.add,
         )
-        self.services = Services(clock, self._engine, self._update_policies)
+        self.services = Services(
+            clock, self._engine, self._update_policies, self._pipeline.schemas
+        )
 
     async def _serve(self, task_status: trio.TaskStatus[str]) -> None:
         config = self._config

@@ -81,17 +81,28 @@ class FakeUpdatePolicies:
             raise self.refusal
 
 
+class FakeSchemaCache:
+    """Notes what it is asked to forget."""
+
+    def __init__(self):
+        self.cleared = []
+
+    def clear(self, keys):
+        self.cleared.append(keys)
+
+
 class FakeNode:
     capability = True
 
     def __init__(self):
         self.queries = FakeQueries()
         self.update_policies = FakeUpdatePolicies()
+        self.schema_cache = FakeSchemaCache()
         self.clock = FixedClock()
 
     @property
     def services(self):
-        return Services(self.clock, self.queries, self.update_policies)
+        return Services(self.clock, self.queries, self.update_policies, self.schema_cache)
 
     def streaming_capability(self):
         return self.capability

@@ -276,6 +276,8 @@ async def test_clearing_the_schema_cache(world):
     done = [("leader-0", "Succeeded")]
     assert await world.run(".clear table T cache streamingingestion schema") == done
     assert await world.run(".clear database cache streamingingestion schema") == done
+    key = world.catalog.get("Sales").tables["T"].key
+    assert world.node.schema_cache.cleared == [frozenset({key})] * 2
     with pytest.raises(TableNotFoundError):
         await world.run(".clear table X cache streamingingestion schema")
     with pytest.raises(DatabaseNotFoundError):
