@@ -106,6 +106,19 @@ class World:
             assert caught.value.split(Crash)[1] is None, caught.value
         assert self.crash_at is None, "the point was reached"
 
+    @contextmanager
+    def may_die(self) -> Iterator[list[CrashPoint]]:
+        """Ends with the point at which the process died in the block, if it did."""
+        dead: list[CrashPoint] = []
+        try:
+            yield dead
+        except Crash:
+            dead.append(self.at_points[-1])
+        except BaseExceptionGroup as group:
+            if group.split(Crash)[1] is not None:
+                raise
+            dead.append(self.at_points[-1])
+
     @asynccontextmanager
     async def running(self, *, power_loss: bool = False) -> AsyncIterator[ExtentKeeper]:
         """One life of the process. ``power_loss``: the one before lost what was not synced."""
@@ -239,6 +252,16 @@ class World:
                 for batch in read_extent(path, extent, found, with_ingestion_time=True):
                     rows.extend(zip(*(c.to_pylist() for c in batch.columns), strict=True))
         return rows
+
+    async def numbers_in(self, extents: list, table: str) -> list[int]:
+        """Every ``n`` of some extents of a table."""
+        found = self.table(table)
+        numbers = []
+        async with self.files.acquire(self.catalog.get(DATABASE), extents) as paths:
+            for extent in extents:
+                for batch in read_extent(paths[extent.file], extent, found):
+                    numbers.extend(batch.column(0).to_pylist())
+        return numbers
 
     async def files_in_root(self) -> list[str]:
         return sorted(item.name for item in await self.root.list())
