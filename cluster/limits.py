@@ -475,6 +475,13 @@ class Limits:
         "none: it is tried again",
         "storage_retries_total",
     )
+    storage_rest_seconds: float = _limit(
+        30.0,
+        "seconds a leader's storage root that failed is not asked while the leader sends files",
+        _CHOICE,
+        "none: the leader is asked",
+        "extent_fetches_total",
+    )
     storage_upload_bytes: int = _limit(
         32 * MIB,
         "bytes of one request that uploads; longer files go in blocks of this size",

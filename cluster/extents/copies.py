@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from cluster.errors import CorruptionError, RemoraError, StorageUnavailableError
+from cluster.errors import (
+    CorruptionError,
+    RemoraError,
+    StorageRefusedError,
+    StorageUnavailableError,
+)
 from cluster.extents.cache import CopyTable
 from cluster.extents.checking import verify_file
 from cluster.extents.disk import make_folder, storage_error
@@ -61,6 +66,8 @@ class Copies:
         self._folder = folder
         self._threads = threads
         self._fetches = trio.CapacityLimiter(limits.extent_fetches)
+        self._rest_seconds = limits.storage_rest_seconds
+        self._resting: dict[str, float] = {}
         self.table = CopyTable(limits.extent_cache_bytes)
         self.counts: Counter[str] = Counter()
         self._present: set[str] = set()
@@ -171,6 +178,7 @@ class Copies:
                     failed = error
                 except RemoraError as error:
                     failed = error
+                    self.let_rest(place, error)
                     break
                 else:
                     self.counts["linked" if linked else kind] += 1
@@ -185,10 +193,27 @@ class Copies:
     ) -> Iterator[tuple[str, Callable[[Path], Awaitable[None]]]]:
         """What to try, in order: the name of its count, and what makes a file."""
         root, fetch = place.root, place.fetch
-        if root is not None:
+        if root is not None and not self.is_resting(place):
             yield "downloaded", lambda path: root.download(extent.file, path)
         if fetch is not None:
             yield "fetched", lambda path: fetch(database, extent, path)
+
+    def let_rest(self, place: Place, error: RemoraError) -> None:
+        """A root that cannot be reached costs many tries: for a while only the leader is asked."""
+        unreachable = isinstance(error, StorageRefusedError | StorageUnavailableError)
+        if unreachable and place.root is not None and place.fetch is not None:
+            until = trio.current_time() + self._rest_seconds
+            self._resting.setdefault(place.root.url, until)
+
+    def is_resting(self, place: Place) -> bool:
+        """Whether the root of a place failed a short while ago and the leader is there instead."""
+        if place.root is None or place.fetch is None:
+            return False
+        until = self._resting.get(place.root.url)
+        if until is not None and trio.current_time() >= until:
+            del self._resting[place.root.url]
+            return False
+        return until is not None
 
     async def _make(
         self, extent: Extent, name: str, way: Callable[[Path], Awaitable[None]]

@@ -110,6 +110,7 @@ class LocalRoot:
         self._folder = Path(os.path.abspath(folder))  # noqa: PTH100 - keeps symbolic links
         self._limits = limits
         self._threads = threads or Threads(blocks=True, count=limits.extent_fetches)
+        self._token = os.urandom(8).hex()  # process ids come again, in containers at each start
         self._temporary_numbers = itertools.count()  # next() is atomic: worker threads call it
         self._calls = self._failures = self._put_bytes = self._get_bytes = 0
 
@@ -156,7 +157,7 @@ class LocalRoot:
     def _new_temporary(self) -> Path:
         folder = self._folder / _INCOMING
         make_folder(folder)
-        return folder / f"{os.getpid()}-{next(self._temporary_numbers)}"
+        return folder / f"{os.getpid()}-{self._token}-{next(self._temporary_numbers)}"
 
     def _publish(self, temporary: Path, name: str) -> None:
         """Gives a file its name, when and only when its bytes are durable."""
@@ -246,16 +247,35 @@ class LocalRoot:
                 yield StoredObject(path.relative_to(self._folder).as_posix(), path.stat().st_size)
 
     async def sweep(self) -> int:
-        """See :class:`cluster.extents.root.StorageRoot`."""
+        """See :class:`cluster.extents.root.StorageRoot`.
+
+        What other processes that live are writing stays, should they share the folder.
+        """
         folder = self._folder / _INCOMING
 
         def sweep() -> int:
-            left = list(folder.iterdir()) if folder.is_dir() else []
+            found = list(folder.iterdir()) if folder.is_dir() else []
+            left = [path for path in found if self._is_left(path.name)]
             for path in left:
                 path.unlink()
             return len(left)
 
         return await self._run("cannot remove half-written files", sweep)
+
+    def _is_left(self, name: str) -> bool:
+        """Whether nobody writes a temporary file any more."""
+        process, _, rest = name.partition("-")
+        if rest.startswith(self._token):
+            return False
+        if not process.isdecimal() or int(process) == os.getpid():
+            return True
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False  # it lives, and is somebody else's
+        return False
 
     def local_path(self, name: str) -> Path:
         """See :class:`cluster.extents.root.StorageRoot`."""

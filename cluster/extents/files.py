@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cluster.errors import CorruptionError, FileMissingError
+from cluster.errors import CorruptionError, FileMissingError, RemoraError
 from cluster.extents.checking import (
     TAIL_BYTES,
     decode_tail,
@@ -177,9 +177,10 @@ class ExtentFiles:
     ) -> Mapping[str, ExtentStatistics]:
         """Statistics by ``Extent.file``, from memory or the footers; no file is fetched for them.
 
-        A file that only the leader can give is left out. The footer is verified, the file need
-        not be. Raises CorruptionError, FileMissingError and the errors of the
-        storage root.
+        The footer is verified, the file need not be. What only the leader can give is left out.
+        Raises CorruptionError, FileMissingError and the errors of the storage root for the files
+        of the node's own root; of another's, what cannot be had is left out: :meth:`acquire` has
+        more ways to them.
         """
         place = self._place_of(database)
         found: dict[str, ExtentStatistics] = {}
@@ -189,33 +190,54 @@ class ExtentFiles:
             known = self._known.get(extent.file)
             if known is not None:
                 found[extent.file] = known
-                continue
-            path = self._path_at_hand(place, extent)
-            if path is not None:
+            elif (path := self._path_at_hand(place, extent)) is not None:
                 local.append((extent, path))
-            elif place.root is not None:
+            else:
                 remote.append(extent)
         for first in range(0, len(local), _FILES_A_CALL):
-            await self._read_footers(local[first : first + _FILES_A_CALL], found)
-        for extent in remote:
-            if place.root is not None:
-                footer = await _remote_footer(place.root, extent)
-                found[extent.file] = footer.statistics
-                self._known.put(extent.file, footer.statistics)
+            part = local[first : first + _FILES_A_CALL]
+            await self._read_footers(part, found, is_strict=place.in_place)
+        await self._read_remote_footers(place, remote, found)
         return found
 
     def _path_at_hand(self, place: Place, extent: Extent) -> Path | None:
-        if place.root is not None and (path := place.root.local_path(extent.file)) is not None:
-            return path
-        return self._copies.present(extent)
+        path = None if place.in_place else self._copies.present(extent)
+        if path is None and place.root is not None:
+            path = place.root.local_path(extent.file)
+        return path or self._copies.present(extent)
+
+    async def _read_remote_footers(
+        self, place: Place, extents: Sequence[Extent], found: dict[str, ExtentStatistics]
+    ) -> None:
+        if place.root is None or self._copies.is_resting(place):
+            return
+        for extent in extents:
+            try:
+                footer = await _remote_footer(place.root, extent)
+            except RemoraError as error:
+                if place.in_place:
+                    raise
+                self._copies.let_rest(place, error)
+                return
+            found[extent.file] = footer.statistics
+            self._known.put(extent.file, footer.statistics)
 
     async def _read_footers(
-        self, files: Sequence[tuple[Extent, Path]], found: dict[str, ExtentStatistics]
+        self,
+        files: Sequence[tuple[Extent, Path]],
+        found: dict[str, ExtentStatistics],
+        *,
+        is_strict: bool,
     ) -> None:
         footers: list[tuple[Extent, Footer]] = []
 
         def read() -> None:
-            footers.extend((extent, read_footer(path, extent)) for extent, path in files)
+            for extent, path in files:
+                try:
+                    footers.append((extent, read_footer(path, extent)))
+                except (CorruptionError, OSError):
+                    if is_strict:
+                        raise
 
         await self._run(read)
         for extent, footer in footers:

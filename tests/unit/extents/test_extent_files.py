@@ -347,3 +347,57 @@ async def test_names_from_a_leader_never_become_paths(leader):
     assert [path.name for path in leader.copies()] == [
         f"{extents[0].file_checksum:016x}-{leader.size}.parquet"
     ]
+
+
+async def test_statistics_of_a_leaders_damaged_or_missing_files_are_left_out(tmp_path):
+    leader = Leader(tmp_path, LocalRoot(tmp_path / "root"))
+    extents = await leader.write(3)
+    damaged = leader.root.local_path(extents[0].file)
+    flip(damaged, damaged.stat().st_size - 20)
+    leader.root.local_path(extents[1].file).unlink()
+    assert set(await leader.files().statistics_of(DATABASE, extents)) == {extents[2].file}
+    own = leader.files(in_place=True)
+    with pytest.raises(CorruptionError):
+        await own.statistics_of(DATABASE, extents)
+    with pytest.raises(FileMissingError):
+        await own.statistics_of(DATABASE, extents[1:])
+
+
+async def test_a_copy_outlives_the_leaders_file(tmp_path):
+    leader = Leader(tmp_path, LocalRoot(tmp_path / "root"))
+    extents = await leader.write(1)
+    files = leader.files()
+    await values(files, extents)
+    await leader.root.delete([extents[0].file])
+    assert len(await leader.files().statistics_of(DATABASE, extents)) == 1
+    assert await values(leader.files(), extents) == [0]
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(29, 0), (30, 1), (31, 1)])
+async def test_a_root_that_failed_rests_while_the_leader_is_there(
+    leader, autojump_clock, seconds, asked
+):
+    extents = await leader.write(3)
+    files = leader.files(fetch=True)
+    leader.root.disconnect()
+    assert await values(files, extents[:1]) == [0]
+    leader.root.calls.clear()
+    await trio.sleep(seconds)
+    assert await values(files, extents[1:2]) == [1]
+    assert len(leader.root.calls) == asked
+    leader.root.reconnect()
+    await trio.sleep(30)
+    assert await values(files, extents[2:]) == [2]
+    assert files.statistics().downloaded == 1
+
+
+async def test_statistics_do_not_ask_a_root_that_rests(leader):
+    extents = await leader.write(3)
+    files = leader.files(fetch=True)
+    leader.root.disconnect()
+    leader.root.calls.clear()
+    assert await files.statistics_of(DATABASE, extents) == {}
+    assert await files.statistics_of(DATABASE, extents) == {}
+    assert len(leader.root.calls) == 1
+    with pytest.raises(StorageUnavailableError):
+        await leader.files(in_place=True).statistics_of(DATABASE, extents)

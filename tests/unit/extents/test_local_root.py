@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -114,10 +115,15 @@ async def test_a_folder_that_is_a_file_is_refused(tmp_path):
 async def test_half_written_objects_are_invisible_and_swept(root, tmp_path):
     await root.put("a/one", b"1")
     incoming = tmp_path / "root/.incoming"
-    (incoming / "12-3").write_bytes(b"half")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = [f"{ended.pid}-ab-0", f"{os.getpid()}-ab-0", "no name of ours"]
+    live = [f"{os.getppid()}-ab-0", f"{os.getpid()}-{root._token}-7"]
+    for name in left + live:
+        (incoming / name).write_bytes(b"half")
     assert [found.name for found in await root.list()] == ["a/one"]
-    assert await root.sweep() == 1
-    assert list(incoming.iterdir()) == []
+    assert await root.sweep() == len(left)
+    assert sorted(path.name for path in incoming.iterdir()) == sorted(live)
 
 
 async def test_a_file_of_another_file_system_is_copied(root, monkeypatch, tmp_path):
