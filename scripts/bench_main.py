@@ -3,6 +3,8 @@
 stream  payloads a second, durable on the leader and visible on a follower
 lag     milliseconds from the acknowledgement to visibility on the follower, at a fixed rate
 seal    sealing and merging beside the bare work of the same rows (own options: seal --help)
+query   queries over streamed and sealed rows beside hand-written SQL, and many extents
+rowstore  commits beside bare append and fdatasync, and opening beside bare reading
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import trio
 
+import bench_query
+import bench_rowstore
 import bench_seal
 from cluster.client import Client
 from cluster.errors import RemoraError
@@ -162,8 +166,14 @@ def run_load(setup: dict[str, Any], **options: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Parses the command line and runs one verb."""
+    if sys.argv[1:2] == ["rowstore"]:
+        bench_rowstore.main()
+        return
     if sys.argv[1:2] == ["seal"]:
         bench_seal.main()
+        return
+    if sys.argv[1:2] == ["query"]:
+        bench_query.main()
         return
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter

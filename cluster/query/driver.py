@@ -23,8 +23,8 @@ from cluster.query.execution import Execution, open_database
 from cluster.query.hidden import cursor_text
 from cluster.query.hot.relations import Coverage
 from cluster.query.process import TranslatorProcess, TranslatorStatistics
-from cluster.query.pruning import conjunct_groups, may_hold
-from cluster.query.records import QueryRecord, QueryState, given_batch, scanned
+from cluster.query.pruning import conjunct_groups, holding
+from cluster.query.records import QueryRecord, QueryState, counted, given_batch, scanned
 from cluster.query.relation import Input, cold_parts
 from cluster.query.translation import CURSOR_SLOT
 from cluster.query.translations import Translations
@@ -248,7 +248,8 @@ class QueryEngine:
         )
 
     async def _run(self, kql: str, snapshot: QuerySnapshot) -> tuple[QueryResult, float]:
-        translation = await self._translations.of(kql, snapshot)
+        prepared = await self._translations.of(kql, snapshot)
+        translation = prepared.translation
         if CURSOR_SLOT in translation.sql and snapshot.cursor_us is None:
             raise NotSupportedError("The database has no cursor here.")
         readable = {
@@ -256,6 +257,8 @@ class QueryEngine:
             for name, tables in {**snapshot.others, snapshot.database: snapshot.tables}.items()
         }
         bounds = [readable[use.database][use.table] for use in translation.tables]
+        if translation.only_count:
+            return counted(translation.only_count, bounds[0]), 0.0
         now_us = translation.query_now_us
         if now_us is None:
             now_us = self._clock.now_ns() // 1000
@@ -274,10 +277,12 @@ class QueryEngine:
                 translation,
                 inputs,
                 self._limits,
+                shape=prepared.shape,
                 now_us=now_us,
                 cursor_us=snapshot.cursor_us,
             )
             result, cpu_seconds = await self._execute(execution)
+            prepared.shape = execution.shape
         cursor = ""
         if translation.uses_cursor and snapshot.cursor_us is not None:
             cursor = cursor_text(snapshot.cursor_us)
@@ -306,9 +311,9 @@ class QueryEngine:
         cold = coverage.cold
         groups = conjunct_groups(bound.table, use, now_us)
         if all(groups):
-            cold = tuple(e for e in cold if may_hold(groups, bound.table, e, None))
+            cold = holding(groups, bound.table, cold, {})
             known = await self._files.statistics_of(bound.database, cold)
-            cold = tuple(e for e in cold if may_hold(groups, bound.table, e, known.get(e.file)))
+            cold = holding(groups, bound.table, cold, known)
         if not cold:
             return Input(bound, use, coverage.hot)
         paths = await stack.enter_async_context(self._files.acquire(bound.database, cold))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -26,7 +26,7 @@ from cluster.errors import (
     TimedOutError,
 )
 from cluster.query.binding import QueryResult, ResultColumn
-from cluster.query.relation import relation_sql, text
+from cluster.query.relation import quote, relation_sql, text
 from cluster.query.translation import CURSOR_SLOT, TOO_LONG, too_long, two_types
 from cluster.query.types import RESULT_TYPES, kusto_name, outgoing
 
@@ -50,6 +50,9 @@ SETTINGS: Final = (
     ("enable_external_access", "false"),
 )
 """Besides allowed_directories, memory_limit and threads, in order; then it is locked."""
+
+Shape: TypeAlias = "tuple[tuple[str, Outgoing], ...]"
+"""Names of a result's columns and how they leave DuckDB: always the same for one translation."""
 
 _BATCH_ROWS: Final = 65_536
 _EPOCH: Final = dt.datetime(1970, 1, 1)  # no zone: Kusto datetimes are UTC by definition
@@ -90,6 +93,7 @@ class Execution:
         *,
         now_us: int = 0,
         cursor_us: int | None = None,
+        shape: Shape | None = None,
     ) -> None:
         self._cursor = database.cursor()
         self._translation = translation
@@ -100,6 +104,8 @@ class Execution:
         if translation.clock_slot is not None:
             moment = _EPOCH + dt.timedelta(microseconds=now_us)
             self._parameters[translation.clock_slot] = moment
+        self.shape = shape
+        """What the answer looks like, known from an earlier run or after this one."""
         self.finished = False
         """True once ``run`` is over. An interrupt before DuckDB has begun has no effect, so it is
         repeated until then."""
@@ -117,9 +123,15 @@ class Execution:
         """
         try:
             self._bind()
-            for arms in self._translation.same_types:
-                self._require_same_types(arms)
-            return self._read(self._relation(self._translation.sql))
+            if self.shape is None:
+                for arms in self._translation.same_types:
+                    self._require_same_types(arms)
+                relation = self._relation(self._translation.sql)
+                self.shape = tuple(
+                    (name, outgoing(str(kind)))
+                    for name, kind in zip(relation.columns, relation.types, strict=True)
+                )
+            return self._read(self.shape)
         except duckdb.Error as error:
             raise _ours(error, self._limits) from error
         finally:
@@ -137,12 +149,18 @@ class Execution:
         self._prefix = f"WITH {', '.join(bindings)}" if bindings else ""
 
     def _relation(self, sql: str) -> Any:
+        return self._bound(self._prefixed(sql))
+
+    def _bound(self, sql: str) -> Any:
         # A value without its placeholder is an error.
-        parameters = {n: value for n, value in self._parameters.items() if f"${n}" in sql}
-        if self._prefix:
-            has_more = sql.startswith("WITH ")
-            sql = f"{self._prefix}, {sql[5:]}" if has_more else f"{self._prefix} {sql}"
-        return self._cursor.sql(sql, params=parameters) if parameters else self._cursor.sql(sql)
+        given = {name: value for name, value in self._parameters.items() if f"${name}" in sql}
+        return self._cursor.sql(sql, params=given) if given else self._cursor.sql(sql)
+
+    def _prefixed(self, sql: str) -> str:
+        if not self._prefix:
+            return sql
+        has_more = sql.startswith("WITH ")
+        return f"{self._prefix}, {sql[5:]}" if has_more else f"{self._prefix} {sql}"
 
     def _require_same_types(self, arms: Sequence[str]) -> None:
         known: dict[str, str] = {}
@@ -154,14 +172,17 @@ class Execution:
                 if first != kusto:
                     raise two_types(name, first, kusto)
 
-    def _read(self, relation: Any) -> QueryResult:
-        names = list(relation.columns)
-        leaving = [outgoing(str(kind)) for kind in relation.types]
+    def _read(self, shape: Shape) -> QueryResult:
+        """Runs the query. With its shape known DuckDB binds it once."""
+        names = [name for name, _ in shape]
+        leaving = [one for _, one in shape]
+        sql = self._translation.sql
         if any(one.sql != "{}" for one in leaving):
-            quoted = ['"' + name.replace('"', '""') + '"' for name in names]
-            relation = relation.project(
-                ", ".join(f"{o.sql.format(q)} AS {q}" for o, q in zip(leaving, quoted, strict=True))
-            )
+            values = ", ".join(f"{o.sql.format(quote(n))} AS {quote(n)}" for n, o in shape)
+            sql = f"SELECT {values} FROM ({self._prefixed(sql)})"  # noqa: S608 - quoted
+            relation = self._bound(sql)
+        else:
+            relation = self._relation(sql)
         schema = pa.schema(
             [pa.field(n, RESULT_TYPES[o.type]) for n, o in zip(names, leaving, strict=True)]
         )

@@ -20,13 +20,16 @@ from duckdb_kql.translate import _SPECIAL_FORMS, quote_ident
 from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
-from cluster.query import growth, hidden, vocabulary
+from cluster.query import bins, growth, hidden, vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TOO_FINE: Final = re.compile(r"\.\d{6}[1-9]\d*\s*(?:[Zz]|[+-]\d\d:?\d\d)?\s*$")
 _GRAPH: Final = (ir.GraphVar, ir.GraphProperty, ir.GraphElement, ir.GraphCall)
+_AS_IS: Final = (ir.Wildcard, ir.RowContext, ir.RenderedAggregate)
+"""Left as they are. The last are conditions made by predicates.py; no text can spell one."""
+
 _BOOLEAN: Final = (ir.InList, ir.HasList, ir.Between)
 _HIDDEN: Final = frozenset([*hidden.FUNCTIONS, *hidden.CURSOR_TESTS, *hidden.CURRENT_CURSOR])
 _COLLECTORS: Final = frozenset(["make_list", "make_set"])
@@ -145,8 +148,8 @@ class Expressions:
             )
             base = self.resolve(node.base, aggregates=aggregates).expr
             return Typed(ir.PathAccess(base, steps), "dynamic")
-        if isinstance(node, ir.Wildcard | ir.RowContext):
-            return Typed(node, None)
+        if isinstance(node, _AS_IS):
+            return Typed(node, "bool" if isinstance(node, ir.RenderedAggregate) else None)
         if isinstance(node, ir.Parameter):
             raise NotSupportedError("Query parameters are not supported.")
         what = "Graph operators" if isinstance(node, _GRAPH) else type(node).__name__
@@ -220,6 +223,10 @@ class Expressions:
             kind = arguments[index].type
             if kind == "int" and name in vocabulary.WIDENED:
                 kind = "long"
+        if name in bins.NAMES:
+            binned = bins.by_type([a.type for a in arguments], [a.expr for a in arguments])
+            if binned is not None:
+                return Typed(binned, kind)
         if name in _COLLECTORS and arguments:
             return Typed(_collector(name, arguments), "dynamic")
         return Typed(growth.bounded(name, [a.expr for a in arguments], self._string_bytes), kind)

@@ -33,7 +33,9 @@ _EXACT: Final = frozenset(["datetime", "timespan", "string", "bool"])
 
 
 @dataclass(frozen=True, slots=True)
-class _Constant:
+class Constant:
+    """A value and its Kusto type; times in microseconds. ``relative``: to the time of the query."""
+
     value: int | float | str | bool
     type: str
     relative: bool = False
@@ -68,7 +70,7 @@ def _column(node: Any, columns: Mapping[str, str | None]) -> str | None:
     return None
 
 
-def _comparable(column: str, constant: _Constant, columns: Mapping[str, str | None]) -> bool:
+def _comparable(column: str, constant: Constant, columns: Mapping[str, str | None]) -> bool:
     kind = "datetime" if column == INGESTION_TIME else columns[column]
     if kind in _NUMBERS:
         return constant.type in _NUMBERS
@@ -101,15 +103,21 @@ def _comparison(node: ir.BinaryOp, columns: Mapping[str, str | None]) -> Iterato
 
 
 def _between(node: ir.Between, columns: Mapping[str, str | None]) -> Iterator[Filter]:
-    column, low, high = _column(node.value, columns), constant_of(node.low), constant_of(node.high)
+    column, (low, high) = _column(node.value, columns), bounds_of(node)
     if column is None:
         return
     if low is not None and _comparable(column, low, columns):
         yield Filter(column, ">=", (low.value,), low.relative)
-        if high is not None and high.type == "timespan" and low.type == "datetime":
-            high = _sum(low, high, 1)  # `t between (a .. 3d)` ends at a + 3d
     if high is not None and _comparable(column, high, columns):
         yield Filter(column, "<=", (high.value,), high.relative)
+
+
+def bounds_of(node: ir.Between) -> tuple[Constant | None, Constant | None]:
+    """Both bounds of ``between``, each None if it is not a constant that is understood."""
+    low, high = constant_of(node.low), constant_of(node.high)
+    if high is not None and high.type == "timespan" and (low is None or low.type == "datetime"):
+        high = None if low is None else _sum(low, high, 1)  # `t between (a .. 3d)` ends at a + 3d
+    return low, high
 
 
 def _in_list(node: ir.InList, columns: Mapping[str, str | None]) -> Iterator[Filter]:
@@ -126,7 +134,7 @@ def _in_list(node: ir.InList, columns: Mapping[str, str | None]) -> Iterator[Fil
         yield Filter(column, "==", tuple(values))
 
 
-def constant_of(node: Any) -> _Constant | None:
+def constant_of(node: Any) -> Constant | None:
     """The value of a constant expression, None if it is not one that is understood here."""
     if isinstance(node, ir.Literal):
         return _literal(node)
@@ -134,7 +142,7 @@ def constant_of(node: Any) -> _Constant | None:
         operand = constant_of(node.operand)
         if operand is None or operand.relative or operand.type not in ("long", "real", "timespan"):
             return None
-        return _Constant(-operand.value, operand.type)  # type: ignore[operator]
+        return Constant(-operand.value, operand.type)  # type: ignore[operator]
     if isinstance(node, ir.FunctionCall):
         return _call(node)
     if isinstance(node, ir.BinaryOp) and node.op in "+-":
@@ -144,15 +152,15 @@ def constant_of(node: Any) -> _Constant | None:
     return None
 
 
-def _call(node: ir.FunctionCall) -> _Constant | None:
+def _call(node: ir.FunctionCall) -> Constant | None:
     arguments = [constant_of(argument) for argument in node.args]
     if node.name == "now" and not arguments:
-        return _Constant(0, "datetime", True)
+        return Constant(0, "datetime", True)
     if len(arguments) != 1 or arguments[0] is None:
         return None
     argument = arguments[0]
     if node.name in ("now", "ago") and argument.type == "timespan":
-        return _sum(_Constant(0, "datetime", True), argument, 1 if node.name == "now" else -1)
+        return _sum(Constant(0, "datetime", True), argument, 1 if node.name == "now" else -1)
     if node.name in ("todatetime", "datetime") and argument.type in ("string", "datetime"):
         if argument.type == "datetime":
             return argument
@@ -160,14 +168,14 @@ def _call(node: ir.FunctionCall) -> _Constant | None:
     return None
 
 
-def _sum(point: _Constant, span: _Constant, sign: int) -> _Constant | None:
+def _sum(point: Constant, span: Constant, sign: int) -> Constant | None:
     if point.type not in ("datetime", "timespan") or span.relative:
         return None
     value = int(point.value) + sign * int(span.value)
-    return _Constant(value, point.type, point.relative)
+    return Constant(value, point.type, point.relative)
 
 
-def _literal(node: ir.Literal) -> _Constant | None:
+def _literal(node: ir.Literal) -> Constant | None:
     value, kind = node.value, node.kind
     if kind == "datetime":
         return _datetime(str(value))
@@ -176,17 +184,17 @@ def _literal(node: ir.Literal) -> _Constant | None:
             count, rest = divmod(ticks(str(value)), 10)
         except ValueError:
             return None
-        return None if rest else _Constant(count, "timespan")
+        return None if rest else Constant(count, "timespan")
     if kind in ("long", "int") and isinstance(value, int) and not isinstance(value, bool):
-        return _Constant(value, "long")
+        return Constant(value, "long")
     if kind == "real" and isinstance(value, int | float) and math.isfinite(value):
-        return _Constant(float(value), "real")
+        return Constant(float(value), "real")
     if (kind == "string" and isinstance(value, str)) or (kind == "bool" and value is not None):
-        return None if value is None else _Constant(value, kind)
+        return None if value is None else Constant(value, kind)
     return None
 
 
-def _datetime(text: str) -> _Constant | None:
+def _datetime(text: str) -> Constant | None:
     """Only the forms whose meaning is beyond doubt."""
     match = _DATETIME.fullmatch(text.strip().strip("'\""))
     if match is None:
@@ -196,4 +204,4 @@ def _datetime(text: str) -> _Constant | None:
         moment = dt.datetime(*fields, int((match[7] or "").ljust(6, "0") or 0))  # type: ignore[arg-type,call-arg]
     except ValueError:
         return None
-    return _Constant((moment - _EPOCH) // _MICROSECOND, "datetime")
+    return Constant((moment - _EPOCH) // _MICROSECOND, "datetime")

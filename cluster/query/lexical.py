@@ -150,8 +150,18 @@ def names_mentioned(kql: str, names: Collection[str]) -> set[str]:
     """
     if "*" in kql or _BRACKETED.search(kql):
         return set(names)  # a wildcard, or a name written as a string
-    words = set(re.findall(r"\w+", kql))
+    return words_among(kql, names)
+
+
+def words_among(text: str, names: Collection[str]) -> set[str]:
+    """Those of ``names`` that stand in the text as words: what a call of a function looks like."""
+    words = set(re.findall(r"\w+", text))
     return {word for word in words if word in names}
+
+
+def may_call(text: str, name: str) -> bool:
+    """Whether ``name`` stands in the text in front of a parenthesis."""
+    return re.search(rf"\b{re.escape(name)}\s*\(", text) is not None
 
 
 def is_command(kql: str) -> bool:

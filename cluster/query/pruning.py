@@ -67,9 +67,16 @@ def _decimal(value: float | str) -> Decimal | float:
     return Decimal(value) if isinstance(value, int) else float(value)
 
 
-def may_hold(
-    groups: Groups, table: Table, extent: Extent, statistics: ExtentStatistics | None
-) -> bool:
-    """False only if no place of the query can use a row of the extent."""
+def holding(
+    groups: Groups,
+    table: Table,
+    extents: Iterable[Extent],
+    statistics: Mapping[str, ExtentStatistics],
+) -> tuple[Extent, ...]:
+    """Those extents that can have a row of which some place of the query has a use."""
     columns = columns_by_id(table.columns, table.column_ids[-1])
-    return any(may_match(group, extent, statistics, columns) for group in groups)
+    return tuple(
+        extent
+        for extent in extents
+        if any(may_match(group, extent, statistics.get(extent.file), columns) for group in groups)
+    )

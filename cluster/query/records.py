@@ -12,13 +12,18 @@ import pyarrow as pa
 
 from cluster.catalog.arrow_types import ARROW_TYPES, arrow_schema
 from cluster.catalog.model import ScalarType
-from cluster.query.binding import NOTHING_SCANNED, ScanStatistics
+from cluster.query.binding import (
+    NOTHING_SCANNED,
+    QueryResult,
+    ResultColumn,
+    ScanStatistics,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cluster.catalog.model import Column
-    from cluster.query.binding import QueryResult
+    from cluster.query.binding import BoundTable
     from cluster.query.relation import Input
 
 
@@ -72,6 +77,15 @@ class QueryRecord:
             cpu_seconds=cpu_seconds,
             scanned=result.scanned,
         )
+
+
+def counted(name: str, bound: BoundTable) -> QueryResult:
+    """The answer of ``T | count``, without reading anything."""
+    count = bound.row_count
+    column = ResultColumn(name, ScalarType.LONG)
+    table = pa.table({name: pa.array([count], pa.int64())})
+    statistics = ScanStatistics(tables=1, extents_total=len(bound.extents), rows_total=count)
+    return QueryResult((column,), table, scanned=statistics)
 
 
 def scanned(inputs: Sequence[Input]) -> ScanStatistics:

@@ -26,6 +26,7 @@ from cluster.query import hidden
 from cluster.query.expressions import Columns, Expressions, refuse_case_collision, unresolved
 from cluster.query.filters import filters_of
 from cluster.query.operators import OperatorResolver, Within, nodes, operator_name
+from cluster.query.predicates import plain
 from cluster.query.translation import HIDDEN, ROW_COUNT, TableUse
 
 if TYPE_CHECKING:
@@ -153,11 +154,13 @@ class Resolver:
             columns[name] = "long"
             return ir.CommandSource(sql, (name,), "count"), rest
         filters: list[Filter] = []
-        for operator in operators:
+        operators = list(operators)
+        for index, operator in enumerate(operators):
             if not isinstance(operator, ir.Where):
                 break
             predicate = resolve_let_refs(operator, list(columns)).predicate
             filters.extend(filters_of(predicate, columns))
+            operators[index] = ir.Where(plain(predicate, columns))
         self.found.places.setdefault(source.name, []).append(tuple(filters))
         return source, operators
 

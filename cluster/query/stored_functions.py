@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cluster.query.messages import FunctionText
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_]\w*")
+_ONLY_A_CALL: Final = re.compile(r"\{\s*(\w+)\s*\(.*\)\s*;?\s*\}", re.DOTALL)
 _SCALAR: Final = "scalar stored function"
 
 
@@ -36,46 +37,54 @@ class Prepared:
 def prepare(kql: str, functions: Sequence[FunctionText]) -> Prepared:
     """Sorts functions into tabular and scalar ones.
 
-    A name that the text binds with ``let`` stands for that. Raises NotSupportedError for a
-    function that is neither, SemanticError for scalar ones that call themselves.
+    A name that the text binds with ``let`` stands for that. A name may stand in the text for
+    something else, a column perhaps, so a function that cannot be used is refused only if some
+    text calls it: NotSupportedError if it cannot be read, SemanticError if it calls itself.
     """
     if not functions:
         return Prepared()
+    texts = " ".join([kql, *(body for _, _, body in functions)])
     tabular: dict[str, Any] = {}
-    prefix: list[str] = []
-    declared: set[str] = set()
-    scalar = {name for name, parameters, body in functions if _is_scalar(name, parameters, body)}
-    for name, parameters, body in functions:
+    scalar: dict[str, FunctionText] = {}
+    for function in functions:
+        name, parameters, body = function
         if _bound_by_let(name, kql):
             continue
-        normal = lexical.normalise(body).text
-        if name not in scalar:
-            tabular.update(_parse(name, parameters, normal)[None])
+        call = _ONLY_A_CALL.fullmatch(body)
+        if call is not None and call[1] in scalar:  # the library takes every call for a table
+            scalar[name] = function
             continue
-        declared.add(name)
-        if lexical.names_mentioned(body, scalar - declared | {name}):
-            raise SemanticError(
-                f"Semantic error: SEM0057: function '{name}' calls itself, which is not allowed."
-            )
-        prefix.append(f"let {name} = {parameters} {normal}; ")
-    return Prepared("".join(prefix), {None: tabular} if tabular else None)
+        try:
+            tabular.update(_parse(name, parameters, lexical.normalise(body).text)[None])
+        except ValueError as error:
+            if _SCALAR in str(error):
+                scalar[name] = function
+            elif lexical.may_call(texts, name):
+                raise NotSupportedError(
+                    f"The stored function '{name}' is not supported: its text cannot be read."
+                ) from error
+    return Prepared(_declared(scalar, kql), {None: tabular} if tabular else None)
 
 
-def _is_scalar(name: str, parameters: str, body: str) -> bool:
-    try:
-        _parse(name, parameters, lexical.normalise(body).text)
-    except ValueError as error:
-        if _SCALAR in str(error):
-            return True
-        raise NotSupportedError(
-            f"The stored function '{name}' is not supported: its text cannot be read."
-        ) from error
-    return False
+def _declared(scalar: dict[str, FunctionText], kql: str) -> str:
+    """Scalar functions as ``let`` statements, each behind those it calls."""
+    declared: list[str] = []
+    known: set[str] = set()
+    for name, parameters, body in scalar.values():
+        if lexical.words_among(body, scalar.keys() - known):
+            if lexical.may_call(kql, name):
+                raise SemanticError(
+                    f"Semantic error: SEM0057: function '{name}' calls itself: not allowed."
+                )
+            continue
+        known.add(name)
+        declared.append(f"let {name} = {parameters} {lexical.normalise(body).text}; ")
+    return "".join(declared)
 
 
 def _parse(name: str, parameters: str, body: str) -> Any:
     if _PLAIN_NAME.fullmatch(name) is None:
-        raise NotSupportedError(f"The stored function '{name}' needs a plain name to be called.")
+        raise ValueError(f"'{name}' is no plain name")
     return parse_functions([f"function {name}{parameters} {body}"])
 
 

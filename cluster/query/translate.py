@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from duckdb_kql import errors as library
+from duckdb_kql import ir
 from duckdb_kql.lower import lower
 from duckdb_kql.parser import parse
 from duckdb_kql.translate import CLOCK_SLOT, clock, quote_ident, to_sql
@@ -25,7 +26,7 @@ from cluster.errors import (
     SemanticError,
 )
 from cluster.limits import LIMITS, Limits
-from cluster.query import growth, lexical, stored_functions
+from cluster.query import bins, growth, lexical, stored_functions
 from cluster.query.resolve import Resolver, Scope
 from cluster.query.second_look import SecondLook, sort_may_be_misread
 from cluster.query.translation import Translation
@@ -96,6 +97,7 @@ def _translate(
     limits: Limits,
 ) -> Translation:
     growth.register()
+    bins.register()
     stored = stored_functions.prepare(kql, functions)
     normal = lexical.normalise(stored.prefix + kql)
     if normal.changed or stored.prefix:
@@ -131,8 +133,18 @@ def _translate(
         same_types=groups,
         clock_slot=CLOCK_SLOT if pinned.used else None,
         query_now_us=None if now in (_PINNED, None) else _microseconds(now),
+        only_count=_only_count(query, found),
         uses_cursor=found.uses_cursor,
     )
+
+
+def _only_count(query: Any, found: Resolution) -> str:
+    """Name of the result if the query is nothing but the number of rows of one table, else ""."""
+    uses = list(found.tables.values())
+    if query.operators or query.lets or not isinstance(query.source, ir.CommandSource):
+        return ""
+    alone = len(uses) == 1 and uses[0].counted
+    return str(query.source.columns[0]) if alone else ""
 
 
 def _microseconds(moment: dt.datetime) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cluster.errors import LimitExceededError
-from cluster.query.lexical import names_mentioned
+from cluster.query.lexical import names_mentioned, words_among
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Column, Function
     from cluster.limits import Limits
     from cluster.query.binding import BoundTable, QuerySnapshot
+    from cluster.query.execution import Shape
     from cluster.query.messages import FunctionText, Schemas
     from cluster.query.process import TranslatorStatistics
     from cluster.query.translation import Translation
@@ -41,19 +43,27 @@ class Translator(Protocol):
         """Its figures."""
 
 
+@dataclass(slots=True)
+class Prepared:
+    """A translation, and the shape of its answer once it has been answered."""
+
+    translation: Translation
+    shape: Shape | None = None
+
+
 class Translations:
     """A bounded memory of translations, by text and by what the text may refer to."""
 
     def __init__(self, translator: Translator, limits: Limits) -> None:
         self._translator = translator
         self._limits = limits
-        self._cache: OrderedDict[object, Translation] = OrderedDict()
+        self._cache: OrderedDict[object, Prepared] = OrderedDict()
         self.hits = 0
 
     def __len__(self) -> int:
         return len(self._cache)
 
-    async def of(self, kql: str, snapshot: QuerySnapshot) -> Translation:
+    async def of(self, kql: str, snapshot: QuerySnapshot) -> Prepared:
         """The translation of one query. Raises what the translator raises, LimitExceededError."""
         size = len(kql.encode("utf-8", "surrogatepass"))
         if size > self._limits.query_text_bytes:
@@ -85,11 +95,12 @@ class Translations:
             {name: _schemas(tables) for name, tables in others.items()},
             functions,
         )
+        prepared = Prepared(translation)
         if len(kql) + len(translation.sql) <= _CACHED_CHARACTERS:
-            self._cache[key] = translation
+            self._cache[key] = prepared
             if len(self._cache) > self._limits.query_cache_entries:
                 self._cache.popitem(last=False)
-        return translation
+        return prepared
 
     async def aclose(self) -> None:
         """Ends the translator."""
@@ -109,7 +120,7 @@ def functions_mentioned(kql: str, functions: Mapping[str, Function]) -> tuple[Fu
     begun: set[str] = set()
 
     def visit(text: str) -> None:
-        for name in sorted(names_mentioned(text, functions) - begun):
+        for name in sorted(words_among(text, functions) - begun):
             begun.add(name)
             function = functions[name]
             visit(f"{function.parameters} {function.body}")
