@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cluster.errors import RemoraError, UnavailableError
 from cluster.history.records import StreamedRequest
 from cluster.ingest.compression import is_compressed
+from cluster.ingest.request import DISPLAY_NAMES
 from cluster.rowstore.record import source_digest
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Decider:
                 duration_seconds=self._clock.monotonic() - ticket.taken_at_seconds,
                 byte_count=len(request.payload),
                 row_count=row_count,
-                format="" if request.format is None else request.format.value,
+                format="" if request.format is None else DISPLAY_NAMES[request.format],
                 mapping=request.mapping,
                 is_compressed=is_compressed(request.payload),
                 error_code="" if error is None else error.code,

@@ -10,6 +10,7 @@ from cluster.catalog.arrow_types import arrow_schema
 from cluster.errors import (
     RemoraError,
     RequestError,
+    ThrottledError,
     UpdatePolicyFailedError,
     UpdatePolicyIncompatibleError,
     UpdatePolicyRequestError,
@@ -157,8 +158,9 @@ class UpdatePolicies:
     ) -> Derivation:
         """All that follows from streamed rows; report its failures once it is stored.
 
-        Raises as :meth:`derive` does, and UpdatePolicyIncompatibleError or UpdatePolicySchemaError
-        for a policy that streaming does not allow, transactional or not.
+        Raises as :meth:`derive` does, ThrottledError while too many queries run, and
+        UpdatePolicyIncompatibleError or UpdatePolicySchemaError for a policy that streaming does
+        not allow, transactional or not.
         """
         return await self._derive(database, table, batch, streaming=True)
 
@@ -207,7 +209,8 @@ class UpdatePolicies:
                     await self._descend(
                         database, step.target, made, deeper, streaming, rows, failures
                     )
-            except UpdatePolicyIncompatibleError:
+            except (UpdatePolicyIncompatibleError, ThrottledError):
+                # Throttled is not failed: the request can be tried again, lost rows cannot.
                 raise
             except RemoraError as error:
                 del rows[mark:]  # what followed from rows that are not stored is not stored

@@ -88,6 +88,7 @@ class IngestPipeline:
         self.in_flight = InFlight(limits, cores)
         self.schemas = SchemaCache(clock, limits)
         self._threads = trio.CapacityLimiter(cores)
+        self._deriving = trio.CapacityLimiter(cores)
         self._lanes: dict[LaneKey, Lane] = {}
         self._ready: deque[Lane] = deque()
         self._work = trio.Event()
@@ -285,9 +286,11 @@ class IngestPipeline:
             result = await self._decode_in_thread(aim.decoder, lane, group)
         parts: Sequence[Part] | None = None
         if self._updates is not None and self._updates.has_targets(*aim.target):
-            parts = await derive_parts(
-                self._updates, aim.target, group.tickets, result, self._limits
-            )
+            # No more at once than there are processors: they are queries among the queries.
+            async with self._deriving:
+                parts = await derive_parts(
+                    self._updates, aim.target, group.tickets, result, self._limits
+                )
         self._working.discard(group)
         lane.is_busy = False
         try:

@@ -69,6 +69,16 @@ STREAMING_FORMATS: Final = frozenset(DataFormat) - {
 """What a streaming request may name: all that can be decoded in small pieces."""
 
 
+DISPLAY_NAMES: Final[Mapping[DataFormat, str]] = {
+    **{item: item.value.capitalize() for item in DataFormat},
+    DataFormat.MULTIJSON: "MultiJson",
+    DataFormat.SINGLEJSON: "SingleJson",
+    DataFormat.APACHEAVRO: "ApacheAvro",
+    DataFormat.W3CLOGFILE: "W3CLogFile",
+}
+"""The names ``.show`` commands print."""
+
+
 def data_format(name: str) -> DataFormat | None:
     """The format of that name in any case; None if there is none."""
     try:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from typing import Any
 
 from cluster.catalog.model import Column, ScalarType
 from cluster.ingest.decode import GroupResult, TableDecoder
+from cluster.ingest.mappings import identity_plan, parse_mapping
+from cluster.ingest.request import MAPPING_KINDS, DataFormat
+from cluster.ingest.worker import decode_source
 from cluster.limits import LIMITS, Limits
 
 ALL_TYPES = tuple(Column(f"c_{kind.value}", kind) for kind in ScalarType)
 """One column of each type, in the order of ScalarType: bool datetime decimal dynamic guid int
 long real string timespan."""
+
+PEOPLE = (Column("name", ScalarType.STRING), Column("age", ScalarType.INT))
 
 GOOD_TEXTS = {
     ScalarType.BOOL: "true",
@@ -71,3 +78,25 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else (value, math.copysign(1, value))
     return value
+
+
+def file_rows(
+    data: bytes,
+    chosen: DataFormat,
+    columns: tuple[Column, ...] = PEOPLE,
+    mapping: list[dict[str, Any]] | None = None,
+    *,
+    limits: Limits = LIMITS,
+    skip: bool = False,
+) -> list[tuple[Any, ...]]:
+    """All rows of one file."""
+    kind = MAPPING_KINDS[chosen]
+    plan = (
+        identity_plan(kind, columns)
+        if mapping is None
+        else parse_mapping(kind, json.dumps(mapping))
+    )
+    batches = decode_source(
+        io.BytesIO(data), chosen, plan, columns, limits, location="here", ignore_first_record=skip
+    )
+    return [row for batch in batches for row in batch_rows(batch)]

@@ -174,7 +174,7 @@ async def test_history_hears_of_every_request_but_those_turned_away() -> None:
         assert [request.error_code for request in told] == ["", "", "Stream_WrongNumberOfFields"]
         first, _, last = told
         assert (first.database, first.table, first.format, first.mapping) == (
-            "db", "People", "csv", "M",
+            "db", "People", "Csv", "M",
         )  # fmt: skip
         assert (first.is_compressed, first.byte_count) == (True, len(packed))
         assert first.reference_count == 1

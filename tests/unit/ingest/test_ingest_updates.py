@@ -25,6 +25,7 @@ from cluster.errors import (
     PayloadTooLargeError,
     RemoraError,
     SemanticError,
+    ThrottledError,
     TimedOutError,
     UpdatePolicyCycleError,
     UpdatePolicyFailedError,
@@ -70,6 +71,8 @@ class FakeQueries:
             elif part == "extend big":
                 rows = rows.set_column(0, "name", pa.array(["x" * 900_000] * rows.num_rows))
             elif part.startswith("fail") and rows.num_rows:
+                if part == "fail busy":
+                    raise ThrottledError("too many queries")
                 if part == "fail late" or "Bad" in rows["name"].to_pylist():
                     raise TimedOutError("too slow")
             elif part == "project name":
@@ -187,6 +190,17 @@ async def test_another_failure_is_told_and_the_source_kept() -> None:
         assert failure.from_update_policy
         assert (failure.table, failure.source, failure.is_permanent) == ("Lost", "People", False)
         assert failure.error_code == "UpdatePolicy_IngestionError"
+
+
+async def test_a_busy_node_loses_nothing() -> None:
+    async with update_world(target("T", 20, policy("People", "People | fail busy"))) as (
+        world,
+        own,
+    ):
+        with pytest.raises(ThrottledError):
+            await world.pipeline.ingest(people("Ada,36"))
+        assert world.rows() == []
+        assert own.failures == []
 
 
 async def test_cascades_go_on_and_circles_are_cut() -> None:

@@ -256,9 +256,6 @@ def decoded(data_format: DataFormat, payload: bytes, kind: ScalarType) -> Any:
     return value[0] if isinstance(value, tuple) else value
 
 
-TEXT_FORMATS = (DataFormat.CSV, DataFormat.TSV, DataFormat.JSON, DataFormat.MULTIJSON)
-
-
 def payloads_of(data_format: DataFormat, text: str) -> bytes:
     """The text as the second column of one record."""
     if data_format in DELIMITERS:
@@ -267,7 +264,7 @@ def payloads_of(data_format: DataFormat, text: str) -> bytes:
     return b"[" + bag + b"]" if data_format is DataFormat.MULTIJSON else bag
 
 
-@pytest.mark.parametrize("data_format", TEXT_FORMATS, ids=lambda f: f.value)
+@pytest.mark.parametrize("data_format", list(DataFormat)[:4], ids=lambda f: f.value)
 @pytest.mark.parametrize("kind", FORMS, ids=lambda kind: kind.value)
 def test_a_form_has_its_value(data_format: DataFormat, kind: ScalarType) -> None:
     for text, value in FORMS[kind]:
@@ -276,7 +273,7 @@ def test_a_form_has_its_value(data_format: DataFormat, kind: ScalarType) -> None
         assert repr(found) == repr(value) or kind is ScalarType.DECIMAL  # -0.0 is not 0.0
 
 
-@pytest.mark.parametrize("data_format", TEXT_FORMATS, ids=lambda f: f.value)
+@pytest.mark.parametrize("data_format", list(DataFormat)[:4], ids=lambda f: f.value)
 @pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.value)
 def test_other_text_is_refused(data_format: DataFormat, kind: ScalarType) -> None:
     for text in REFUSED[kind]:
