@@ -250,17 +250,20 @@ async def tables(count: int) -> dict[str, Any]:
             for n in range(count):
                 nursery.start_soon(node.stream, f"T{n}", batch)
         now_us = time.time_ns() // 1000
-        look, _ = measured(lambda: node.schedule.seals(now_us))
+        node.schedule.begin_look()
+        look, _ = measured(lambda: node.schedule.seals(list(node.schedule.streamed()), now_us))
+        quiet, _ = measured(lambda: node.schedule.may_be_due(now_us))
         idle, _ = measured(lambda: list(node.schedule.tables_to_merge(())))
         began, cpu = time.perf_counter(), time.process_time()
         drained = await node.keeper.drain()
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         assert drained.is_empty
-        after, _ = measured(lambda: node.schedule.seals(now_us))
+        changed, _ = measured(lambda: node.schedule.may_be_due(now_us))
         return {
             "tables": count,
             "look_ms": round(look * 1000, 2),
-            "look_ms_when_sealed": round(after * 1000, 2),
+            "look_ms_when_nothing_came": round(quiet * 1000, 3),
+            "look_ms_when_all_changed": round(changed * 1000, 2),
             "merge_look_ms": round(idle * 1000, 2),
             "seals_per_second": round(len(drained.extents) / seconds),
             "cpu_ms_a_seal": round(cpu / count * 1000, 2),

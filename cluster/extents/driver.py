@@ -59,6 +59,7 @@ _SECOND_US = 1_000_000
 _SWEEP_US = 3600 * _SECOND_US
 _START_SWEEP_SECONDS = 5.0
 _LOOK_SHARE = 9
+_LOOK_TABLES = 64
 
 
 class ExtentKeeper(ExtentOperations):
@@ -245,7 +246,7 @@ class ExtentKeeper(ExtentOperations):
         async with trio.open_nursery() as nursery:
             while True:
                 now_us, began = self._now_us(), self._clock.monotonic()
-                for task in self._schedule.seals(now_us):
+                for task in await self._due_seals(now_us):
                     if task.key not in self._sealing and self._seal_retries.may(task.key, now_us):
                         nursery.start_soon(self._seal_quietly, task)
                 # However many changes there are, looking takes a tenth of the time at most.
@@ -253,6 +254,20 @@ class ExtentKeeper(ExtentOperations):
                 with trio.move_on_after(self._limits.seal_check_seconds):
                     await self._wake.wait()
                 self._wake = trio.Event()
+
+    async def _due_seals(self, now_us: int) -> list[SealTask]:
+        """Looks at every table, without holding the trio thread for long."""
+        if not self._schedule.may_be_due(now_us):
+            return []
+        found: list[Streamed] = []
+        for database in self._schedule.begin_look():
+            for number, table in enumerate(database.tables.values()):
+                item = self._schedule.streamed_table(database, table)
+                if item is not None:
+                    found.append(item)
+                if number % _LOOK_TABLES == 0:
+                    await trio.lowlevel.checkpoint()
+        return self._schedule.seals(found, now_us)
 
     async def _seal_quietly(self, task: SealTask) -> None:
         """A failure is in the report and the statistics; the next look tries again."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cluster.extents.merging import plan_merges
 from cluster.extents.sealing import SealTask, Streamed, next_due_us, plan_seals, slack_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterator, Sequence
 
     from cluster.catalog.driver import Catalog
     from cluster.catalog.model import Database, Extent, RowStoreKey, Table
     from cluster.extents.keeping import UnsealedRows
     from cluster.extents.rules import Rules
+
+DUE_LOOK_US: Final = 1_000_000
+"""Between two looks while tables are due: the shortest wait before a seal is tried again."""
 
 
 class Schedule:
@@ -27,33 +30,64 @@ class Schedule:
         self._looked_revision = -1
         self._quiet_revision = -1
         self._quiet_lsn = 0
+        self._looked_lsn = 0
         self._quiet_us = 0
+        self._seen: dict[str, Database] = {}
 
     def owned(self, name: str | None = None) -> list[Database]:
         """The databases this node may change: all, or that one. Raises DatabaseNotFoundError."""
         found = self._catalog.databases() if name is None else (self._catalog.get(name),)
         return [tree for tree in found if not self._catalog.is_following(tree.name)]
 
-    def seals(self, now_us: int) -> list[SealTask]:
-        """The tables to seal now, the most urgent first.
+    def may_be_due(self, now_us: int) -> bool:
+        """False if no table can be due for a seal, however many there are: costs next to nothing.
 
-        Looks at all tables only if one can be due: the catalog has changed, or so many bytes have
-        come, or so much time has gone, as the last look said it would take. Else it costs nothing,
-        however many tables there are.
+        The last :meth:`seals` said how many bytes and how much time have to come first. A change
+        of the catalog makes a table due only if its streaming policy is gone.
         """
-        if (
-            self._catalog.revision == self._quiet_revision
-            and self._row_stores.end_lsn() < self._quiet_lsn
-            and now_us < self._quiet_us
-        ):
-            return []
-        rule = self._rules.sealing()
-        tables = list(self.streamed())
+        if self._row_stores.end_lsn() >= self._quiet_lsn or now_us >= self._quiet_us:
+            return True
+        if self._catalog.revision == self._quiet_revision:
+            return False
         self._quiet_revision = self._catalog.revision
-        self._quiet_lsn = self._row_stores.end_lsn() + slack_bytes(tables, rule)
+        return any(self._may_have_made_due(database) for database in self.owned())
+
+    def _may_have_made_due(self, database: Database) -> bool:
+        """True if policies changed, or a table that changed has rows and takes no more."""
+        before = self._seen.get(database.name)
+        self._seen[database.name] = database
+        if before is database:
+            return False
+        if before is None or before.policies != database.policies:
+            return True
+        is_same = before.streaming_policy == database.streaming_policy
+        known = before.tables if is_same else {}
+        return any(
+            (found := self.streamed_table(database, table)) is not None and not found.is_streaming
+            for name, table in database.tables.items()
+            if known.get(name) is not table
+        )
+
+    def begin_look(self) -> list[Database]:
+        """The trees to look at; what changes or comes from now on is for the next look."""
+        self._quiet_revision = self._catalog.revision
+        self._looked_lsn = self._row_stores.end_lsn()
+        trees = self.owned()
+        self._seen = {tree.name: tree for tree in trees}
+        return trees
+
+    def seals(self, tables: Sequence[Streamed], now_us: int) -> list[SealTask]:
+        """Which of all streamed tables, found since :meth:`begin_look`, to seal now.
+
+        The most urgent first.
+        """
+        rule = self._rules.sealing()
         tasks = plan_seals(tables, rule, now_us)
-        # What is due stays due until it is sealed: another look each time.
-        self._quiet_us = now_us if tasks else next_due_us(tables, rule, now_us)
+        self._quiet_lsn = self._looked_lsn + max(1, slack_bytes(tables, rule))
+        self._quiet_us = next_due_us(tables, rule, now_us)
+        if tasks:
+            # What is due stays due until it is sealed, or may be tried again.
+            self._quiet_us = now_us + DUE_LOOK_US
         return tasks
 
     def streamed(self, name: str | None = None) -> Iterator[Streamed]:
