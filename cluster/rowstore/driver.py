@@ -304,8 +304,7 @@ class RowStore:
                 f"key {key:016x} has {state.visible_ordinal} rows, {position.ordinal} are sealed"
             )
         self._freed.extend(self._contents.advance(key, position))
-        if self._freed:
-            self._has_freed.set()
+        self._has_freed.set()
         self._commit.trim_soon()
 
     # Reading

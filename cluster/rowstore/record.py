@@ -61,6 +61,7 @@ _CHECKED_BY_HEADER: Final = 8  # the header check covers everything after itself
 _CHECKED_BY_RECORD: Final = _PREFIX.size
 _ALIGNMENT: Final = 8
 _REQUESTS_MAX: Final = 0xFFFF
+_DIGEST_SIZES: Final = frozenset((0, SOURCE_BYTES))
 LENGTH_MAX: Final = 0xFFFF_FFFF - _ALIGNMENT
 
 FLAGS_AT: Final = 70
@@ -196,17 +197,13 @@ def encode_record(header: RecordHeader, spans: Sequence[RequestSpan], body: Buff
             f"a record holds at most {LENGTH_MAX} bytes and its body a multiple of {_ALIGNMENT}, "
             f"not {length} and {len(body)}"
         )
-    for source, rows in spans:
-        if rows <= 0 or len(source) not in (0, SOURCE_BYTES):
-            raise ValueError(f"a request has rows and a digest of 16 bytes, not {rows}, {source!r}")
-    total = sum([rows for _, rows in spans])
-    if total != header.row_count:
-        raise ValueError(f"requests hold {total} rows, the record {header.row_count}")
-    pack = _REQUEST.pack
-    table = b"".join([pack(source, rows) for source, rows in spans])
+    _check_spans(spans, header.row_count)
     record = bytearray(length)
-    record[HEADER_BYTES : HEADER_BYTES + len(table)] = table
-    record[offset : offset + len(body)] = body
+    pack_into, at = _REQUEST.pack_into, HEADER_BYTES
+    for source, rows in spans:
+        pack_into(record, at, source, rows)
+        at += _REQUEST.size
+    record[offset:] = body
     _FIELDS.pack_into(
         record,
         _PREFIX.size,
@@ -239,6 +236,14 @@ def mark_durable_before(record: Buffer) -> None:
             record, _RECORD_CHECK_AT, xxh3_64_intdigest(view[_CHECKED_BY_RECORD:])
         )
         _HEADER_CHECK.pack_into(record, _HEADER_CHECK_AT, _header_check(view))
+
+
+def _check_spans(spans: Sequence[RequestSpan], row_count: int) -> None:
+    counts = [rows for _, rows in spans]
+    if spans and (min(counts) <= 0 or not _DIGEST_SIZES.issuperset([len(s) for s, _ in spans])):
+        raise ValueError(f"a request has rows and a digest of 16 bytes, not {spans}")
+    if sum(counts) != row_count:
+        raise ValueError(f"requests hold {sum(counts)} rows, the record {row_count}")
 
 
 def encode_reset(lsn: int, key: RowStoreKey, now_ns: int, *, flags: int = 0) -> bytearray:

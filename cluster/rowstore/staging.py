@@ -16,7 +16,7 @@ from cluster.rowstore.record import (
     next_checksum,
     record_length,
 )
-from cluster.rowstore.ticket import Staged
+from cluster.rowstore.ticket import Group, Staged
 from cluster.rowstore.times import NANOSECONDS_A_MICROSECOND
 
 if TYPE_CHECKING:
@@ -114,9 +114,10 @@ class Stager:
 
     def _put_all(self) -> None:
         chain, self._chain = self._chain, []
-        for record, entry, _, _ in chain:
+        for record, entry, staged, _ in chain:
             group = self._commit.add(record)
-            if entry is not None:
+            if entry is not None and staged is not None:
+                staged.join(group)
                 group.entries.append(entry)
                 group.request_count += len(entry.spans)
                 self._contents.outcomes.remember(
@@ -190,6 +191,8 @@ class Stager:
             spans=spans,
         )
         contents.take(entry)
-        staged = Staged(key, before.ordinal, batch.num_rows, commit.group())
+        # Of a group of its own while nobody knows whether the chain will be completed.
+        group = Group() if with_next else commit.group()
+        staged = Staged(key, before.ordinal, batch.num_rows, group)
         self._chain.append(_Prepared(LogRecord(lsn, key, end_ordinal, raw), entry, staged, before))
         return staged

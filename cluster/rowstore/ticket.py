@@ -86,9 +86,14 @@ class Staged:
 
     def withdraw(self, reason: str) -> None:
         """The rows will not be written: their chain was not completed."""
-        self._group = Group()
         self._group.error = UnavailableError
         self._group.decide(reason)
+
+    def join(self, group: Group) -> None:
+        """The rows, so far of a group of their own, share the fate of another one."""
+        own, self._group = self._group, group
+        if own is not group:
+            group.callbacks.append(lambda: own.decide(group.failure))
 
     def when_decided(self, callback: Callable[[], None]) -> None:
         """Calls ``callback`` in the trio thread once :meth:`check_committed` can be asked.

@@ -27,9 +27,13 @@ async def test_a_chain_is_one_commit() -> None:
         await write(store, 1)
         first = stage(store, CPU, 1, 2, with_next=True, source="a")
         middle = stage(store, LOGS, 0, 1, with_next=True)
+        told: list[int] = []
+        first.when_decided(lambda: told.append(1))
         last = stage(store, CPU, 3, 1)
+        last.when_decided(lambda: told.append(3))
         assert [s.first_ordinal for s in (first, middle, last)] == [1, 0, 3]
         await first.committed()
+        assert sorted(told) == [1, 3]
         assert both(store) == ([0, 1, 2, 3], [0])
         for staged in (middle, last):
             staged.check_committed()
@@ -124,7 +128,10 @@ async def test_a_chain_left_open_at_a_checkpoint_is_withdrawn() -> None:
     world = World()
     async with world.running() as store:
         first = stage(store, CPU, 0, 2, with_next=True)
+        told: list[str] = []
+        first.when_decided(lambda: told.append("withdrawn"))
         await wait_all_tasks_blocked()
+        assert told == ["withdrawn"]
         with pytest.raises(UnavailableError):
             await first.committed()
         await stage(store, CPU, 0, 1).committed()
