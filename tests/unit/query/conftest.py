@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import random
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -12,24 +13,41 @@ import pyarrow as pa
 import pytest
 
 from cluster.catalog.arrow_types import arrow_schema
-from cluster.catalog.model import Column, ScalarType
+from cluster.catalog.model import (
+    Column,
+    Database,
+    RowStoreKey,
+    RowStoreReference,
+    ScalarType,
+    Table,
+)
+from cluster.catalog.policies import CachingPolicy
+from cluster.extents.copies import Place
+from cluster.extents.files import ExtentFiles
+from cluster.extents.writer import ExtentWriter
 from cluster.limits import LIMITS
-from cluster.query.binding import QuerySnapshot, given_table
+from cluster.query.binding import BoundTable, QuerySnapshot, given_table
 from cluster.query.driver import QueryEngine
+from cluster.query.hot.driver import HotCache
 from cluster.query.process import TranslatorStatistics
 from cluster.query.translate import translate
+from cluster.testing.root import FakeRoot
 
+DATABASE = Database("Home", "8a7e2f10-0000-4000-8000-00000000000d")
 NOW = dt.datetime(2023, 11, 14, 22, 13, 20)
 
 
 class FixedClock:
-    """The wall clock stands at NOW."""
+    """The wall clock stands at NOW, the other one where the test puts it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
 
     def now_ns(self) -> int:
         return 1_700_000_000_000_000_000
 
     def monotonic(self) -> float:
-        return 0.0
+        return self.seconds
 
 
 class InPlace:
@@ -160,3 +178,97 @@ def streamed():
 def make():
     """Builders of columns and batches."""
     return columns, batch
+
+
+class World:
+    """One table: its extents in a folder, its streamed rows, an engine over both."""
+
+    def __init__(self, folder, engine, make, streamed, limits=LIMITS):
+        self.columns, self.batch = make
+        self.streamed = streamed
+        self.engine: QueryEngine = engine
+        self.clock = engine._clock
+        self.root = FakeRoot(folder=folder / "root")
+        self.writer = ExtentWriter(
+            root_of=lambda _: self.root, work=folder / "work", rng=random.Random(1), blocks=False
+        )
+        self.files = ExtentFiles(
+            place_of=lambda _: Place(self.root, in_place=True), cache=folder / "cache", blocks=False
+        )
+        self.fresh = []
+        self.policy = CachingPolicy(None)
+        self.table = Table(
+            name="T",
+            table_id="8a7e2f10-0000-4000-8000-00000000000a",
+            references=(RowStoreReference(0, RowStoreKey(1)),),
+            schemas=(self.columns(a="long", s="string"),),
+            column_ids=((0, 1),),
+        )
+        self.hot = HotCache(
+            engine.database,
+            files=self.files,
+            tables=lambda: [(DATABASE, self.table, self.policy)],
+            clock=engine._clock,
+            limits=limits,
+        )
+        engine.serve(self.files)
+
+    def evolve(self, columns, ids):
+        self.table = replace(
+            self.table,
+            schemas=(*self.table.schemas, columns),
+            column_ids=(*self.table.column_ids, ids),
+        )
+
+    async def seal(self, *rows, created_us=1, ingested_us=None, **options):
+        batch = self.batch(self.table.columns, *rows)
+        extents = await self.writer.write(
+            DATABASE,
+            self.table,
+            self.table.schema_version,
+            [batch],
+            created_us=(created_us, created_us),
+            original_bytes=100,
+            ingested_us=ingested_us,
+            **options,
+        )
+        self.add(*extents)
+        return extents[0]
+
+    def add(self, *extents):
+        known = self.table.extents
+        for extent in extents:
+            known = known.set(extent.extent_id, extent)
+        self.table = replace(self.table, extents=known)
+
+    def drop(self, *extents):
+        known = self.table.extents
+        for extent in extents:
+            known = known.delete(extent.extent_id)
+        self.table = replace(self.table, extents=known)
+
+    def stream(self, *rows, first_us=0):
+        batch = self.batch(self.table.columns, *rows)
+        self.fresh.append(self.streamed([batch], [self.table.schema_version], first_us))
+
+    def snapshot(self, **more):
+        bound = BoundTable(self.table, tuple(self.fresh), self.table.extents, DATABASE)
+        return QuerySnapshot("Home", {"T": bound}, **more)
+
+    async def run(self, kql, snapshot=None):
+        return await self.engine.run(kql, snapshot or self.snapshot())
+
+    async def ask(self, kql, snapshot=None):
+        result = await self.run(kql, snapshot)
+        return [tuple(row.values()) for row in result.table.to_pylist()]
+
+    async def warm(self):
+        """All extents that fit are in memory from now on."""
+        self.engine.serve(self.files, self.hot)
+        await self.hot.settle()
+
+
+@pytest.fixture
+async def world(tmp_path, engine_with, make, streamed):
+    async with engine_with(folders=[tmp_path]) as engine:
+        yield World(tmp_path, engine, make, streamed)
