@@ -88,7 +88,9 @@ class ExtentKeeper(ExtentOperations):
         at: At | None = None,
     ) -> None:
         reporter = Reporter(clock, on_report, on_data_operation)
-        super().__init__(catalog, row_stores, writer, files, root_of, reporter=reporter, at=at)
+        super().__init__(
+            catalog, row_stores, writer, files, root_of, limits=limits, reporter=reporter, at=at
+        )
         self._clock = clock
         self._limits = limits
         self._rules = Rules(catalog, limits)
@@ -123,7 +125,6 @@ class ExtentKeeper(ExtentOperations):
         self._seal_retries: Retries[RowStoreKey] = Retries(first, longest)
         self._merge_retries: Retries[RowStoreKey] = Retries(first, longest)
         self._seal_slots = trio.CapacityLimiter(limits.seal_concurrency)
-        self._merge_slots = trio.CapacityLimiter(limits.merge_concurrency)
         self._sealing: dict[RowStoreKey, trio.Lock] = {}
         self._merging: set[RowStoreKey] = set()
         self._wake = trio.Event()
@@ -337,18 +338,6 @@ class ExtentKeeper(ExtentOperations):
             self._schedule.look_again(table.key)
             raise
         self._merge_retries.succeeded(table.key)
-
-    async def _merge_one(
-        self, tree: Database, table: Table, extents: tuple[Extent, ...]
-    ) -> tuple[Extent, ...]:
-        async with self._merge_slots:
-            with self._reporter.work(JobKind.MERGE, tree.name, table.name) as work:
-                merged = await self._merger.merge(tree, table, extents)
-                work.is_abandoned = not merged
-                work.wrote(merged)
-                if merged:
-                    work.details = {"Extents": len(extents)}
-        return merged
 
     async def _keep_up(self) -> None:
         swept_us = self._now_us()

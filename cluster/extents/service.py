@@ -20,7 +20,7 @@ from cluster.catalog.changes import (
 from cluster.catalog.lookup import entity_not_found
 from cluster.errors import ConflictError, InternalError, RemoraError
 from cluster.extents.committing import commit_or_discard
-from cluster.extents.keeping import CrashPoint, reach
+from cluster.extents.keeping import CrashPoint, JobKind, reach
 from cluster.extents.merge_job import Merger
 from cluster.extents.merging import check_merge
 from cluster.extents.operations import (
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from cluster.extents.keeping import At, UnsealedRows
     from cluster.extents.reporting import Reporter
     from cluster.extents.writer import ExtentWriter
+    from cluster.limits import Limits
 
 Result = TypeVar("Result", DroppedExtent, ChangedExtent)
 
@@ -70,6 +71,7 @@ class ExtentOperations:
         files: ExtentFiles,
         root_of: RootOf,
         *,
+        limits: Limits,
         reporter: Reporter,
         at: At | None = None,
     ) -> None:
@@ -78,6 +80,7 @@ class ExtentOperations:
         self._root_of = root_of
         self._reporter = reporter
         self._at = at
+        self._merge_slots = trio.CapacityLimiter(limits.merge_concurrency)
         self._merger = Merger(
             writer, files, commit=self._commit_now, discard=self._discard_files, at=at
         )
@@ -204,7 +207,7 @@ class ExtentOperations:
         tree = self._catalog.get(database)
         found = find_table(tree, table)
         extents = check_merge(found, extent_ids)
-        merged = await self._merger.merge(tree, found, extents, text=text)
+        merged = await self._merge_one(tree, found, extents, text=text)
         if not merged:
             raise ConflictError(
                 f"Extents of table '{table}' changed while they were merged.",
@@ -262,6 +265,19 @@ class ExtentOperations:
 
         await self._commit_now(database, plan, text, CrashPoint.CHANGE_COMMITTED)
         return found[0]
+
+    async def _merge_one(
+        self, tree: Database, table: Table, extents: tuple[Extent, ...], *, text: str = ""
+    ) -> tuple[Extent, ...]:
+        """One merge, reported; () if its extents changed meanwhile. Waits for its turn."""
+        async with self._merge_slots:
+            with self._reporter.work(JobKind.MERGE, tree.name, table.name) as work:
+                merged = await self._merger.merge(tree, table, extents, text=text)
+                work.is_abandoned = not merged
+                work.wrote(merged)
+                if merged:
+                    work.details = {"Extents": len(extents)}
+        return merged
 
     async def _commit_now(self, name: str, plan: Plan, text: str, point: CrashPoint) -> bool:
         """See :data:`cluster.extents.committing.Commit`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from keeper_world import DATABASE, NAME, N, World
+from trio.testing import wait_all_tasks_blocked
 
 from cluster.catalog.changes import DropTable, RenameTables, SetPolicy, SetSchema
 from cluster.catalog.model import Column, ScalarType
@@ -206,3 +208,29 @@ async def test_rows_with_and_without_an_ingestion_time_stay_so_when_they_merge(w
         assert len(await keeper.merge(DATABASE)) == 1
         assert sorted(map(str, await world.sealed())) == sorted(map(str, before))
         assert sorted(row[0] for row in await world.sealed() if row[-1] is None) == without
+
+
+@pytest.mark.parametrize("allowed", [1, 2, 3])
+async def test_so_many_merges_run_at_once_commands_included(tmp_path, allowed):
+    world = World(tmp_path, merge_concurrency=allowed)
+    async with world.running() as keeper:
+        names = ("A", "B", "C")
+        await world.create(*names)
+        for name in names:
+            await seal_each(world, 1, 1, table=name)
+        gate = trio.Event()
+
+        async def hold(point):
+            if point == CrashPoint.MERGE_PINNED:
+                await gate.wait()
+
+        world.on_point = hold
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                ids = tuple(world.table(name).extents)
+                nursery.start_soon(keeper.merge_extents, DATABASE, name, ids)
+            await wait_all_tasks_blocked()
+            assert keeper.statistics().merges_running == allowed
+            gate.set()
+        assert [len(world.extents(name)) for name in names] == [1, 1, 1]
+        assert keeper.statistics().merges == 3
