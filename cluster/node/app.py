@@ -204,9 +204,7 @@ class Node:
             updates=self._update_policies,
             on_streamed=self._history.streaming.add,
         )
-        self.services = Services(
-            clock, self._engine, self._update_policies, self._pipeline.schemas
-        )
+        self.services = Services(clock, self._engine, self._update_policies, self._pipeline.schemas)
 
     async def _serve(self, task_status: trio.TaskStatus[str]) -> None:
         config = self._config
@@ -216,7 +214,8 @@ class Node:
         self._link = self._make_link()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_catalog)
-            # Before anything is ingested: it removes what a crash has left.
+            # Before anything is ingested: both remove what a crash has left.
+            await self._storage.clean()
             await nursery.start(self._storage.keeper.run)
             await nursery.start(self._hot.run)
             await nursery.start(self._pipeline.run)

@@ -7,6 +7,7 @@ through the leader.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from cluster.limits import Limits
     from cluster.node.config import NodeConfig
     from cluster.rowstore.stores import RowStores
+
+logger = logging.getLogger(__name__)
 
 
 def extent_folders(config: NodeConfig) -> tuple[Path, ...]:
@@ -98,6 +101,22 @@ class NodeStorage:
             on_report=on_report,
             on_data_operation=on_data_operation,
         )
+
+    async def clean(self) -> None:
+        """Removes what a crash left half written in the roots of owned databases.
+
+        Call it before anything is written. A root that does not answer is left for the next start.
+        """
+        urls = {
+            tree.storage_root
+            for tree in self._catalog.databases()
+            if not self._catalog.is_following(tree.name)
+        }
+        for url in sorted(urls):
+            try:
+                await self._root_at(url).sweep()
+            except RemoraError as error:
+                logger.warning("storage root %s is not cleaned: %s", url or "of this node", error)
 
     def root_of(self, database: Database) -> StorageRoot:
         """The storage root of a database. Raises InvalidRequestError for a URL that is none."""
