@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from cluster.errors import CorruptionError, RemoraError
+from cluster.errors import CorruptionError, RemoraError, UnavailableError
 from cluster.replication.wire import Assembler, follower_frame_to_message
 from cluster.rpc.v1 import replication_pb2, replication_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from cluster.catalog.model import Extent
     from cluster.limits import Limits
     from cluster.replication.protocol import FollowerFrame, LeaderFrame
     from cluster.transport.api import Channel, ClientStream
+
+
+FETCH_SILENCE_SECONDS: Final = 30.0
+"""How long the leader may send nothing of a file; it may itself be asking a slow storage root."""
 
 
 class LeaderCall:
@@ -107,8 +111,8 @@ async def fetch_extent(
 
     Its content is not verified, only that it is not longer than it should be. Raises
     EntityNotFoundError (the leader has no such file any more), FollowNotGrantedError,
-    UnavailableError, CorruptionError (too long), OSError. Failed or cancelled: part of the file
-    may be there.
+    UnavailableError (also when it is silent for 30 s), CorruptionError (too long), OSError. Failed
+    or cancelled: part of the file may be there.
     """
     request = replication_pb2.FetchExtentRequest(
         database=database,
@@ -123,7 +127,7 @@ async def fetch_extent(
             stub.FetchExtent(request) as stream,
             await trio.open_file(local, "xb") as file,
         ):
-            while messages := await stream.recv_many():
+            while messages := await _heard(stream, extent):
                 for message in messages:
                     size += len(message.data)
                     if size > extent.file_bytes:
@@ -134,3 +138,13 @@ async def fetch_extent(
                         )
                     await file.write(message.data)
             await stream.result()
+
+
+async def _heard(stream: ClientStream[None, Any], extent: Extent) -> Sequence[Any]:
+    """The next messages. Raises UnavailableError after a long silence."""
+    with trio.move_on_after(FETCH_SILENCE_SECONDS):
+        return await stream.recv_many()
+    raise UnavailableError(
+        f"the leader has sent nothing of extent {extent.extent_id} for {FETCH_SILENCE_SECONDS} s",
+        metadata={"file": extent.file, "extent": extent.extent_id},
+    )

@@ -24,7 +24,7 @@ SMALL = Limits(
 )
 
 
-SEEDS = int(os.environ.get("SEAL_SEEDS", "4"))
+SEEDS = int(os.environ.get("SEAL_SEEDS", "3"))
 
 
 def seen(setup, name="T"):

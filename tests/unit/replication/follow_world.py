@@ -236,9 +236,12 @@ class World(LeaderData):
         """Somebody changes a stored row: its checksum is another one from there on."""
         for spans in self.stored.values():
             if spans:
-                self.distorted.discard(spans[-1])
-                spans[-1] = replace(spans[-1], checksum=spans[-1].checksum ^ 1)
-                self.distorted.add(spans[-1])
+                before = spans[-1]
+                spans[-1] = replace(before, checksum=before.checksum ^ 1)
+                if before in self.distorted:
+                    self.distorted.discard(before)  # it is what it was
+                else:
+                    self.distorted.add(spans[-1])
                 self.hang_up()
                 self.session.handle(x.Lost(0.0))
                 return
