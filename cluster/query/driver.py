@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cluster.query.translations import Translator
 
 _INTERRUPT_SECONDS: Final = 0.01
+_ANY_ROWS: Final = 2**62
 _COMMAND_RESULT: Final = "__command_result"
 _PREWARM: Final = (
     "print now()",
@@ -96,6 +97,9 @@ class QueryEngine:
     ) -> None:
         self._clock = clock
         self._limits = limits
+        self._stored = replace(
+            limits, query_rows=_ANY_ROWS, query_result_bytes=limits.ingest_query_bytes
+        )
         self._processors = processors
         translator = TranslatorProcess(limits) if translator is None else translator
         self._translations = Translations(translator, limits)
@@ -148,6 +152,23 @@ class QueryEngine:
         command), LimitExceededError (text, translation, rows, bytes, memory), ThrottledError,
         TimedOutError, InternalError, and what reading the files of extents raises.
         """
+        return await self._logged(kql, snapshot, self._limits, client_request_id)
+
+    async def run_to_store(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+        """Like :meth:`run`, for rows that are stored and not sent.
+
+        Any number of rows, within ``limits.ingest_query_bytes``: the limits of a result are for
+        callers (``query-limits.md``: ingestion from a query is not truncated).
+        """
+        return await self._logged(kql, snapshot, self._stored)
+
+    async def _logged(
+        self,
+        kql: str,
+        snapshot: QuerySnapshot,
+        limits: Limits,
+        client_request_id: str = "",
+    ) -> QueryResult:
         record = self._begin(kql, snapshot.database, client_request_id)
         if self._running >= self._most:
             self._throttled += 1
@@ -159,7 +180,7 @@ class QueryEngine:
             raise refusal
         self._running += 1
         try:
-            result, cpu_seconds = await self._within_time(kql, snapshot)
+            result, cpu_seconds = await self._within_time(kql, snapshot, limits)
         except RemoraError as error:
             self._refused += 1
             self._end(record, QueryState.FAILED, str(error))
@@ -216,7 +237,7 @@ class QueryEngine:
 
     async def _unlogged(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
         """A query of the node itself: not throttled, not in the log of queries."""
-        result, _ = await self._within_time(kql, snapshot)
+        result, _ = await self._within_time(kql, snapshot, self._limits)
         return result
 
     def _begin(self, kql: str, database: str, client_request_id: str) -> QueryRecord:
@@ -239,15 +260,19 @@ class QueryEngine:
             now_ns = self._clock.now_ns()
             self._on_query(record.ended(now_ns, state, failure, result, cpu_seconds))
 
-    async def _within_time(self, kql: str, snapshot: QuerySnapshot) -> tuple[QueryResult, float]:
+    async def _within_time(
+        self, kql: str, snapshot: QuerySnapshot, limits: Limits
+    ) -> tuple[QueryResult, float]:
         with trio.move_on_after(self._limits.query_seconds):
-            return await self._run(kql, snapshot)
+            return await self._run(kql, snapshot, limits)
         raise TimedOutError(
             f"The query ran longer than {self._limits.query_seconds} seconds.",
             metadata={"limit": "query_seconds"},
         )
 
-    async def _run(self, kql: str, snapshot: QuerySnapshot) -> tuple[QueryResult, float]:
+    async def _run(
+        self, kql: str, snapshot: QuerySnapshot, limits: Limits
+    ) -> tuple[QueryResult, float]:
         prepared = await self._translations.of(kql, snapshot)
         translation = prepared.translation
         if CURSOR_SLOT in translation.sql and snapshot.cursor_us is None:
@@ -276,7 +301,7 @@ class QueryEngine:
                 self.database,
                 translation,
                 inputs,
-                self._limits,
+                limits,
                 shape=prepared.shape,
                 now_us=now_us,
                 cursor_us=snapshot.cursor_us,

@@ -8,7 +8,7 @@ added or retyped since reads null (``string``: empty), one that was dropped is l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pyarrow as pa
 
@@ -19,8 +19,13 @@ from cluster.query.binding import INGESTION_TIME_TYPE
 from cluster.query.translation import INGESTION_TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from cluster.catalog.model import Column
     from cluster.query.binding import BoundTable, StreamedRows
+
+_Wanted: TypeAlias = "tuple[Column, int]"
+"""A column and its id."""
 
 _EXTENSIONS: Final = {
     ScalarType.GUID: pa.uuid(),
@@ -28,38 +33,49 @@ _EXTENSIONS: Final = {
 }
 
 
-def fresh_table(bound: BoundTable, *, with_ingestion_times: bool = False) -> pa.Table:
+def fresh_table(
+    bound: BoundTable, names: Collection[str], *, with_ingestion_times: bool = False
+) -> pa.Table:
     """The streamed rows as one Arrow table that DuckDB reads with the right types.
+
+    It has those of the table's columns that are among ``names``.
 
     With ingestion times, ``$ingestion_time`` is its last column. Raises InternalError if a
     batch is not of its schema.
     """
-    fields = _schema(bound.columns, with_ingestion_times=with_ingestion_times)
+    wanted = [
+        (column, identity)
+        for column, identity in zip(bound.columns, bound.table.column_ids[-1], strict=True)
+        if column.name in names
+    ]
+    fields = _schema(wanted, with_ingestion_times=with_ingestion_times)
     if with_ingestion_times:
-        tables = [piece for rows in bound.fresh for piece in _timed(bound, rows, fields)]
+        tables = [piece for rows in bound.fresh for piece in _timed(bound, rows, wanted, fields)]
     else:
         by_version: dict[int, list[pa.RecordBatch]] = {}
         for rows in bound.fresh:
             for batch, version in zip(rows.batches, rows.schema_versions, strict=True):
                 by_version.setdefault(version, []).append(batch)
         tables = [
-            pa.Table.from_arrays(_columns(bound, version, batches), schema=fields)
+            pa.Table.from_arrays(_columns(bound, version, batches, wanted), schema=fields)
             for version, batches in by_version.items()
         ]
     return pa.concat_tables(tables) if tables else fields.empty_table()
 
 
-def _schema(columns: tuple[Column, ...], *, with_ingestion_times: bool) -> pa.Schema:
+def _schema(columns: Sequence[_Wanted], *, with_ingestion_times: bool) -> pa.Schema:
     fields = [
         pa.field(column.name, _EXTENSIONS.get(column.type, ARROW_TYPES[column.type]))
-        for column in columns
+        for column, _ in columns
     ]
     if with_ingestion_times:
         fields.append(pa.field(INGESTION_TIME, INGESTION_TIME_TYPE))
     return pa.schema(fields)
 
 
-def _timed(bound: BoundTable, rows: StreamedRows, fields: pa.Schema) -> list[pa.Table]:
+def _timed(
+    bound: BoundTable, rows: StreamedRows, wanted: Sequence[_Wanted], fields: pa.Schema
+) -> list[pa.Table]:
     """Tables of one key: its rows in runs of one schema version, each with its times."""
     times = rows.ingestion_times()
     if not bound.has_ingestion_times:
@@ -75,7 +91,7 @@ def _timed(bound: BoundTable, rows: StreamedRows, fields: pa.Schema) -> list[pa.
         nonlocal start
         if run:
             count = sum(batch.num_rows for batch in run)
-            arrays = _columns(bound, run_version, run)
+            arrays = _columns(bound, run_version, run, wanted)
             arrays.append(pa.chunked_array([times.slice(start, count)]))
             tables.append(pa.Table.from_arrays(arrays, schema=fields))
             start += count
@@ -91,7 +107,10 @@ def _timed(bound: BoundTable, rows: StreamedRows, fields: pa.Schema) -> list[pa.
 
 
 def _columns(
-    bound: BoundTable, version: int, batches: list[pa.RecordBatch]
+    bound: BoundTable,
+    version: int,
+    batches: list[pa.RecordBatch],
+    wanted: Sequence[_Wanted],
 ) -> list[pa.ChunkedArray]:
     """Rows of one schema version as the current columns: whole columns, so no cost a batch."""
     table = bound.table
@@ -101,7 +120,7 @@ def _columns(
         raise InternalError("A stored batch does not have the types of its table.") from error
     positions = {identity: index for index, identity in enumerate(table.column_ids[version])}
     columns = []
-    for column, identity in zip(table.columns, table.column_ids[-1], strict=True):
+    for column, identity in wanted:
         index = positions.get(identity)
         stored = _missing(column, rows.num_rows) if index is None else rows.column(index)
         extension = _EXTENSIONS.get(column.type)

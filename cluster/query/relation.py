@@ -186,7 +186,8 @@ def relation_sql(index: int, source: Input) -> tuple[str, dict[str, pa.Table]]:
     streamed = any(rows.batches for rows in bound.fresh)
     if streamed or not parts:
         name = f"${index}f"
-        tables[name] = fresh_table(bound, with_ingestion_times=INGESTION_TIME in use.hidden)
+        timed = INGESTION_TIME in use.hidden
+        tables[name] = fresh_table(bound, use.columns, with_ingestion_times=timed)
         parts.insert(0, _fresh(use, name))
     return " UNION ALL ".join(parts), tables
 
@@ -214,7 +215,10 @@ def _part(
     """One part as SELECT: the current columns by id, then the hidden ones used."""
     table = source.bound.table
     selected = []
+    wanted = frozenset(source.use.columns)
     for column, identity in zip(table.columns, table.column_ids[-1], strict=True):
+        if column.name not in wanted:
+            continue
         stored = f"_r.{known[identity]}" if identity in known else null(types[identity])
         if column.type is ScalarType.TIMESPAN:
             stored = f"to_microseconds({stored})"

@@ -25,6 +25,7 @@ from cluster.limits import LIMITS
 from cluster.query import hidden
 from cluster.query.expressions import Columns, Expressions, refuse_case_collision, unresolved
 from cluster.query.filters import filters_of
+from cluster.query.needs import needed
 from cluster.query.operators import OperatorResolver, Within, nodes, operator_name
 from cluster.query.predicates import plain
 from cluster.query.translation import HIDDEN, ROW_COUNT, TableUse
@@ -65,6 +66,8 @@ class Resolution:
     schema: dict[str, list[str]] = field(default_factory=dict)
     places: dict[str, list[tuple[Filter, ...]]] = field(default_factory=dict)
     """For each alias, the conditions on its rows at each place that reads it."""
+    needs: dict[str, set[str]] = field(default_factory=dict)
+    """For each alias, the columns that some place reads."""
     same_types: list[tuple[ir.Query, ...]] = field(default_factory=list)
     """Queries whose columns of equal names must have equal types, where that was not known."""
     uses_cursor: bool = False
@@ -72,15 +75,25 @@ class Resolution:
     def uses(self) -> tuple[TableUse, ...]:
         """The tables in the order of their inputs, as a translation names them."""
         return tuple(
-            dataclasses.replace(use, filters=tuple(dict.fromkeys(self.places.get(alias, [()]))))
+            dataclasses.replace(
+                use,
+                filters=tuple(dict.fromkeys(self.places.get(alias, [()]))),
+                columns=tuple(n for n in self.schema[alias] if n not in HIDDEN),
+            )
             for alias, use in self.tables.items()
         )
 
     def forget_unread(self) -> None:
-        """Leaves out tables that are only counted."""
+        """Leaves out tables that are only counted, and columns that are not read.
+
+        One column stays if there is nothing else to count rows by.
+        """
         for alias in [a for a, use in self.tables.items() if not use.counted]:
             if alias not in self.places:
                 del self.tables[alias]
+                continue
+            read, known = self.needs[alias], self.schema[alias]
+            self.schema[alias] = [n for n in known if n in read or n in HIDDEN] or known[:1]
 
 
 class Resolver:
@@ -122,6 +135,7 @@ class Resolver:
         source, columns = self.source(query.source, scope, following, wanted)
         if source is not query.source and isinstance(source, ir.TableRef):
             source, operators = self._narrowed(source, operators, columns)
+            columns = self._reduced(source, query.operators, columns)
         result: list[Any] = []
         for index, operator in enumerate(operators):
             if index > last or _shows_all(operator):
@@ -163,6 +177,17 @@ class Resolver:
             operators[index] = ir.Where(plain(predicate, columns))
         self.found.places.setdefault(source.name, []).append(tuple(filters))
         return source, operators
+
+    def _reduced(self, source: Any, operators: list[Any], columns: Columns) -> Columns:
+        """Only the columns that are needed; a table read at several places has those of each."""
+        if not isinstance(source, ir.TableRef):
+            return columns
+        own = [name for name in columns if name not in HIDDEN]
+        read = needed(operators, own)
+        self.found.needs.setdefault(source.name, set()).update(own if read is None else read)
+        if read is None:
+            return columns
+        return {name: kind for name, kind in columns.items() if name in read or name in HIDDEN}
 
     # -- sources ---------------------------------------------------------------------------------
 

@@ -54,6 +54,8 @@ class TableUse:
     table: str
     hidden: tuple[str, ...] = ()
     """Hidden columns it is bound with, behind its own."""
+    columns: tuple[str, ...] = ()
+    """Those of its own columns that are read, in their order."""
     counted: bool = False
     """Only its number of rows is wanted: the input is one row of :data:`ROW_COUNT`."""
     filters: tuple[tuple[Filter, ...], ...] = ((),)

@@ -194,7 +194,9 @@ def test_settings_are_in_force_and_json_needs_no_download(locked):
 
 
 def test_what_one_query_registers_no_other_sees(locked, snapshot):
-    translation = Translation('SELECT * FROM "$0"', (TableUse("U", "home", "U"),))
+    translation = Translation(
+        'SELECT * FROM "$0"', (TableUse("U", "home", "U", columns=("l", "z")),)
+    )
     source = Input(snapshot.tables["U"], translation.tables[0])
     execution = Execution(locked, translation, [source], LIMITS)
     assert execution.run().table.num_rows == 2
