@@ -53,6 +53,8 @@ class DerivedRows(NamedTuple):
     table: Table
     batches: tuple[pa.RecordBatch, ...]
     is_transactional: bool
+    propagates: bool = False
+    """Whether every policy on the way here propagates the properties of the ingestion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +149,26 @@ class UpdatePolicies:
         """All that follows from rows ingested into extents; failures go to ``on_failure``.
 
         Raises UpdatePolicyFailedError, UpdatePolicySchemaError or UpdatePolicyRequestError if a
-        transactional policy fails.
+        transactional policy fails. A table whose policy gave no rows is in it without batches.
         """
         derivation = await self._derive(database, table, batch, streaming=False)
         self.report(derivation.failures)
-        return [Derived(rows.table.name, rows.table.key, rows.batches) for rows in derivation.rows]
+        return [
+            Derived(rows.table.name, rows.table.key, rows.batches, rows.propagates)
+            for rows in derivation.rows
+        ]
+
+    def targets(
+        self, database: Database, table: Table, path: tuple[str, ...] = ()
+    ) -> Sequence[Derived]:
+        """Every table that rows of this one can reach, as if no policy gave any."""
+        path = (*path, table.name)
+        found: list[Derived] = []
+        for step in self._steps_of(database, table):
+            if step.target.name not in path:
+                found.append(Derived(step.target.name, step.target.key, ()))
+                found += self.targets(database, step.target, path)
+        return found
 
     async def derive_streamed(
         self, database: Database, table: Table, batch: pa.RecordBatch
@@ -193,6 +210,8 @@ class UpdatePolicies:
         streaming: bool,
         rows: list[DerivedRows],
         failures: list[IngestionFailure],
+        *,
+        propagates: bool = True,
     ) -> None:
         for step in self._steps_of(database, table):
             if step.target.name in path:
@@ -202,13 +221,21 @@ class UpdatePolicies:
             mark = len(rows)
             try:
                 batches = await self._query(database, step, batch, streaming=streaming)
-                if batches:
-                    rows.append(DerivedRows(step.target, batches, step.policy.is_transactional))
+                goes_on = propagates and step.policy.propagate_ingestion_properties
+                if batches or not streaming:
+                    is_transactional = step.policy.is_transactional
+                    rows.append(DerivedRows(step.target, batches, is_transactional, goes_on))
+                deeper = (*path, step.target.name)
                 for made in batches:
-                    deeper = (*path, step.target.name)
                     await self._descend(
-                        database, step.target, made, deeper, streaming, rows, failures
-                    )
+                        database, step.target, made, deeper, streaming, rows, failures,
+                        propagates=goes_on,
+                    )  # fmt: skip
+                if not batches and not streaming:
+                    rows += [
+                        DerivedRows(database.tables[below.table], (), is_transactional=False)
+                        for below in self.targets(database, step.target, path)
+                    ]
             except (UpdatePolicyIncompatibleError, ThrottledError):
                 # Throttled is not failed: the request can be tried again, lost rows cannot.
                 raise
