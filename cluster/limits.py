@@ -700,6 +700,13 @@ class Limits:
         "LimitExceededError",
         "ingest_too_large_total",
     )
+    ingest_query_bytes: int = _limit(
+        1024 * MIB,
+        "bytes in memory of a result that is ingested (.set, .append, ..., update policies)",
+        "1 GB advised by data-ingestion/ingest-from-query.md",
+        "LimitExceededError",
+        "ingest_too_large_total",
+    )
     update_policy_source_bytes: int = _limit(
         1024 * MIB,
         "bytes in memory of a batch that update policies read",

@@ -35,11 +35,16 @@ class Decode(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Rows an update policy made for another table, in its schema in force."""
+    """Rows an update policy made for another table, in its schema in force; there may be none.
+
+    ``propagates``: the tags and the creation time of the ingestion are theirs too
+    (PropagateIngestionProperties of every policy on the way).
+    """
 
     table: str
     key: RowStoreKey
     batches: tuple[pa.RecordBatch, ...]
+    propagates: bool = False
 
 
 class UpdatePolicies(Protocol):
@@ -53,8 +58,12 @@ class UpdatePolicies(Protocol):
     ) -> Sequence[Derived]:
         """All that follows from new rows of the table, cascades included.
 
-        Raises what a transactional policy failed with; other failures are reported elsewhere.
+        A table can be there more than once, and without rows. Raises what a transactional policy
+        failed with; other failures are reported elsewhere, and what would follow is left out.
         """
+
+    def targets(self, database: Database, table: Table) -> Sequence[Derived]:
+        """Every table that rows of this one can reach, without rows."""
 
 
 class Store(Protocol):

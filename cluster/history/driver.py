@@ -93,21 +93,34 @@ class OperationRunner(Generic[Result]):
             self._nursery = None
 
     def start(
-        self, kind: str, database: str, text: str, work: Callable[[], Awaitable[Result]]
+        self,
+        kind: str,
+        database: str,
+        text: str,
+        work: Callable[[], Awaitable[Result]],
+        *,
+        operation_id: str = "",
     ) -> str:
         """Starts an operation in the background; returns its id.
 
-        ``kind`` is the name the service gives such commands (``TableAppend``). Raises
+        ``kind`` is the name the service gives such commands (``TableAppend``); ``operation_id``
+        a new one, if ``work`` must know it. Raises
         ThrottledError over ``limits.background_operations``, UnavailableError if :meth:`run` is
         not running.
         """
-        return self._start(kind, database, text, work)[0]
+        return self._start(kind, database, text, work, operation_id)[0]
 
     async def execute(
-        self, kind: str, database: str, text: str, work: Callable[[], Awaitable[Result]]
+        self,
+        kind: str,
+        database: str,
+        text: str,
+        work: Callable[[], Awaitable[Result]],
+        *,
+        operation_id: str = "",
     ) -> Ended[Result]:
         """Like :meth:`start`, but waits. Raises what ``work`` raises; cancelling cancels it."""
-        operation_id, running = self._start(kind, database, text, work)
+        operation_id, running = self._start(kind, database, text, work, operation_id)
         try:
             await running.done.wait()
         except BaseException:
@@ -137,9 +150,14 @@ class OperationRunner(Generic[Result]):
         )
 
     def _start(
-        self, kind: str, database: str, text: str, work: Callable[[], Awaitable[Result]]
+        self,
+        kind: str,
+        database: str,
+        text: str,
+        work: Callable[[], Awaitable[Result]],
+        operation_id: str,
     ) -> tuple[str, _Running[Result]]:
-        operation_id = self._new_id()
+        operation_id = operation_id or self._new_id()
         now = self._clock.now_ns()
         state = OperationState.IN_PROGRESS
         operation = Operation(operation_id, kind, database, text, now, now, state)

@@ -163,11 +163,7 @@ class QueryEngine:
         return await self._logged(kql, snapshot, self._stored)
 
     async def _logged(
-        self,
-        kql: str,
-        snapshot: QuerySnapshot,
-        limits: Limits,
-        client_request_id: str = "",
+        self, kql: str, snapshot: QuerySnapshot, limits: Limits, client_request_id: str = ""
     ) -> QueryResult:
         record = self._begin(kql, snapshot.database, client_request_id)
         if self._running >= self._most:
