@@ -9,7 +9,8 @@ from weakref import WeakSet
 
 import trio
 
-from cluster.catalog.policies import ingestiontime_of
+from cluster.catalog.model import DEFAULT_DATABASE
+from cluster.catalog.policies import caching_of, ingestiontime_of
 from cluster.coordinator.reports import DatabaseReport
 from cluster.errors import DatabaseNotFoundError
 from cluster.gateway.query import PinnedSnapshot
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from cluster.catalog.driver import Catalog
     from cluster.catalog.model import Database, RowStoreKey, Table
+    from cluster.catalog.policies import CachingPolicy
     from cluster.replication.position import KeyPosition
     from cluster.rowstore.model import Rows
     from follower.driver import FollowerManager
@@ -157,6 +159,14 @@ class NodeDatabases:
             followed = self._followers.get(tree.name)
             if followed is not None and followed.copy.database is not None:
                 yield followed.copy.database
+
+    def sealed_tables(self) -> Iterator[tuple[Database, Table, CachingPolicy]]:
+        """Every table with extents and its caching policy: what the hot cache may take."""
+        cluster = self._catalog.get(DEFAULT_DATABASE)
+        for tree in self.trees():
+            for table in tree.tables.values():
+                if table.extents:
+                    yield tree, table, caching_of(tree, table, cluster)
 
     def _pin_followed(self, name: str, shown: list[Callable[[], bool]]) -> FollowedPin:
         """Pins a followed database; if it shows rows, adds what says whether it still does."""
