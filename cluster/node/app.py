@@ -129,6 +129,8 @@ class Node:
                 sealed_of=self._keys.sealed_of,
                 store_of=self._keys.store_of,
             )
+            # Logs are trimmed: the newest time given out may be in an extent only.
+            self._row_stores.times.raise_to(self._keys.newest_ingested_us())
             await stores.start(self._row_stores.run)
             self._make_parts()
             await self._serve(task_status)

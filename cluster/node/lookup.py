@@ -1,4 +1,4 @@
-"""What row stores ask of the catalog about a key. Called from worker threads while they open."""
+"""What row stores ask of the catalog. About keys also from worker threads, while they open."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ class KeyLookup:
             if not self._catalog.is_following(tree.name)
             for key in tree.row_store_keys()
         }
+
+    def newest_ingested_us(self) -> int:
+        """The newest ingestion time in an extent of an owned database; 0 without one."""
+        return max(
+            (
+                extent.ingested_max_us or 0
+                for tree in self._catalog.databases()
+                if not self._catalog.is_following(tree.name)
+                for table in tree.tables.values()
+                for extent in table.extents.values()
+            ),
+            default=0,
+        )
 
     def _reference(self, key: RowStoreKey) -> RowStoreReference | None:
         table = self._catalog.tables_by_key().get(key)
