@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +55,8 @@ class Downloads:
     """Reads files below ``folder`` in place and objects into ``work``."""
 
     def __init__(self, *, folder: Path, work: Path, limits: Limits) -> None:
+        """``work`` is a folder of this process alone; what an earlier one left is removed."""
+        shutil.rmtree(work, ignore_errors=True)
         self._folder = folder
         self._work = work
         self._limits = limits
@@ -103,6 +106,7 @@ class Downloads:
             store = _OPEN(source.url, client_options=_CLIENT, retry_config=_RETRY, **source.options)
             with path.open("wb") as file:
                 for chunk in obstore.get(store, source.key).stream(min_chunk_size=_CHUNK_BYTES):
+                    trio.from_thread.check_cancelled()
                     size += len(chunk)
                     self._check(size, source.shown)
                     file.write(chunk)

@@ -14,6 +14,7 @@ from cluster.catalog.changes import (
     AS_DECIDED,
     AppendColumns,
     CreateTable,
+    DescribeTable,
     SetPolicy,
     SetSchema,
     apply,
@@ -112,20 +113,37 @@ def _creation(
 def _adaptation(
     table: Table, columns: Sequence[Column], properties: IngestionProperties, *, replaces: bool
 ) -> tuple[Change, ...]:
+    for column in columns:
+        if "$" in column.name:  # ingest-from-query.md: names the service makes itself
+            raise InvalidRequestError(
+                f"Column name '{column.name[:64]}' of the result contains '$'.",
+                remedy="Give it another name with project-rename.",
+                metadata={"table": table.name},
+            )
+    described = _description(table, properties)
+    if properties.recreate_schema and replaces:
+        return (*_recreation(table, columns), *described)
     wanted = [column.type for column in columns]
     present = [column.type for column in table.columns]
-    if wanted == present and not (properties.recreate_schema and replaces):
-        return ()
-    if properties.recreate_schema and replaces:
-        return _recreation(table, columns)
+    if wanted == present:
+        return described
     if properties.extend_schema and wanted[: len(present)] == present:
-        return (AppendColumns(table.name, tuple(columns[len(present) :])),)
+        return (AppendColumns(table.name, tuple(columns[len(present) :])), *described)
     raise InvalidRequestError(
         f"Query schema does not match table schema. QuerySchema=({_shown(columns)}), "
         f"TableSchema=({_shown(table.columns)}).",
         remedy="Project the columns in the table's order and types, or use extend_schema.",
         metadata={"table": table.name},
     )
+
+
+def _description(table: Table, properties: IngestionProperties) -> tuple[Change, ...]:
+    """``folder`` and ``docstring`` overwrite those of a table there is."""
+    folder = table.folder if properties.folder is None else properties.folder
+    docstring = table.docstring if properties.docstring is None else properties.docstring
+    if (folder, docstring) == (table.folder, table.docstring):
+        return ()
+    return (DescribeTable(table.name, folder, docstring),)
 
 
 def _recreation(table: Table, columns: Sequence[Column]) -> tuple[Change, ...]:

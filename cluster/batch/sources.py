@@ -5,6 +5,7 @@ Forms (``api/connection-strings/storage-connection-strings.md``)::
     readings.csv, /allowed/folder/readings.csv, file:///allowed/folder/readings.csv
     https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH[?SAS][;ACCOUNT-KEY]
     http://127.0.0.1:10000/ACCOUNT/CONTAINER/PATH[?SAS][;ACCOUNT-KEY]          (Azurite)
+    http://127.0.0.1:5000/BUCKET/KEY;AwsCredentials=ID,SECRET                 (a local S3 server)
     https://BUCKET.s3.REGION.amazonaws.com/KEY[;AwsCredentials=ID,SECRET]
     s3://BUCKET/KEY                                      (credentials from the node's environment)
     https://HOST/PATH                                                     (readable by everybody)
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _S3_HOST: Final = re.compile(r"(?P<bucket>[^.]+)\.s3[.-](?P<region>[a-z0-9-]+)\.amazonaws\.com")
 _BLOB_HOST: Final = re.compile(r"(?P<account>[^.]+)\.(blob|dfs)\.core\.windows\.net")
+_AWS: Final = "awscredentials="
 _IDENTITIES: Final = ("impersonate", "managed_identity", "token")
 
 
@@ -97,6 +99,11 @@ def _web(parts: SplitResult, secret: str, shown: str) -> ObjectSource:
         return _s3(match["bucket"], parts.path, match["region"], secret, shown)
     if match := _BLOB_HOST.fullmatch(host):
         return _blob(match["account"], parts.path, "", parts.query, secret, shown)
+    if _is_loopback(host) and secret.casefold().startswith(_AWS):
+        bucket, _, key = parts.path.lstrip("/").partition("/")
+        found = _s3(bucket, key, "us-east-1", secret, shown)
+        server = {"endpoint": f"{parts.scheme}://{parts.netloc}"}
+        return replace(found, options={**found.options, **server})
     if _is_loopback(host) and (secret or "sig=" in parts.query):
         account, _, rest = parts.path.lstrip("/").partition("/")
         endpoint = f"{parts.scheme}://{parts.netloc}/{account}"
@@ -118,9 +125,8 @@ def _s3(bucket: str, path: str, region: str, secret: str, shown: str) -> ObjectS
         raise InvalidRequestError(f"Source {shown} does not name a bucket and an object.")
     options = {"region": region} if region else {}
     if secret:
-        name, _, value = secret.partition("=")
-        identity, comma, password = value.partition(",")
-        if name.casefold() != "awscredentials" or not comma:
+        identity, comma, password = secret[len(_AWS) :].partition(",")
+        if not secret.casefold().startswith(_AWS) or not comma:
             raise InvalidRequestError(f"Source {shown}: write ;AwsCredentials=ID,SECRET.")
         options |= {"access_key_id": identity, "secret_access_key": password}
     return ObjectSource(f"s3://{bucket}", key, shown, options)
