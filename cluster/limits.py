@@ -132,6 +132,13 @@ class Limits:
         "PayloadTooLargeError",
         "ingest_too_large_total",
     )
+    ingest_reader_bytes: int = _limit(
+        4096 * MIB,
+        "bytes of address space of a process that reads an ORC file",
+        _CHOICE,
+        "MalformedPayloadError",
+        "ingest_malformed_total",
+    )
     streaming_schema_cache_seconds: float = _limit(
         0.0,
         "seconds a node may go on with the schema and mappings it knows while streaming",

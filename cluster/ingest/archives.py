@@ -6,6 +6,7 @@ say both, as ``MyData.csv.zip``. Every member of a zip archive is a file of the 
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import zipfile
@@ -67,5 +68,9 @@ def readable_archive() -> Iterator[None]:
         yield
     except (zlib.error, EOFError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
         raise InvalidArchiveError(f"the archive is damaged: {error}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise InvalidArchiveError("the archive names a place outside of itself") from None
     except (NotImplementedError, RuntimeError) as error:  # Deflate64; a password
         raise InvalidArchiveError(f"the archive is of a kind that is not read: {error}") from None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.orc as pa_orc
 import pyarrow.parquet as pq
 
 from cluster.catalog.model import ScalarType
@@ -30,41 +29,41 @@ if TYPE_CHECKING:
 BATCH_ROWS: Final = 65_536
 
 
-def columnar_batches(
-    stream: BinaryIO, data_format: DataFormat, plan: TablePlan
-) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet or ORC file in the columns of the plan, batch by batch.
+def parquet_batches(stream: BinaryIO, plan: TablePlan) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file in the columns of the plan, batch by batch.
 
     Raises MalformedPayloadError for a file that is not one.
     """
+
+    def read() -> Iterator[pa.RecordBatch]:
+        file = pq.ParquetFile(stream)
+        roots = roots_of(plan)
+        present = file.schema_arrow.names
+        wanted = [name for name in present if roots is None or name in roots]
+        yield from file.iter_batches(batch_size=BATCH_ROWS, columns=wanted, use_threads=False)
+
+    yield from converted_batches(read(), DataFormat.PARQUET, plan)
+
+
+def roots_of(plan: TablePlan) -> set[str] | None:
+    """The columns of a file that the plan needs; None: all."""
+    if not all(plan.paths):
+        return None
+    return {str(path[0]) for path in plan.paths}
+
+
+def converted_batches(
+    batches: Iterator[pa.RecordBatch], data_format: DataFormat, plan: TablePlan
+) -> Iterator[pa.RecordBatch]:
+    """Batches of a file in the columns of the plan. Raises MalformedPayloadError."""
     try:
-        for batch in _file_batches(stream, data_format, plan):
+        for batch in batches:
             yield _converted(batch, plan)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise MalformedPayloadError(
             f"the file is not {data_format.value}, or damaged: {str(error)[:200]}",
             remedy="Check the format named, and the file.",
         ) from None
-
-
-def _file_batches(
-    stream: BinaryIO, data_format: DataFormat, plan: TablePlan
-) -> Iterator[pa.RecordBatch]:
-    roots = {path[0] for path in plan.paths if path}
-    needs_all = any(not path for path in plan.paths)
-    if data_format is DataFormat.PARQUET:
-        file = pq.ParquetFile(stream)
-        present = file.schema_arrow.names
-        wanted = present if needs_all else [name for name in present if name in roots]
-        yield from file.iter_batches(batch_size=BATCH_ROWS, columns=wanted, use_threads=False)
-        return
-    orc = pa_orc.ORCFile(stream)
-    present = orc.schema.names
-    wanted = present if needs_all else [name for name in present if name in roots]
-    for stripe in range(orc.nstripes):
-        batch = orc.read_stripe(stripe, columns=wanted)
-        for first in range(0, batch.num_rows, BATCH_ROWS):
-            yield batch.slice(first, BATCH_ROWS)
 
 
 def _converted(batch: pa.RecordBatch, plan: TablePlan) -> pa.RecordBatch:
@@ -118,7 +117,9 @@ def _cast(array: pa.Array, kind: ScalarType, arrow_type: pa.DataType) -> pa.Arra
     if kind is ScalarType.STRING:
         is_text = pa.types.is_string(source) or pa.types.is_large_string(source)
         if is_text or pa.types.is_integer(source):
-            return pc.fill_null(array.cast(arrow_type), "")
+            found = pc.fill_null(array.cast(arrow_type), "")
+            found.validate(full=True)  # readers believe a file that its text is UTF-8
+            return found
         return None
     if not _is_plain(source, kind):
         return None

@@ -8,6 +8,7 @@ over ``limits.string_value_bytes`` are cut. What breaks the structure of its for
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
@@ -17,10 +18,11 @@ from cluster.ingest import chunks as c
 from cluster.ingest.archives import members, readable_archive
 from cluster.ingest.arrangement import Arrangement
 from cluster.ingest.avro import read_blocks, read_records
-from cluster.ingest.columnar import columnar_batches
+from cluster.ingest.columnar import converted_batches, parquet_batches, roots_of
 from cluster.ingest.decode import new_codec
 from cluster.ingest.delimited import DelimitedFormat
 from cluster.ingest.mappings import IngestionPlan, check_schema, identity_plan, parse_mapping
+from cluster.ingest.process import orc_batches
 from cluster.ingest.refusals import DeclinedError
 from cluster.ingest.request import MAPPING_KINDS, DataFormat, data_format
 from cluster.ingest.schema_cache import KnownSchema
@@ -64,7 +66,6 @@ if TYPE_CHECKING:
 _COLUMNAR: Final = frozenset({DataFormat.PARQUET, DataFormat.ORC})
 _AVRO: Final = frozenset({DataFormat.AVRO, DataFormat.APACHEAVRO})
 _WHOLE_JSON: Final = frozenset({DataFormat.MULTIJSON, DataFormat.SINGLEJSON})
-_SPOOLED_BYTES: Final = 16 * 1024 * 1024
 
 
 class BatchDecode:
@@ -191,15 +192,23 @@ class _Reading:
             yield from self._records(stream)
 
     def _columnar(self, stream: BinaryIO) -> Iterator[pa.RecordBatch]:
-        if isinstance(stream, io.BytesIO) or isinstance(getattr(stream, "raw", None), io.FileIO):
-            yield from columnar_batches(stream, self._format, self._plan)
+        if isinstance(getattr(stream, "raw", None), io.FileIO):
+            yield from self._of_file(stream)
             return
         # Their footers are at the end, and what comes out of an archive cannot go back.
-        with tempfile.SpooledTemporaryFile(max_size=_SPOOLED_BYTES) as copy:
-            while piece := stream.read(c.CHUNK_BYTES):
-                copy.write(piece)
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(stream, copy, c.CHUNK_BYTES)
+            copy.flush()
             copy.seek(0)
-            yield from columnar_batches(cast("BinaryIO", copy), self._format, self._plan)
+            yield from self._of_file(cast("BinaryIO", copy))
+
+    def _of_file(self, file: BinaryIO) -> Iterator[pa.RecordBatch]:
+        plan = self._plan
+        if self._format is DataFormat.PARQUET:
+            yield from parquet_batches(file, plan)
+        else:
+            batches = orc_batches(file, roots_of(plan), self._limits)
+            yield from converted_batches(batches, self._format, plan)
 
     def _raw(self, stream: BinaryIO) -> Iterator[pa.RecordBatch]:
         data = stream.read(self._limits.row_store_record_bytes + 1)

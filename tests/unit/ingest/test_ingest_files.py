@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,13 +19,16 @@ import pyarrow.parquet as pq
 import pytest
 from ingest_tables import PEOPLE, batch_rows, file_rows
 
+from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.model import Column, Database, IngestionMapping, ScalarType, Table
 from cluster.errors import (
     FormatNotSupportedError,
     InvalidArchiveError,
     InvalidCharacterError,
+    MalformedPayloadError,
     MappingInconsistentError,
     MappingNotFoundError,
+    RequestError,
 )
 from cluster.ingest.request import DataFormat
 from cluster.ingest.worker import BatchDecode
@@ -138,6 +143,25 @@ def test_orc_and_avro() -> None:
     assert file_rows(sink.getvalue(), DataFormat.APACHEAVRO) == [("Ada", 36), ("Kurt", None)]
 
 
+def test_an_orc_file_that_crashes_its_reader_is_refused() -> None:
+    sink = io.BytesIO()
+    pa_orc.write_table(pa.table({"name": ["Ada"], "age": [36]}), sink)
+    good = sink.getvalue()
+    limits = replace(LIMITS, ingest_reader_bytes=64 * 1024 * 1024)
+    with pytest.raises(MalformedPayloadError, match="not orc, or damaged"):
+        file_rows(good, DataFormat.ORC, limits=limits)
+    with pytest.raises(MalformedPayloadError, match="not orc, or damaged"):
+        file_rows(good[:-9], DataFormat.ORC)
+
+
+def test_text_of_parquet_is_utf8() -> None:
+    broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"x\xff"]).buffers())
+    with pytest.raises(MalformedPayloadError):
+        file_rows(parquet({"name": broken}), DataFormat.PARQUET)
+    with pytest.raises(MalformedPayloadError):
+        file_rows(parquet({"age": broken}), DataFormat.PARQUET)
+
+
 # As batch ingestion asks
 
 
@@ -189,6 +213,43 @@ def test_files_and_archives(tmp_path: Path, data: bytes, chosen: str, count: int
     path.write_bytes(data)
     batches = BatchDecode(LIMITS).batches(File(path), DATABASE, TABLE, Asked(chosen))
     assert [row for batch in batches for row in batch_rows(batch)] == [("Ada", 36)] * count
+
+
+def samples() -> dict[str, tuple[str, bytes]]:
+    """A good file of each kind that has a structure."""
+    people = {"name": [f"n{i}" for i in range(99)], "age": list(range(99))}
+    fields = [{"name": "name", "type": "string"}, {"name": "age", "type": ["null", "long"]}]
+    schema = fastavro.parse_schema({"type": "record", "name": "R", "fields": fields})
+    avro, orc = io.BytesIO(), io.BytesIO()
+    records = [{"name": "n", "age": i} for i in range(50)]
+    fastavro.writer(avro, schema, records, codec="deflate", sync_interval=99)
+    pa_orc.write_table(pa.table(people), orc)
+    text = b'Ada,36\n"Al,an",41\n' * 40
+    return {
+        "parquet": ("parquet", parquet(people)),
+        "orc": ("orc", orc.getvalue()),
+        "avro": ("avro", avro.getvalue()),
+        "gzip": ("csv", gzip.compress(text)),
+        "zip": ("csv", zipped(a=text)),
+        "csv": ("csv", text),
+        "multijson": ("multijson", b'[{"name":"n","age":5},{"name":"\\u0041"}]' * 1),
+    }
+
+
+@pytest.mark.parametrize("kind", ["parquet", "orc", "avro", "gzip", "zip", "csv", "multijson"])
+def test_flipped_bits_are_rows_or_a_refusal(tmp_path: Path, kind: str) -> None:
+    chosen, good = samples()[kind]
+    chance = random.Random(kind)
+    path = tmp_path / "data"
+    for _ in range(6 if kind == "orc" else 80):
+        data = bytearray(good)
+        for _ in range(chance.choice((1, 1, 3))):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(data[: chance.choice((len(data), chance.randrange(len(data))))])
+        with suppress(RequestError):
+            for batch in BatchDecode(LIMITS).batches(File(path), DATABASE, TABLE, Asked(chosen)):
+                batch.validate(full=True)
+                assert batch.schema == arrow_schema(PEOPLE)
 
 
 @pytest.mark.parametrize(
