@@ -85,9 +85,10 @@ def open_root(
 
     Raises InvalidRequestError if the URL or an option is malformed.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme == "file":
-        return LocalRoot(_folder(url), limits=limits)
+    folder = local_folder(url)
+    if folder is not None:
+        return LocalRoot(folder, limits=limits)
+    scheme, _, rest = url.partition("://")
     if scheme not in ("az", "s3"):
         raise InvalidRequestError(
             "a storage root is a folder, az://container/prefix or s3://bucket/prefix, not "
@@ -111,9 +112,15 @@ def open_root(
     return RemoteRoot(url.rstrip("/"), store, limits=limits, rng=rng)
 
 
-def _folder(url: str) -> Path:
-    if not url.startswith("file://"):
+def local_folder(url: str) -> Path | None:
+    """The folder a URL or path names; None for a root that is not of this machine.
+
+    Raises InvalidRequestError for a ``file://`` URL of another machine.
+    """
+    if "://" not in url:
         return Path(url)
+    if not url.startswith("file://"):
+        return None
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path:
         raise InvalidRequestError(f"'{url}' names no folder of this machine")

@@ -18,8 +18,6 @@ import trio
 
 from cluster import __version__
 from cluster.catalog.driver import Catalog
-from cluster.catalog.model import DEFAULT_DATABASE
-from cluster.catalog.policies import caching_of
 from cluster.commands.context import NodeFacts, Services
 from cluster.commands.service import CommandService
 from cluster.coordinator.reports import Report
@@ -52,10 +50,7 @@ from cluster.transport.standard import add_standard_services
 from follower.driver import FollowerManager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from cluster.catalog.model import Database, Table, Version
-    from cluster.catalog.policies import CachingPolicy
+    from cluster.catalog.model import Version
     from cluster.clock import Clock
     from cluster.node.config import NodeConfig
     from cluster.transport.api import Server, Transport
@@ -183,7 +178,7 @@ class Node:
         self._hot = HotCache(
             self._engine.database,
             files=self._storage.files,
-            tables=self._cached_tables,
+            tables=self._databases.sealed_tables,
             clock=clock,
             limits=limits,
             processors=self._processors,
@@ -309,14 +304,6 @@ class Node:
 
     def _oldest_acknowledged(self, database: str) -> Version | None:
         return min(self._replication.acknowledged_versions(database), default=None)
-
-    def _cached_tables(self) -> Iterator[tuple[Database, Table, CachingPolicy]]:
-        """Every table that can be queried here, with how much of it should be in memory."""
-        cluster = self._catalog.get(DEFAULT_DATABASE)
-        for tree in self._databases.trees():
-            for table in tree.tables.values():
-                if table.extents:
-                    yield tree, table, caching_of(tree, table, cluster)
 
     async def _watch_catalog(self) -> None:
         """Frees the rows of dropped tables, and tells of every change those who wait for one.

@@ -17,6 +17,7 @@ from cluster.gateway.query import PinnedSnapshot
 from cluster.query.binding import BoundTable, QuerySnapshot
 from cluster.query.lexical import names_mentioned
 from cluster.query.translations import functions_mentioned
+from cluster.replication.floors import floors_of
 from cluster.replication.position import Position
 
 if TYPE_CHECKING:
@@ -209,10 +210,12 @@ class NodeDatabases:
                 continue
             position = self._position(tree)
             streaming = tree.streaming_tables()
+            floors = floors_of(tree)
+            unsealed = any(at.ordinal > floors[key].ordinal for key, at in position.keys.items())
             reports.append(
                 DatabaseReport(
                     tree.name,
-                    streaming_content=bool(streaming or position.keys),
+                    streaming_content=bool(streaming) or unsealed,
                     streaming_tables=streaming[:STREAMING_TABLES_REPORTED],
                     position=position,
                 )

@@ -15,7 +15,7 @@ from cluster.errors import RemoraError
 from cluster.extents.copies import Place
 from cluster.extents.driver import ExtentKeeper
 from cluster.extents.files import ExtentFiles
-from cluster.extents.opening import open_root
+from cluster.extents.opening import local_folder, open_root
 from cluster.extents.stats import StatisticsCache
 from cluster.extents.writer import ExtentWriter
 
@@ -39,8 +39,11 @@ logger = logging.getLogger(__name__)
 
 
 def extent_folders(config: NodeConfig) -> tuple[Path, ...]:
-    """The only folders whose files queries may read."""
-    return (config.data / "extents", config.data / "extent-cache")
+    """The only folders whose files queries may read: the node's own root, and its copies."""
+    own = config.data / "extents"
+    if config.storage_root and (given := local_folder(config.storage_root)) is not None:
+        own = given
+    return (own, config.data / "extent-cache")
 
 
 class NodeStorage:
