@@ -184,6 +184,8 @@ class Resolver:
             return columns
         own = [name for name in columns if name not in HIDDEN]
         read = needed(operators, own)
+        if read is not None and not read and any(name in HIDDEN for name in columns):
+            read = frozenset(own[:1])  # SQL has no table of hidden columns alone
         self.found.needs.setdefault(source.name, set()).update(own if read is None else read)
         if read is None:
             return columns

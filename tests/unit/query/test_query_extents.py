@@ -43,6 +43,16 @@ async def test_streamed_rows_of_several_keys_and_extents_are_one_table(world, ti
     assert (result.scanned.streamed_rows, result.scanned.rows_total) == (3, 6)
 
 
+async def test_a_query_may_use_hidden_columns_alone(world, tier):
+    await world.seal((1, "x"), (2, "y"))
+    world.stream((3, "p"))
+    if tier == "hot":
+        await world.warm()
+    assert await world.ask("T | where isnotnull(ingestion_time()) | count") == [(3,)]
+    assert await world.ask(f"T | where extent_id() == guid({ZERO}) | count") == [(1,)]
+    assert len(await world.ask("T | summarize count() by extent_id()")) == 2
+
+
 async def test_columns_are_found_by_id_after_every_change_of_the_schema(world, tier):
     """Renamed, swapped, dropped, added, retyped: sealed and streamed rows follow one rule."""
     columns = world.columns

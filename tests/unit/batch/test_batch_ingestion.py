@@ -1,0 +1,549 @@
+"""Rows of commands in extents: what is stored, what is refused, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+
+import pytest
+import trio
+from batch_world import COLUMNS, DATABASE, DAY_US, NOW_US, batch_world
+
+from cluster.batch.sources import parse_source
+from cluster.catalog.changes import (
+    AppendColumns,
+    DropTable,
+    RenameTables,
+    SetMapping,
+    SetPolicy,
+    SetSchema,
+)
+from cluster.catalog.model import Column, Database, IngestionMapping, ScalarType
+from cluster.errors import (
+    ConflictError,
+    CreationTimeError,
+    DatabaseNotFoundError,
+    DuplicateMappingError,
+    EntityExistsError,
+    EntityNameError,
+    FormatNotSupportedError,
+    IngestionPropertyError,
+    InvalidArchiveError,
+    InvalidRequestError,
+    LimitExceededError,
+    MappingNotFoundError,
+    ReadOnlyError,
+    SourceForbiddenError,
+    SourceNotFoundError,
+    TableNotFoundError,
+)
+
+
+@pytest.fixture
+async def world(tmp_path):
+    async with batch_world(tmp_path) as world:
+        await world.create()
+        yield world
+        await world.assert_tidy()
+
+
+def written(world, name, data):
+    path = world.ingest_folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return parse_source(name)
+
+
+def mapping(name, *columns):
+    text = json.dumps([{"Column": c, "Properties": {"Ordinal": str(o)}} for c, o in columns])
+    return IngestionMapping(name, "csv", text, 1)
+
+
+# Inline
+
+
+async def test_rows_of_the_command_are_durable_in_one_extent(world):
+    (extent,) = await world.inline("1,one\n2,two\n")
+    assert await world.rows() == [(1, "one"), (2, "two")]
+    assert (extent.row_count, extent.original_bytes) == (2, 12)
+    assert extent.file in await world.files()
+    assert world.extents()[0].created_min_us == NOW_US
+    (told,) = world.history.data_operations()
+    assert (told.kind.value, told.table, told.row_count) == ("BatchIngest", "T", 2)
+    assert world.batch.statistics().rows == 2
+
+
+async def test_without_records_there_is_no_extent(world):
+    assert await world.inline("\n\n") == ()
+    assert world.extents() == []
+
+
+async def test_streamed_and_ingested_rows_are_one_table(world):
+    await world.stream((1, "streamed"))
+    await world.inline("2,ingested")
+    assert await world.rows() == [(1, "streamed"), (2, "ingested")]
+
+
+async def test_ingestion_time_is_of_the_commit_and_cursors_do_not_wait_for_the_work(world):
+    seen = []
+
+    async def before():
+        world.clock.us += 5_000_000
+        await world.stream((1, "meanwhile"))
+        seen.append(world.row_stores.times.cursor_us())
+
+    # The world's rows are already written when the transaction begins.
+    world.store.before_commit = None
+    real = world.batch._store._commit
+
+    async def commit(*given):
+        await before()
+        return await real(*given)
+
+    world.batch._store._commit = commit
+    await world.inline("2,late")
+    assert seen == [NOW_US + 5_000_000]
+    ((time,),) = await world.query("T | where n == 2 | project ingestion_time()")
+    assert time.timestamp() > 0
+    assert world.extents()[0].ingested_min_us > seen[0]
+
+
+async def test_without_the_policy_there_is_no_ingestion_time(world):
+    await world.commit(SetPolicy("T", "ingestiontime", '{"IsEnabled": false}'))
+    await world.inline("2,x")
+    assert world.extents()[0].ingested_min_us is None
+    assert await world.query("T | project ingestion_time()") == [(None,)]
+
+
+# Sources and formats
+
+
+async def test_several_files_are_one_transaction(world):
+    sources = [written(world, f"{n}.csv", f"{n},file\n") for n in range(5)]
+    version = world.catalog.get(DATABASE).version
+    extents = await world.ingest(*sources)
+    assert sum(extent.row_count for extent in extents) == 5
+    assert world.catalog.get(DATABASE).version.minor == version.minor + 1
+    assert all((world.ingest_folder / f"{n}.csv").exists() for n in range(5))
+
+
+async def test_one_bad_source_refuses_all(world):
+    good = written(world, "good.csv", "1,a\n")
+    bad = written(world, "bad.csv", '1,"never closed\n')
+    with pytest.raises(Exception, match="quote"):
+        await world.ingest(good, bad)
+    assert await world.rows() == []
+    failure = world.failure()
+    assert failure.error_code == "Stream_ClosingQuoteMissing"
+    assert (failure.source, failure.table) == ("good.csv, bad.csv", "T")
+    assert failure.is_permanent
+    assert failure.operation_id
+    await world.assert_tidy()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("csv", "1,a\n"),
+        ("tsv", "1\ta\n"),
+        ("psv", "1|a\n"),
+        ("scsv", "1;a\n"),
+        ("sohsv", "1\x01a\n"),
+        ("tsve", "1\ta\n"),
+        ("json", '{"n":1,"name":"a"}\n'),
+        ("multijson", '[{"n":1,\n"name":"a"}]'),
+        ("singlejson", '{"n":1,\n"name":"a"}'),
+    ],
+)
+@pytest.mark.parametrize("archive", ["", ".gz", ".zip"])
+async def test_text_formats_and_archives(world, kind, data, archive):
+    content = data.encode()
+    if archive == ".gz":
+        content = gzip.compress(content)
+    elif archive == ".zip":
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as file:
+            file.writestr("one", content)
+            file.writestr("two", content)
+        content = buffer.getvalue()
+    await world.ingest(written(world, f"f.{kind}{archive}", content), format=kind.upper())
+    assert await world.rows() == [(1, "a")] * (2 if archive == ".zip" else 1)
+
+
+async def test_gzip_kept_as_it_is_is_no_csv(world):
+    source = written(world, "f.csv.gz", gzip.compress(b"1,a\n"))
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - what is wrong first is chance
+        await world.ingest(source, TreatGzAsUncompressed=True)
+    assert caught.value.permanent
+    assert await world.rows() == []
+
+
+async def test_a_damaged_archive_is_refused(world):
+    source = written(world, "f.csv.gz", gzip.compress(b"1,a\n" * 1000)[:-20])
+    with pytest.raises(InvalidArchiveError):
+        await world.ingest(source)
+    assert await world.rows() == []
+
+
+async def test_the_first_record_of_each_source_is_left_out(world):
+    sources = [written(world, f"{n}.csv", f"n,name\n{n},a\n") for n in (1, 2)]
+    await world.ingest(*sources, ignoreFirstRecord=True)
+    assert await world.rows() == [(1, "a"), (2, "a")]
+
+
+async def test_mappings(world):
+    await world.commit(
+        SetMapping("", "csv", "M", mapping("M", ("n", 0), ("name", 1))),
+        SetMapping("T", "csv", "M", mapping("M", ("n", 1), ("name", 0))),
+        SetMapping("", "csv", "D", mapping("D", ("n", 0))),
+    )
+    await world.inline("one,1", ingestionMappingReference="M")  # the table's shadows
+    await world.inline("2,two", ingestionMappingReference="D")
+    inline = json.dumps([{"Column": "n", "Properties": {"ConstValue": "3"}}])
+    await world.inline("x", ingestionMapping=inline)
+    assert await world.rows() == [(1, "one"), (2, ""), (3, "")]
+    with pytest.raises(MappingNotFoundError):
+        await world.inline("1", ingestionMappingReference="None")
+    with pytest.raises(DuplicateMappingError):
+        await world.inline("1", ingestionMappingReference="M", ingestionMapping=inline)
+    with pytest.raises(FormatNotSupportedError):
+        await world.inline("1", format="frob")
+
+
+async def test_files_outside_the_folder_are_forbidden(world, tmp_path):
+    secret = tmp_path / "secret.csv"
+    secret.write_text("1,a\n")
+    (world.ingest_folder / "link.csv").symlink_to(secret)
+    for name in (str(secret), "../secret.csv", "link.csv", f"file://{secret}"):
+        with pytest.raises(SourceForbiddenError):
+            await world.ingest(parse_source(name))
+    inside = written(world, "a.csv", "1,a\n")
+    await world.ingest(inside, parse_source(f"file://{world.ingest_folder}/a.csv"))
+    with pytest.raises(SourceNotFoundError):
+        await world.ingest(inside, parse_source("none.csv"))
+    with pytest.raises(SourceNotFoundError):
+        await world.ingest(parse_source("."))
+    assert len(await world.rows()) == 2
+    assert world.failure().error_code == "Download_SourceNotFound"
+
+
+# Properties
+
+
+async def test_tags_and_creation_time(world):
+    created = NOW_US - 3 * DAY_US
+    (extent,) = await world.inline(
+        "1,a", tags='["drop-by:x", "blue"]', creationTime="2023-11-11T22:13:20Z"
+    )
+    assert extent.tags == ("drop-by:x", "blue")
+    assert (extent.created_min_us, extent.created_max_us) == (created, created)
+
+
+async def test_creation_time_longer_ago_than_data_is_kept(world):
+    policy = {"SoftDeletePeriod": "10.00:00:00", "Recoverability": "Enabled"}
+    await world.commit(SetPolicy("T", "retention", json.dumps(policy)))
+    await world.inline("1,a", creationTime="2023-11-04T22:13:20Z")  # to the microsecond
+    with pytest.raises(CreationTimeError):
+        await world.inline("2,a", creationTime="2023-11-04T22:13:19.999999Z")
+    assert await world.rows() == [(1, "a")]
+
+
+async def test_what_was_ingested_is_not_ingested_again(world):
+    given = {"tags": '["ingest-by:file-1"]', "ingestIfNotExists": '["file-1"]'}
+    assert len(await world.inline("1,a", **given)) == 1
+    assert await world.inline("1,a", **given) == ()
+    assert len(await world.inline("2,b", ingestIfNotExists='["file-2"]')) == 1
+    assert await world.rows() == [(1, "a"), (2, "b")]
+
+
+async def test_of_two_racing_commands_one_ingests(world):
+    given = {"tags": '["ingest-by:f"]', "ingestIfNotExists": '["f"]'}
+    found = []
+
+    async def ingest(number):
+        found.append(len(await world.inline(f"{number},a", **given)))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(4):
+            nursery.start_soon(ingest, number)
+    assert sorted(found) == [0, 0, 0, 1]
+    assert len(await world.rows()) == 1
+    await world.assert_tidy()
+
+
+async def test_properties_of_other_commands_are_refused(world):
+    with pytest.raises(IngestionPropertyError):
+        await world.inline("1,a", extend_schema=True)
+    with pytest.raises(IngestionPropertyError):
+        await world.from_query("append", "T", format="csv")
+
+
+# From queries
+
+
+async def test_the_four_commands(world):
+    with pytest.raises(TableNotFoundError):
+        await world.from_query("append", "print a=1", "New")
+    (extent,) = await world.from_query(
+        "set", "print n=long(1), g=guid(0f8fad5b-d9cb-469f-a165-70867728950e)", "New"
+    )
+    assert extent.row_count == 1
+    with pytest.raises(EntityExistsError):
+        await world.from_query("set", "print n=1", "New")
+    await world.from_query("append", "New | extend n = n + 1", "New")
+    assert [n for n, _ in await world.rows("New")] == [1, 2]
+    await world.from_query("set-or-append", "print x=long(3), y=guid(null)", "New")
+    await world.stream((9, None), table="New")
+    assert [n for n, _ in sorted(await world.query("New | project n, 1"))] == [1, 2, 3, 9]
+    await world.from_query("set-or-replace", "New | where n > 2", "New")
+    assert sorted(await world.query("New | project n")) == [(3,), (9,)]
+    await world.from_query("set-or-append", "print a='made'", "Other", folder="F", docstring="D")
+    other = world.table("Other")
+    assert (other.columns, other.folder, other.docstring) == (
+        (Column("a", ScalarType.STRING),), "F", "D",
+    )  # fmt: skip
+
+
+async def test_replacing_with_nothing_empties(world):
+    await world.stream((1, "streamed"))
+    await world.inline("2,b")
+    assert await world.from_query("set-or-replace", "T | where n > 5") == ()
+    assert await world.rows() == []
+    assert await world.from_query("set", "T | where n > 5", "Empty") == ()
+    assert world.table("Empty").columns == COLUMNS
+
+
+async def test_columns_match_by_order_and_type(world):
+    await world.from_query("append", "print name=long(1), n='swapped'")
+    assert await world.rows() == [(1, "swapped")]
+    for query in ("print 1, 2", "print long(1)", "print long(1), 'a', 3"):
+        with pytest.raises(InvalidRequestError, match="QuerySchema="):
+            await world.from_query("append", query)
+    assert len(await world.rows()) == 1
+
+
+async def test_schemas_extended_and_recreated(world):
+    await world.inline("1,a")
+    await world.from_query("append", "print long(2), 'b', more=true", extend_schema=True)
+    assert await world.rows() == [(1, "a", None), (2, "b", True)]
+    with pytest.raises(InvalidRequestError):
+        await world.from_query("append", "print 'x', 1", extend_schema=True)
+    await world.from_query("set-or-replace", "print z='new', name='c'", recreate_schema=True)
+    assert world.table().columns == (
+        Column("z", ScalarType.STRING), Column("name", ScalarType.STRING),
+    )  # fmt: skip
+    assert await world.rows() == [("new", "c")]
+    with pytest.raises(InvalidRequestError):
+        await world.from_query("append", "print 1", recreate_schema=True)
+
+
+async def test_folder_and_docstring_of_a_table_there_is(world):
+    await world.from_query("append", "print long(1), 'a'", folder="F")
+    await world.from_query("append", "print long(2), 'b'", docstring="D")
+    assert (world.table().folder, world.table().docstring) == ("F", "D")
+
+
+async def test_a_new_table_without_ingestion_times(world):
+    await world.from_query("set", "print a=1", "New", policy_ingestiontime=False)
+    assert await world.query("New | project ingestion_time()") == [(None,)]
+    await world.from_query("set", "print a=1", "Newer")
+    assert (await world.query("Newer | where isnotnull(ingestion_time()) | count")) == [(1,)]
+
+
+async def test_names_that_no_column_may_have(world):
+    with pytest.raises(EntityNameError):
+        await world.from_query("set", "print ['a$b'] = 1", "New")
+    with pytest.raises(InvalidRequestError, match="contains"):
+        await world.from_query("append", "print ['a$b'] = long(1), 'x'")
+
+
+async def test_a_result_is_stored_that_is_too_large_to_be_sent(tmp_path):
+    query = "range n from 1 to {} step 1"
+    async with batch_world(tmp_path / "one", query_rows=10) as world:
+        snapshot = world.databases.pin(DATABASE, "").snapshot
+        with pytest.raises(LimitExceededError, match="record count"):
+            await world.engine.run(query.format(11), snapshot)
+        stored = await world.engine.run_to_store(query.format(1000), snapshot)
+        assert stored.table.num_rows == 1000
+        size = stored.table.nbytes
+    for limit, fits in ((size - 1, False), (size, True), (size + 1, True)):
+        folder = tmp_path / str(limit)
+        async with batch_world(folder, query_result_bytes=1, ingest_query_bytes=limit) as world:
+            snapshot = world.databases.pin(DATABASE, "").snapshot
+            if fits:
+                await world.engine.run_to_store(query.format(1000), snapshot)
+            else:
+                with pytest.raises(LimitExceededError, match=f"data size limit {limit}"):
+                    await world.engine.run_to_store(query.format(1000), snapshot)
+
+
+# Concurrency
+
+
+async def test_two_commands_that_make_a_table_make_one(world):
+    async def append(number):
+        await world.from_query("set-or-append", f"print n={number}", "New")
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(append, number)
+    assert sorted(await world.query("New")) == [(n,) for n in range(5)]
+    await world.assert_tidy()
+
+
+async def test_of_two_set_commands_one_wins(world):
+    found = []
+
+    async def make(number):
+        try:
+            await world.from_query("set", f"print n={number}", "New")
+        except EntityExistsError as error:
+            found.append(error.code)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(make, number)
+    assert len(found) == 2
+    assert len(await world.query("New")) == 1
+    await world.assert_tidy()
+
+
+def meanwhile(world, *changes):
+    async def before():
+        await world.commit(*changes)
+
+    world.store.before_commit = before
+
+
+async def test_a_column_added_meanwhile_is_null(world):
+    meanwhile(world, AppendColumns("T", (Column("new", ScalarType.INT),)))
+    await world.inline("1,a")
+    assert await world.rows() == [(1, "a", None)]
+
+
+async def test_columns_swapped_meanwhile_keep_their_values(world):
+    table = world.table()
+    ids = table.column_ids[-1]
+    meanwhile(world, SetSchema("T", COLUMNS[::-1], ids[::-1]))
+    await world.inline("1,a")
+    assert await world.rows() == [("a", 1)]
+
+
+async def test_a_column_retyped_meanwhile_is_as_after_an_alter(world):
+    ids = world.table().column_ids[-1]
+    columns = (Column("n", ScalarType.STRING), COLUMNS[1])
+    meanwhile(world, SetSchema("T", columns, (7, ids[1])))
+    await world.inline("1,a")
+    assert await world.rows() == [("", "a")]
+
+
+async def test_a_table_dropped_meanwhile(world):
+    meanwhile(world, DropTable("T"))
+    with pytest.raises(TableNotFoundError):
+        await world.inline("1,a")
+    assert await world.files() == set()
+    assert world.failure().error_code == "BadRequest_TableNotExist"
+
+
+async def test_a_table_made_anew_meanwhile(world):
+    async def before():
+        await world.commit(DropTable("T"))
+        await world.create()
+
+    world.store.before_commit = before
+    with pytest.raises(ConflictError):
+        await world.inline("1,a")
+    assert await world.rows() == []
+    assert await world.files() == set()
+
+
+async def test_a_table_renamed_meanwhile_is_not_there(world):
+    meanwhile(world, RenameTables((("T", "U"),)))
+    with pytest.raises(TableNotFoundError):
+        await world.inline("1,a")
+    assert await world.rows("U") == []
+
+
+async def test_a_result_goes_to_the_table_made_anew_meanwhile(world):
+    async def before():
+        await world.commit(DropTable("T"))
+        await world.create()
+
+    world.store.before_commit = before
+    await world.from_query("append", "print long(1), 'a'")
+    assert await world.rows() == [(1, "a")]
+
+
+async def test_cancelled_commands_leave_nothing(world):
+    sources = [written(world, f"{n}.csv", "1,a\n" * 50_000) for n in range(4)]
+    with trio.move_on_after(0.01) as scope:
+        await world.ingest(*sources)
+    if scope.cancelled_caught:
+        assert await world.files() == set()
+        assert await world.rows() == []
+
+
+# Refusals at the door
+
+
+async def test_unknown_names(world):
+    with pytest.raises(TableNotFoundError):
+        await world.inline("1,a", table="None")
+    request = world.request()
+    with pytest.raises(DatabaseNotFoundError):
+        await world.batch.inline(request.__class__("None", "T", *_rest(request)), b"1,a")
+
+
+def _rest(request):
+    return request.properties, request.kind, request.text, request.operation_id
+
+
+async def test_a_follower_database_is_read_only(world):
+    tree = world.catalog.get(DATABASE)
+    await world.catalog.install_snapshot(
+        "Followed", "leader", "Followed", Database("Followed", tree.database_id, tables=tree.tables)
+    )
+    request = world.request()
+    followed = request.__class__("Followed", "T", *_rest(request))
+    with pytest.raises(ReadOnlyError):
+        await world.batch.inline(followed, b"1,a")
+    assert await world.files() == set()
+
+
+# Limits
+
+
+@pytest.mark.parametrize(("count", "fits"), [(2, True), (3, True), (4, False)])
+async def test_limit_of_sources(tmp_path, count, fits):
+    async with batch_world(tmp_path, ingest_sources=3) as world:
+        await world.create()
+        sources = [written(world, f"{n}.csv", "1,a\n") for n in range(count)]
+        if fits:
+            await world.ingest(*sources)
+        else:
+            with pytest.raises(LimitExceededError, match="limit is 3"):
+                await world.ingest(*sources)
+        assert len(await world.rows()) == (count if fits else 0)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(99, True), (100, True), (101, False)])
+async def test_limit_of_a_source(tmp_path, size, fits):
+    async with batch_world(tmp_path, ingest_source_bytes=100) as world:
+        await world.create()
+        source = written(world, "f.csv", ("1," + "x" * size)[:size])
+        if fits:
+            await world.ingest(source)
+        else:
+            with pytest.raises(LimitExceededError, match="more than 100 bytes"):
+                await world.ingest(source)
+            assert world.failure().source == "f.csv"
+
+
+async def test_extents_end_where_the_sharding_policy_says(world):
+    policy = {"ShardEngineMaxRowCount": 100}
+    await world.commit(SetPolicy("T", "sharding", json.dumps(policy)))
+    extents = await world.inline("1,a\n" * 250)
+    assert [extent.row_count for extent in extents] == [100, 100, 50]
+    assert sum(extent.original_bytes for extent in extents) == 1000
