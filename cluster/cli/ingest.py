@@ -32,7 +32,11 @@ Format = Annotated[
         "--format",
         envvar="REMORA_FORMAT",
         metavar="FORMAT",
-        help="csv, tsv, json (one property bag a line) or multijson; default: by the extension.",
+        help=(
+            "csv, tsv, scsv, sohsv, psv, tsve, txt, raw, json (one property bag a line), "
+            "multijson, singlejson, avro or apacheavro; default: by the extension. Of raw, "
+            "singlejson and Avro the whole file is one payload."
+        ),
     ),
 ]
 Mapping = Annotated[
@@ -77,7 +81,7 @@ def ingest(
         chosen = data_format.lower() or guess_format(file)
         if chosen is None:
             raise typer.BadParameter(
-                f"the extension of '{file}' names no format; say csv, tsv, json or multijson",
+                f"the extension of '{file}' names no format; say which, for example csv",
                 param_hint="--format",
             )
         # One name for several files still tells them apart.

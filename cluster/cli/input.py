@@ -24,7 +24,21 @@ if TYPE_CHECKING:
 
     Pieces = AsyncGenerator[tuple[bytes, int], None]
 
-FORMATS: Final = ("csv", "tsv", "json", "multijson")
+FORMATS: Final = (
+    "csv",
+    "tsv",
+    "scsv",
+    "sohsv",
+    "psv",
+    "tsve",
+    "txt",
+    "raw",
+    "json",
+    "multijson",
+    "singlejson",
+    "avro",
+    "apacheavro",
+)
 PAYLOAD_BYTES: Final = 1 << 20
 """Payloads this long keep the node's group commits busy and a failed one short."""
 
@@ -38,6 +52,13 @@ _EXTENSIONS: Final = {
     # Files named .json hold one bag a line, an array, or bags over many lines; this takes all.
     ".json": "multijson",
     ".multijson": "multijson",
+    ".scsv": "scsv",
+    ".psv": "psv",
+    ".sohsv": "sohsv",
+    ".tsve": "tsve",
+    ".txt": "txt",
+    ".raw": "raw",
+    ".avro": "avro",
 }
 
 

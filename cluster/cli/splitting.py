@@ -19,14 +19,24 @@ if TYPE_CHECKING:
 # A match takes a bounded number of records, because it remembers where each began.
 # Nothing here is possessive: Python before 3.11.5 gets possessive groups wrong (gh-106052).
 _FIELD: Final = rb'(?:"[^"]*(?:""[^"]*)*"(?!")[^%s\r\n]*|[^"%s\r\n][^%s\r\n]*|)'
+_SEPARATORS: Final = {"csv": b",", "tsv": b"\t", "scsv": b";", "psv": b"[|]", "sohsv": b"\x01"}
 _RECORDS: Final = {
     name: re.compile(
-        (rb"(?:(?:" + _FIELD + rb"%s)*" + _FIELD + rb"(?:\r?\n|\r(?=[^\n]))){1,256}").replace(
-            b"%s", separator
-        )
+        rb"(?:(?:"
+        + _FIELD.replace(b"%s", separator.strip(b"[]"))
+        + separator
+        + rb")*"
+        + _FIELD.replace(b"%s", separator.strip(b"[]"))
+        + rb"(?:\r?\n|\r(?=[^\n]))){1,256}"
     )
-    for name, separator in (("csv", b","), ("tsv", b"\t"))
+    for name, separator in _SEPARATORS.items()
 }
+# A backslash takes the meaning from the line end behind it.
+_ESCAPED_RECORDS: Final = re.compile(
+    rb"(?:(?:[^\\\r\n]|\\(?:\r\n|[^\r]|\r(?=[^\n])))*(?:\r?\n|\r(?=[^\n]))){1,256}"
+)
+_WHOLE: Final = frozenset({"raw", "singlejson", "avro", "apacheavro"})
+"""Formats whose input is one payload: there is no place to cut that text alone tells."""
 # A string that is cut off reaches to the end: what looks like a bracket in it is none.
 _JSON_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 _JSON_BLANKS: Final = b" \t\r\n"
@@ -142,6 +152,10 @@ def _last_end(data_format: str) -> Callable[[bytes, int], int]:
         return lambda buffer, limit: _delimited_end(pattern, buffer, limit)
     if data_format == "multijson":
         return _bag_end
+    if data_format == "tsve":
+        return _escaped_end
+    if data_format in _WHOLE:
+        return lambda buffer, limit: 0
     return lambda buffer, limit: buffer.rfind(b"\n", 0, limit) + 1
 
 
@@ -150,6 +164,13 @@ def _delimited_end(records: re.Pattern[bytes], buffer: bytes, limit: int) -> int
         return buffer.rfind(b"\n", 0, limit) + 1 or buffer.rfind(b"\r", 0, limit - 1) + 1
     end = 0
     while (found := records.match(buffer, end, limit)) is not None:
+        end = found.end()
+    return end
+
+
+def _escaped_end(buffer: bytes, limit: int) -> int:
+    end = 0
+    while (found := _ESCAPED_RECORDS.match(buffer, end, limit)) is not None:
         end = found.end()
     return end
 

@@ -24,7 +24,9 @@ def splitter(data_format, target=20, record=60):
     return Splitter(data_format, target_bytes=target, record_bytes=record)
 
 
-@pytest.mark.parametrize("data_format", ["csv", "tsv", "json"])
+@pytest.mark.parametrize(
+    "data_format", ["csv", "tsv", "scsv", "psv", "sohsv", "tsve", "txt", "json"]
+)
 def test_lines_are_kept_whole(data_format):
     data = b"".join(b"line %d\n" % number for number in range(10))
     payloads = split(splitter(data_format), data)
@@ -51,6 +53,30 @@ def test_a_line_end_inside_quotes_ends_no_record():
 def test_tabs_separate_fields_of_tsv_and_commas_do_not():
     data = b'a,"b\tc\n"d\n\te"\tf\n'
     assert split(splitter("tsv", target=10), data) == [b'a,"b\tc\n', b'"d\n\te"\tf\n']
+
+
+@pytest.mark.parametrize(
+    ("data_format", "separator"), [("psv", "|"), ("scsv", ";"), ("sohsv", "\1")]
+)
+def test_other_separators_open_quotes_behind_them(data_format, separator):
+    data = f'a{separator}"b\nc"{separator}d\n,"e\nf\n'.encode()
+    assert split(splitter(data_format, target=12), data) == [
+        f'a{separator}"b\nc"{separator}d\n'.encode(),
+        b',"e\nf\n',
+    ]
+
+
+def test_a_backslash_hides_a_line_end_of_tsve():
+    data = b"a\\\n b\tc\nd\\\\\ne\n"
+    assert split(splitter("tsve", target=9), data) == [b"a\\\n b\tc\n", b"d\\\\\ne\n"]
+
+
+@pytest.mark.parametrize("data_format", ["raw", "singlejson", "avro"])
+def test_some_formats_are_one_payload_whatever_is_in_them(data_format):
+    data = b"line\n" * 12
+    assert split(splitter(data_format, target=10), data) == [data]
+    with pytest.raises(PayloadTooLargeError):
+        split(splitter(data_format, target=10), data + b"x")
 
 
 def test_carriage_returns_end_records_too():

@@ -103,7 +103,7 @@ def test_the_name_may_come_from_the_environment(world, verb, monkeypatch):
         ["query", "leader", "D", "T", "--timeout", "0"],
         ["ingest", "leader", "D", "T", "/no/such/file.csv"],
         ["ingest", "leader", "D", "T", "-"],
-        ["ingest", "leader", "D", "T", "-", "--format", "avro"],
+        ["ingest", "leader", "D", "T", "-", "--format", "orc"],
         ["destroy"],
     ],
 )
