@@ -11,14 +11,18 @@ import os
 import random
 import secrets
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import trio
 
 from cluster import __version__
+from cluster.batch.download import Downloads
+from cluster.batch.driver import BatchIngestion
 from cluster.catalog.driver import Catalog
 from cluster.commands.context import NodeFacts, Services
+from cluster.commands.results import CommandResult
 from cluster.commands.service import CommandService
 from cluster.coordinator.reports import Report
 from cluster.errors import RemoraError, UnavailableError
@@ -26,11 +30,14 @@ from cluster.gateway.ingestion import IngestionServicer
 from cluster.gateway.management import ManagementServicer
 from cluster.gateway.query import QueryService
 from cluster.gateway.replication import ReplicationService
+from cluster.history.driver import OperationRunner
 from cluster.history.log import History
 from cluster.ingest.deriving import UpdatePolicies
 from cluster.ingest.driver import IngestPipeline
+from cluster.ingest.worker import BatchDecode
 from cluster.node.databases import NodeDatabases
 from cluster.node.link import CoordinatorLink, Identity
+from cluster.node.load import node_load
 from cluster.node.lookup import KeyLookup
 from cluster.node.reporting import HistoryReports
 from cluster.node.storage import NodeStorage, extent_folders
@@ -52,6 +59,7 @@ from follower.driver import FollowerManager
 if TYPE_CHECKING:
     from cluster.catalog.model import Version
     from cluster.clock import Clock
+    from cluster.commands.doors import NodeLoad
     from cluster.node.config import NodeConfig
     from cluster.transport.api import Server, Transport
     from cluster.transport.standard import Health
@@ -185,11 +193,12 @@ class Node:
         )
         self._engine.serve(self._storage.files, self._hot)
         self._update_policies = UpdatePolicies(
-            self._engine.run,
+            self._engine.run_to_store,
             snapshot_of=lambda name: self._databases.pin(name).snapshot,
             clock=clock,
             on_failure=self._history.ingestion_failure,
         )
+        self._ingestion = self._make_batch_ingestion()
         self._pipeline = IngestPipeline(
             self._row_stores,
             self._catalog,
@@ -201,7 +210,40 @@ class Node:
             updates=self._update_policies,
             on_streamed=self._history.streaming.add,
         )
-        self.services = Services(clock, self._engine, self._update_policies, self._pipeline.schemas)
+        self._operations = OperationRunner[CommandResult](
+            self._history, clock=clock, new_id=self._catalog.new_id, limits=limits
+        )
+        self.services = Services(
+            clock=clock,
+            queries=self._engine,
+            update_policies=self._update_policies,
+            schema_cache=self._pipeline.schemas,
+            history=self._history,
+            operations=self._operations,
+            extents=self._storage.keeper,
+            row_stores=self._row_stores,
+            databases=self._databases,
+            cancel_query=self._cancel_query,
+            load=self._load,
+            limits=limits,
+        )
+
+    def _make_batch_ingestion(self) -> BatchIngestion:
+        config, limits = self._config, self._config.limits
+        folder = Path(config.ingest_folder) if config.ingest_folder else config.data / "ingest"
+        folder.mkdir(parents=True, exist_ok=True)
+        return BatchIngestion(
+            catalog=self._catalog,
+            store=self._storage.keeper,
+            writer=self._storage.writer,
+            decode=BatchDecode(limits),
+            update_policies=self._update_policies,
+            downloads=Downloads(folder=folder, work=config.data / "ingest-work", limits=limits),
+            times=self._row_stores.times,
+            history=self._history,
+            clock=self._clock,
+            limits=limits,
+        )
 
     async def _serve(self, task_status: trio.TaskStatus[str]) -> None:
         config = self._config
@@ -216,6 +258,7 @@ class Node:
             await nursery.start(self._storage.keeper.run)
             await nursery.start(self._hot.run)
             await nursery.start(self._pipeline.run)
+            await nursery.start(self._operations.run)
             await nursery.start(self._followers.run)
             await nursery.start(partial(server.serve, grace_seconds=GRACE_SECONDS))
             await nursery.start(self._link.run)
@@ -298,6 +341,16 @@ class Node:
             build_version=__version__,
             built_at_ns=0,
         )
+
+    def _load(self) -> NodeLoad:
+        return node_load(
+            self._config.data, self._engine, self._operations, self._hot, self._storage.files,
+            queries_most=self._config.limits.queries_per_core * self._cores,
+        )  # fmt: skip
+
+    def _cancel_query(self, activity_id: str) -> bool:
+        number = self._reports.number_of(activity_id)
+        return number is not None and self._engine.cancellations.cancel(number)
 
     def _version_of(self, database: str) -> Version:
         return self._catalog.get(database).version
