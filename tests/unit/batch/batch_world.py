@@ -22,11 +22,14 @@ from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.changes import CreateTable, SetPolicy, SetTableStreamingPolicy
 from cluster.catalog.driver import Catalog
 from cluster.catalog.model import Column, ScalarType, StreamingIngestionPolicy
+from cluster.commands.context import Services
+from cluster.commands.service import CommandService
 from cluster.extents.copies import Place
 from cluster.extents.disk import LocalRoot
 from cluster.extents.driver import ExtentKeeper
 from cluster.extents.files import ExtentFiles
 from cluster.extents.writer import ExtentWriter
+from cluster.history.driver import OperationRunner
 from cluster.history.log import History
 from cluster.ingest.deriving import UpdatePolicies
 from cluster.ingest.worker import BatchDecode
@@ -87,6 +90,38 @@ class InPlace:
 class NoFollowers:
     def get(self, name):
         return None
+
+
+class DatabasesDoor:
+    def __init__(self, databases: NodeDatabases) -> None:
+        self.databases = databases
+
+    def snapshot(self, database, text):
+        return self.databases.pin(database, text).snapshot
+
+
+class FakeNode:
+    """A node whose commands have what ingestion needs."""
+
+    def __init__(self, world: World) -> None:
+        self.services = Services(
+            clock=world.clock,
+            queries=world.engine,
+            update_policies=world.updates,
+            schema_cache=None,
+            history=world.history,
+            operations=world.operations,
+            extents=world.keeper,
+            ingestion=world.batch,
+            row_stores=world.row_stores,
+            databases=DatabasesDoor(world.databases),
+            cancel_query=None,
+            load=None,
+            limits=world.limits,
+        )
+
+    def streaming_capability(self):
+        return True
 
 
 class PausingStore:
@@ -175,6 +210,9 @@ class World:
         columns = [Column(column.name, column.type) for column in result.columns]
         request = self.request(table, "TableSetOrAppend", **properties)
         return await self.batch.result(request, Mode(mode), columns, storage_batches(result))
+
+    async def command(self, text: str, database: str = DATABASE) -> list[tuple]:
+        return list((await self.commands.execute(database, text)).rows)
 
     # Looking
 
@@ -289,6 +327,10 @@ async def _open(world: World, nursery: trio.Nursery) -> None:
         clock=clock,
         on_failure=world.history.ingestion_failure,
     )
+    world.operations = OperationRunner(
+        world.history, clock=clock, new_id=catalog.new_id, limits=limits
+    )
+    await nursery.start(world.operations.run)
     world.batch = BatchIngestion(
         catalog=catalog,
         store=world.store,
@@ -301,3 +343,4 @@ async def _open(world: World, nursery: trio.Nursery) -> None:
         clock=clock,
         limits=limits,
     )
+    world.commands = CommandService(catalog, FakeNode(world), limits)
