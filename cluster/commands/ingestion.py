@@ -15,6 +15,7 @@ from cluster.batch.schema import Mode
 from cluster.batch.sources import parse_source
 from cluster.catalog.model import Column
 from cluster.catalog.naming import quote_name
+from cluster.commands.command_types import command_type
 from cluster.commands.grammar.asynchronous import ASYNC_SUFFIX
 from cluster.commands.grammar.ingestion import COMMANDS
 from cluster.commands.operating import check_owned
@@ -39,12 +40,6 @@ NO_EXTENT: Final = "00000000-0000-0000-0000-000000000000"
 """``ExtentId`` where nothing was to ingest, as ``ingest-inline.md`` has it."""
 
 _LINE_START: Final = re.compile(r"[ \t]*\r?\n| *")
-_KINDS: Final[Mapping[Mode, str]] = {
-    Mode.SET: "TableSet",
-    Mode.APPEND: "TableAppend",
-    Mode.SET_OR_APPEND: "TableSetOrAppend",
-    Mode.SET_OR_REPLACE: "TableSetOrReplace",
-}
 _COLUMNS: Final = {spec.name: spec.columns for spec in COMMANDS}
 
 
@@ -57,7 +52,7 @@ async def ingest_inline(context: Context) -> list[Row]:
         extents = await context.node.services.ingestion.inline(request, data)
         return [(extent.extent_id,) for extent in extents] or [(NO_EXTENT,)]
 
-    return await _execute(context, "DataIngestInline", text, work)
+    return await _execute(context, text, work)
 
 
 async def ingest_into(context: Context) -> list[Row]:
@@ -77,7 +72,7 @@ async def ingest_into(context: Context) -> list[Row]:
             for extent_id in [extent.extent_id for extent in extents] or [NO_EXTENT]
         ]
 
-    return await _execute(context, "DataIngestPull", text, work)
+    return await _execute(context, text, work)
 
 
 def _from_query(mode: Mode) -> Executor:
@@ -88,7 +83,7 @@ def _from_query(mode: Mode) -> Executor:
             extents = await ingestion.result(request, mode, columns, batches)
             return [_query_row(extent) for extent in extents] or [(NO_EXTENT, 0, 0, 0, 0, 0)]
 
-        return await _execute(context, _KINDS[mode], context.command.text, work)
+        return await _execute(context, context.command.text, work, from_query=True)
 
     ingest.__doc__ = f"``.{mode.value} [async] T <|`` a query, or a command that shows."
     return ingest
@@ -118,14 +113,17 @@ async def _rows_of(context: Context) -> tuple[tuple[Column, ...], Sequence[pa.Re
     return columns, storage_batches(result)
 
 
-async def _execute(context: Context, kind: str, text: str, work: Work) -> list[Row]:
+async def _execute(
+    context: Context, text: str, work: Work, *, from_query: bool = False
+) -> list[Row]:
     """Runs the operation; gives its rows or, if it is not waited for, its id.
 
     Properties are read before it starts, so that a mistake in them starts nothing.
     """
     await check_owned(context, context.database)
     given = context.values.get("properties", ())
-    properties = parse_properties(given, from_query=kind.startswith("Table"))
+    properties = parse_properties(given, from_query=from_query)
+    kind = command_type(context.command.spec.name)
     database = context.catalog.get(context.database).name
     operation_id = context.catalog.new_id()
     request = Request(database, context.values["table"], properties, kind, text, operation_id)
