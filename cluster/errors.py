@@ -53,6 +53,7 @@
     │   ├── StorageFullError             General_InternalServerError
     │   ├── StorageUnavailableError      Download_UnknownError
     │   ├── TimedOutError                Timeout
+    │   ├── CanceledError                General_Canceled (E_QUERY_CANCELLED of a query)
     │   ├── UnavailableError             ServiceUnavailable
     │   └── InternalError                General_InternalServerError
     ├── PeerError                        another process broke the protocol
@@ -607,6 +608,17 @@ class TimedOutError(TransientError):
     status = Status.DEADLINE_EXCEEDED
     reason = "TIMEOUT"
     default_remedy = "Allow more time, or ask for less."
+
+
+class CanceledError(TransientError):
+    """A query or an operation was canceled by a command (E_QUERY_CANCELLED of a query)."""
+
+    code = "General_Canceled"
+    kusto_type = "Kusto.Data.Exceptions.KustoServicePartialQueryFailureException"
+    http_status = 499
+    status = Status.CANCELLED
+    reason = "CANCELED"
+    default_remedy = "Send it again if it was not meant."
 
 
 class UnavailableError(TransientError):

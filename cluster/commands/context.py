@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cluster.commands.results import Row
+from cluster.commands.results import CommandResult, Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,18 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Column, Database, RowStoreKey
     from cluster.catalog.policies import UpdatePolicy
     from cluster.clock import Clock
+    from cluster.commands.doors import (
+        DatabasesDoor,
+        ExtentsDoor,
+        IngestionDoor,
+        NodeLoad,
+        OperationsDoor,
+        RowStoresDoor,
+    )
     from cluster.commands.interpreter import Command
-    from cluster.query.binding import QueryResult
+    from cluster.history.log import History
+    from cluster.limits import Limits
+    from cluster.query.binding import QueryResult, QuerySnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,12 @@ class QueryRunner(Protocol):
     ) -> QueryResult:
         """Sends a table through KQL, which starts with a ``|``."""
 
+    async def run(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+        """Answers a query over a snapshot."""
+
+    async def run_to_store(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+        """Answers a query whose rows are stored and not sent: they may be many more."""
+
 
 class UpdatePolicyRules(Protocol):
     """What commands need of whatever runs update policies."""
@@ -71,12 +87,25 @@ class SchemaCacheDoor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a node gives its commands beside the catalog."""
+    """What a node gives its commands beside the catalog.
+
+    ``cancel_query`` ends the running query of an activity id or client request id; False: there
+    is none. ``load`` is what the node is busy with now.
+    """
 
     clock: Clock
     queries: QueryRunner
     update_policies: UpdatePolicyRules
     schema_cache: SchemaCacheDoor
+    history: History
+    operations: OperationsDoor
+    extents: ExtentsDoor
+    ingestion: IngestionDoor
+    row_stores: RowStoresDoor
+    databases: DatabasesDoor
+    cancel_query: Callable[[str], bool]
+    load: Callable[[], NodeLoad]
+    limits: Limits
 
 
 class Node(Protocol):
@@ -119,12 +148,16 @@ class CatalogDoor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One execution. ``database`` is the name in context, as the caller wrote it."""
+    """One execution. ``database`` is the name in context, as the caller wrote it.
+
+    ``show`` runs a command that shows, as part of this one, in the same database.
+    """
 
     catalog: CatalogDoor
     node: Node
     database: str
     command: Command
+    show: Callable[[str], Awaitable[CommandResult]]
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -155,5 +188,5 @@ class Context:
         return tree
 
 
-Executor = Callable[[Context], Awaitable[list[Row]]]
-"""Runs one command; gives the rows of its declared result."""
+Executor = Callable[[Context], Awaitable[list[Row] | CommandResult]]
+"""Runs one command; gives the rows of its declared result, or a result with columns of its own."""

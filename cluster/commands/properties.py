@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from cluster.commands.literals import read_datetime
 from cluster.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -14,7 +16,12 @@ if TYPE_CHECKING:
 DESCRIPTION: Final[Mapping[str, type]] = {"docstring": str, "folder": str}
 """Properties of a table."""
 
-_KINDS: Final[Mapping[type, str]] = {str: "text", bool: "true or false", int: "a whole number"}
+_KINDS: Final[Mapping[type, str]] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    datetime: "a datetime",
+}
 
 
 def read_properties(context: Context, allowed: Mapping[str, type]) -> Mapping[str, Any]:
@@ -45,6 +52,8 @@ def read_properties(context: Context, allowed: Mapping[str, type]) -> Mapping[st
 def _checked(name: str, value: Any, kind: type) -> Any:
     if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
+    if kind is datetime and isinstance(value, str):
+        value = read_datetime(value)
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
     raise InvalidRequestError(

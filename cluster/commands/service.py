@@ -15,11 +15,16 @@ import trio
 from cluster.catalog.model import DEFAULT_DATABASE, Column
 from cluster.commands.context import Context
 from cluster.commands.executors import EXECUTORS
+from cluster.commands.grammar import Kind
 from cluster.commands.interpreter import parse_command
+from cluster.commands.recording import CommandRecorder
 from cluster.commands.results import CommandResult
+from cluster.errors import InvalidRequestError
 from cluster.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cluster.commands.context import CatalogDoor, Node
     from cluster.commands.interpreter import Command
     from cluster.commands.results import Row
@@ -43,6 +48,7 @@ class CommandService:
         self._catalog = catalog
         self._node = node
         self._limits = limits
+        self._recorder = CommandRecorder(catalog.new_id, node.services.clock)
         self._executed = 0
         self._refused = 0
 
@@ -57,21 +63,39 @@ class CommandService:
         ConflictError, ReadOnlyError, UnavailableError; and what a query raises, if the result goes
         through KQL.
         """
+        database = database_name or DEFAULT_DATABASE
         try:
             command = await self._parse(text)
-            context = Context(self._catalog, self._node, database_name or DEFAULT_DATABASE, command)
-            rows = await EXECUTORS[command.spec.name](context)
-            result = await self._piped(command, rows)
+            with self._recorder.recorded(database, command, self._node.services.history) as note:
+                result = await self._run(database, command)
+                note.returned(result)
         except BaseException:
             self._refused += 1
             raise
         self._executed += 1
         return result
 
-    async def _piped(self, command: Command, rows: list[Row]) -> CommandResult:
-        columns = command.spec.columns
+    async def _run(self, database: str, command: Command) -> CommandResult:
+        async def show(text: str) -> CommandResult:
+            inner = await self._parse(text)
+            if inner.spec.kind is not Kind.SHOW:
+                raise InvalidRequestError(
+                    "Only a query or a command that shows can be used inside another command.",
+                    metadata={"command": inner.spec.name},
+                )
+            return await self._run(database, inner)
+
+        context = Context(self._catalog, self._node, database, command, show)
+        given = await EXECUTORS[command.spec.name](context)
+        if isinstance(given, CommandResult):
+            return await self._piped(command, given.columns, given.rows)
+        return await self._piped(command, command.spec.columns, given)
+
+    async def _piped(
+        self, command: Command, columns: Sequence[Column], rows: Sequence[Row]
+    ) -> CommandResult:
         if not command.pipe:
-            return CommandResult(columns, tuple(rows))
+            return CommandResult(tuple(columns), tuple(rows))
         answer = await self._node.services.queries.run_over(columns, rows, command.pipe)
         found = tuple(Column(column.name, column.type) for column in answer.columns)
         return CommandResult(found, (), answer.table)

@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.catalog.model import Column, ScalarType
+from cluster.commands.data_values import number, row_store, tag_terms
+from cluster.commands.inline_records import records
 from cluster.commands.lexer import TokenKind, block_end, literal_at
 from cluster.commands.literals import DATETIME, TIMESPAN, read_datetime, read_timespan
 from cluster.commands.names import ColumnName, EntityName, Rename, Since, TableDefinition
@@ -367,5 +369,9 @@ KINDS: Final[Mapping[str, Match]] = {
     "parameters": _block_of("("),
     "body": _block_of("{"),
     "rest": _rest,
+    "records": records,
+    "number": number,
+    "rowstore": row_store,
+    "tag_terms": tag_terms,
 }
 """Kinds of values by the names grammars use."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
-from cluster.errors import RemoraError, ThrottledError, UnavailableError
+from cluster.errors import CanceledError, RemoraError, ThrottledError, UnavailableError
 from cluster.history.records import Operation, OperationState
 from cluster.limits import LIMITS, Limits
 
@@ -189,7 +189,7 @@ class OperationRunner(Generic[Result]):
         finally:
             if not running.is_decided:
                 self._canceled += 1
-                running.failure = UnavailableError("the operation was canceled")
+                running.failure = CanceledError("The operation was canceled.")
                 self._history.operation_changed(operation_id, OperationState.CANCELED)
             del self._running[operation_id]
             running.done.set()

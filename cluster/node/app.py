@@ -221,6 +221,7 @@ class Node:
             history=self._history,
             operations=self._operations,
             extents=self._storage.keeper,
+            ingestion=self._ingestion,
             row_stores=self._row_stores,
             databases=self._databases,
             cancel_query=self._cancel_query,

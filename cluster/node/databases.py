@@ -141,6 +141,25 @@ class NodeDatabases:
             lambda: all(check() for check in shown),
         )
 
+    def snapshot(self, database: str, text: str) -> QuerySnapshot:
+        """What is visible now, for a query that is part of a command. DatabaseNotFoundError."""
+        return self.pin(database, text).snapshot
+
+    def streamed(self, database: str) -> dict[RowStoreKey, Rows]:
+        """The rows above the floors that queries see, by key. Raises DatabaseNotFoundError."""
+        tree = self._catalog.get(database)
+        rows_of: Callable[[RowStoreKey, int], Rows | None] = self._row_store.rows
+        if self._catalog.is_following(tree.name):
+            pinned = self._followed(tree.name).pin()
+            tree, rows_of = pinned.database, partial(_followed_rows, pinned)
+        found = {}
+        for table in tree.tables.values():
+            for reference in table.references:
+                rows = rows_of(reference.key, reference.sealed_ordinal)
+                if rows is not None:
+                    found[reference.key] = rows
+        return found
+
     def is_pinned(self, file: str) -> bool:
         """Whether a snapshot that somebody holds may still read an extent file of that name."""
         trees = {id(tree): tree for pin in self._pins for tree in pin.trees}

@@ -69,6 +69,16 @@ class HistoryReports:
         else:
             self.history.ended(entry)
 
+    def number_of(self, activity_id: str) -> int | None:
+        """The number of a running query, by its activity id or its client request id."""
+        for number, known in self._activities.items():
+            if known == activity_id:
+                return number
+        for entry in self.history.running():
+            if entry.client_request_id == activity_id:
+                return self.number_of(entry.activity_id)
+        return None
+
     def job(self, report: JobReport) -> None:
         """The keeper has done something with extents, or failed to."""
         if report.kind not in _OPERATIONS:

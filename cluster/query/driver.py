@@ -19,6 +19,7 @@ from cluster.errors import (
 from cluster.limits import LIMITS, Limits
 from cluster.processors import on_all
 from cluster.query.binding import QuerySnapshot, given_table
+from cluster.query.canceling import Cancellations, state_of
 from cluster.query.execution import Execution, open_database
 from cluster.query.hidden import cursor_text
 from cluster.query.hot.relations import Coverage
@@ -112,6 +113,7 @@ class QueryEngine:
         self._hot: HotCache | None = None
         self._most = limits.queries_per_core * cores
         self._threads = trio.CapacityLimiter(self._most)
+        self.cancellations = Cancellations()
         self._running = self._answered = self._refused = self._begun = 0
         self._throttled = self._cancelled = 0
 
@@ -136,10 +138,7 @@ class QueryEngine:
         self._hot = hot
 
     async def prewarm(self) -> None:
-        """Starts the translator and takes it through the common shapes, so no query waits for it.
-
-        Optional; costs about a second of processor time of another process.
-        """
+        """Takes the translator through the common shapes; another process computes for a second."""
         for kql in _PREWARM:
             await self._translations.of(kql, QuerySnapshot("", {}))
 
@@ -176,10 +175,11 @@ class QueryEngine:
             raise refusal
         self._running += 1
         try:
-            result, cpu_seconds = await self._within_time(kql, snapshot, limits)
+            work = self._within_time(kql, snapshot, limits)
+            result, cpu_seconds = await self.cancellations.run(record.number, work)
         except RemoraError as error:
             self._refused += 1
-            self._end(record, QueryState.FAILED, str(error))
+            self._end(record, state_of(error), str(error))
             raise
         except Exception as error:  # a defect; the transport reports it
             self._end(record, QueryState.FAILED, type(error).__name__)

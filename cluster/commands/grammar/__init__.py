@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from cluster.commands.grammar.columns import COMMANDS as COLUMNS
 from cluster.commands.grammar.databases import COMMANDS as DATABASES
+from cluster.commands.grammar.diagnostics import COMMANDS as DIAGNOSTICS
+from cluster.commands.grammar.extents import COMMANDS as EXTENTS
 from cluster.commands.grammar.functions import COMMANDS as FUNCTIONS
+from cluster.commands.grammar.ingestion import COMMANDS as INGESTION
 from cluster.commands.grammar.mappings import COMMANDS as MAPPINGS
+from cluster.commands.grammar.operations import COMMANDS as OPERATIONS
 from cluster.commands.grammar.policies import COMMANDS as POLICIES
 from cluster.commands.grammar.refusals import COMMANDS as REFUSALS
+from cluster.commands.grammar.rowstores import COMMANDS as ROW_STORES
 from cluster.commands.grammar.schema import COMMANDS as SCHEMA
 from cluster.commands.grammar.spec import CommandSpec, Kind
 from cluster.commands.grammar.system import COMMANDS as SYSTEM
@@ -37,6 +42,11 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *MAPPINGS,
     *FUNCTIONS,
     *SYSTEM,
+    *EXTENTS,
+    *INGESTION,
+    *ROW_STORES,
+    *OPERATIONS,
+    *DIAGNOSTICS,
     *REFUSALS,
 )
 """Every form that parses. The interpreter tries them in this order; no text fits two of them."""

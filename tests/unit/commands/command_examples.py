@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from data_examples import DATA_EXAMPLES
+from ingestion_examples import INGESTION_EXAMPLES
+
 from cluster.catalog.policy_kinds import POLICY_KINDS, Form, Scope
 
 MAPPING = '\'[{"column":"a","Properties":{"Ordinal":"0"}}]\''
@@ -200,4 +203,6 @@ def _policy_examples():
 
 
 EXAMPLES.update(_policy_examples())
+EXAMPLES.update(DATA_EXAMPLES)
+EXAMPLES.update(INGESTION_EXAMPLES)
 EXAMPLES["alter-merge table policy roworder"] = ".alter-merge table T policy roworder (['b c'] asc)"

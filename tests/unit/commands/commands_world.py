@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pyarrow as pa
+from data_examples import ID, OTHER_ID
+from data_world import LOAD, FakeDatabases, FakeRowStores, keeper_of, sealed
 
 from cluster.catalog.changes import (
     CreateTable,
+    ReplaceExtents,
     SetDatabaseStreamingPolicy,
     SetFunction,
     SetMapping,
@@ -24,6 +29,8 @@ from cluster.catalog.model import (
 from cluster.catalog.policies import update_of
 from cluster.commands.context import NodeFacts, Services
 from cluster.commands.service import CommandService
+from cluster.history.driver import OperationRunner
+from cluster.history.log import History
 from cluster.limits import LIMITS
 from cluster.query.binding import QueryResult, ResultColumn
 
@@ -49,6 +56,7 @@ LEADER_TREE = apply(
         SetFunction("F", Function("F", "()", "{ T }")),
         SetMapping("T", "csv", "M", MAPPING),
         SetMapping("", "csv", "M", MAPPING),
+        ReplaceExtents("T", (), (sealed(ID), sealed(OTHER_ID))),
     ],
     LIMITS,
 )
@@ -99,10 +107,35 @@ class FakeNode:
         self.update_policies = FakeUpdatePolicies()
         self.schema_cache = FakeSchemaCache()
         self.clock = FixedClock()
+        self.history = History(self.clock)
+        self.operations = OperationRunner(
+            self.history, clock=self.clock, new_id=lambda: str(uuid.uuid4())
+        )
+        self.cancelled = []
+        self.extents = self.ingestion = None
+        self.row_stores, self.databases = FakeRowStores(), FakeDatabases()
 
     @property
     def services(self):
-        return Services(self.clock, self.queries, self.update_policies, self.schema_cache)
+        return Services(
+            clock=self.clock,
+            queries=self.queries,
+            update_policies=self.update_policies,
+            schema_cache=self.schema_cache,
+            history=self.history,
+            operations=self.operations,
+            extents=self.extents,
+            ingestion=self.ingestion,
+            row_stores=self.row_stores,
+            databases=self.databases,
+            cancel_query=self.cancel_query,
+            load=lambda: LOAD,
+            limits=LIMITS,
+        )
+
+    def cancel_query(self, activity_id):
+        self.cancelled.append(activity_id)
+        return activity_id == "running"
 
     def streaming_capability(self):
         return self.capability
@@ -138,6 +171,7 @@ class World:
     def __init__(self, catalog, limits):
         self.catalog = catalog
         self.node = FakeNode()
+        self.node.extents = keeper_of(catalog, self.node)
         self.service = CommandService(catalog, self.node, limits)
 
     async def run(self, text, database="Sales"):

@@ -6,6 +6,8 @@ import itertools
 
 import pytest
 from commands_world import LEADER_TREE, FixedClock, World
+from data_examples import ID
+from data_world import ended_operation
 
 from cluster.catalog.driver import Catalog
 from cluster.limits import LIMITS, Limits
@@ -31,4 +33,6 @@ async def follower(tmp_path):
         tmp_path / "catalog.sqlite", clock=FixedClock(), mint=itertools.count(1).__next__
     ) as catalog:
         await catalog.install_snapshot("Sales", "leader", "Sales", LEADER_TREE)
-        yield World(catalog, LIMITS)
+        world = World(catalog, LIMITS)
+        world.node.history.operation(ended_operation(ID))
+        yield world

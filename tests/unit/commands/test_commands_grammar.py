@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from command_examples import EXAMPLES
+from data_examples import DATA_RESULTS
+from ingestion_examples import INGESTION_RESULTS
 
 from cluster.catalog.model import Column, ScalarType
 from cluster.commands.grammar import COMMANDS, Kind
@@ -300,6 +302,8 @@ RESULTS = {
     "show journal": JOURNAL_ROW,
     "show database journal": JOURNAL_ROW,
     "show cluster journal": JOURNAL_ROW,
+    **DATA_RESULTS,
+    **INGESTION_RESULTS,
 }
 
 
