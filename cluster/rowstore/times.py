@@ -6,6 +6,8 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from cluster.errors import UnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -45,12 +47,20 @@ class IngestionTimes:
 
     @contextmanager
     def stamp(self) -> Iterator[int]:
-        """A time for rows that are visible, or given up, at the end of the ``with`` block."""
+        """A time for rows that are visible, or given up, at the end of the ``with`` block.
+
+        If the block raises UnavailableError, as a catalog does that could not write, nobody knows
+        whether a restart will find the rows: the time stays pending.
+        """
         time_us = self.mint()
         try:
             yield time_us
-        finally:
-            self._pending.pop(time_us, None)
+        except UnavailableError:
+            raise
+        except BaseException:
+            self.settle((time_us,))
+            raise
+        self.settle((time_us,))
 
     def raise_to(self, time_us: int) -> None:
         """Times minted from now on are above this one, which was given out in an earlier life."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from storage_model import Doubt, Model, ModelColumn, ModelTable
@@ -310,20 +311,22 @@ class Actions:
         identity = table.identity
 
         async def work() -> bool:
-            with self.node.row_stores.times.stamp() as stamp_us:
-                extents = await self.node.writer.write(
-                    self.node.tree(),
-                    found,
-                    found.schema_version,
-                    [batch_of(list(rows.values()), table.columns)],
-                    created_us=(now_us, now_us),
-                    original_bytes=100,
-                    ingested_us=stamp_us,
-                    tags=tags,
+            extents = await self.node.writer.write(
+                self.node.tree(),
+                found,
+                found.schema_version,
+                [batch_of(list(rows.values()), table.columns)],
+                created_us=(now_us, now_us),
+                original_bytes=100,
+                tags=tags,
+            )
+            # As batch ingestion does it: the time is taken when the rows are committed.
+            with self.node.row_stores.times.stamp() as us:
+                timed = tuple(
+                    replace(extent, ingested_min_us=us, ingested_max_us=us) for extent in extents
                 )
-                addition = Addition(
-                    name, found.key, extents, (tag,) if tag else (), replace_all=replaces
-                )
+                known = (tag,) if tag else ()
+                addition = Addition(name, found.key, timed, known, replace_all=replaces)
                 return await self.node.keeper.add_extents(DATABASE, [addition])
 
         def change(model: Model) -> None:
