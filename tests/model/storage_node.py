@@ -199,6 +199,7 @@ class StorageNode:
             await self.ended.wait()
         self.disk.kill()  # what was armed and never struck is over
         self.root.crash()
+        self.disk.capacity_bytes = self.root.capacity_bytes = None
 
     async def _watch_catalog(self) -> None:
         """As the node does it: the rows of dropped tables go."""

@@ -25,7 +25,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -34,6 +33,7 @@ from storage_life import Life, in_place
 from storage_node import Crash, StepClock, StorageNode
 from storage_values import TYPES
 
+from cluster.catalog.model import ScalarType
 from cluster.extents.keeping import CrashPoint
 from cluster.extents.operations import TagChange
 from cluster.limits import LIMITS
@@ -47,16 +47,47 @@ STEPS = int(os.environ.get("STORAGE_STEPS", "40"))
 PHASES = [Phase.generate] if os.environ.get("STORAGE_SHRINK") == "0" else list(Phase)
 
 NAMES = ("A", "B", "C")
-PICK = st.integers(0, 2**12)
+SHARES = {
+    "stream": 8, "stage": 3, "chain": 2, "batch": 3, "grow": 4, "seal": 5, "seal all": 2,
+    "merge": 4, "merge by policy": 2, "retag": 2, "drop extents": 2, "move": 3, "replace": 2,
+    "clear": 1, "create": 2, "drop": 1, "undo": 2, "rename": 1, "swap": 1, "alter": 4,
+    "retention": 1, "retain": 1, "collect": 2, "sweep": 1, "hold": 2, "look again": 2, "ask": 3,
+}  # fmt: skip
+"""How often each action happens, in proportion."""
+KIND = st.sampled_from([kind for kind, share in SHARES.items() for _ in range(share)])
+WAIT_FOR = {"seal": ("seal", "seal all", "grow"), "merge": ("merge", "merge by policy")}
+"""What may wait until a seal or a merge is done."""
 NAME = st.sampled_from(NAMES)
-KIND = st.sampled_from(TYPES)
-SEAL_POINTS = (
-    CrashPoint.SEAL_PINNED,
-    CrashPoint.SEAL_WRITTEN,
-    CrashPoint.SEAL_COMMITTED,
-    CrashPoint.SEAL_ADVANCED,
+PICK = st.integers(0, 2**12)
+ALTERATIONS = ("add", "drop", "rename", "retype", "reorder")
+WAITS = (0, 1, 301, 3601, 86_400, 15 * 86_400)
+TAGS = ("drop-by:d", "ingest-by:x", "z")
+HOW = st.sampled_from(["kill", "crash", "stop"])
+FAULT = st.one_of(
+    st.tuples(st.just("point"), st.sampled_from(CrashPoint)),
+    st.tuples(st.just("catalog"), st.sampled_from(["before", "after"])),
+    st.tuples(
+        st.just("root"), st.sampled_from(["put", "delete", "list"]), st.integers(0, 2), st.booleans()
+    ),
+    st.tuples(st.just("power"), st.integers(0, 6), st.integers(0, 1500)),
+    st.tuples(
+        st.just("disk"),
+        st.sampled_from(["append", "datasync", "create", "remove", "sync_folder"]),
+        st.integers(0, 3),
+        st.integers(0, 400),
+        st.sampled_from([errno.EIO, errno.ENOSPC]),
+    ),
+    st.tuples(st.just("full"), st.integers(0, 2000)),
 )
-MERGE_POINTS = (CrashPoint.MERGE_PINNED, CrashPoint.MERGE_WRITTEN, CrashPoint.MERGE_COMMITTED)
+FITTING = {
+    "seal": ("seal",),
+    "merge": ("merge",),
+    "retain": ("retention", "retain"),
+    "garbage": ("drop extents", "collect"),
+    "sweep": ("sweep",),
+    "change": ("clear", "move", "replace", "retag", "drop extents", "batch", "undo"),
+}
+"""What to do so that a crash point is reached, by the first word of its name."""
 
 
 class InPlace:
@@ -89,11 +120,11 @@ class StorageMachine(RuleBasedStateMachine):
         self.life = Life(StorageNode(self.folder), self.portal, self.engine)
         self.is_over = False
 
-    @initialize(kinds=st.lists(KIND, min_size=1, max_size=3))
-    def begin(self, kinds):
+    @initialize(pick=PICK)
+    def begin(self, pick):
         self.portal.call(self.life.start)
-        self.act(self.life.create, "A", kinds)
-        self.act(self.life.create, "B", kinds)
+        for name in NAMES[:2]:
+            self.act(self.life.create, name, kinds_of(pick))
 
     def teardown(self) -> None:
         try:
@@ -123,274 +154,183 @@ class StorageMachine(RuleBasedStateMachine):
             self.is_over = True
             raise
 
-    def present(self, name: str) -> str | None:
-        """The table of that name, or another one."""
-        tables = self.life.model.tables
-        return name if name in tables else next(iter(sorted(tables)), None)
-
-    def two(self, name: str, pick: int) -> tuple[str, str]:
-        tables = sorted(self.life.model.tables)
-        first = self.present(name)
-        others = [each for each in tables if each != first]
-        return first, others[pick % len(others)]
-
-    @property
-    def tables(self) -> int:
-        return len(self.life.model.tables)
-
     @invariant()
     def holds(self) -> None:
         if self.life.node.is_up and not self.is_over:
             self.act(self.life.check)
 
-    # Tables
+    @rule(kind=KIND, name=NAME, pick=PICK)
+    def do(self, kind, name, pick):
+        self.act(perform, self.life, kind, name, pick)
 
-    @precondition(lambda self: self.tables < len(NAMES))
-    @rule(kinds=st.lists(KIND, max_size=3))
-    def create(self, kinds):
-        name = next(each for each in NAMES if each not in self.life.model.tables)
-        self.act(self.life.create, name, kinds)
-
-    @precondition(lambda self: self.tables > 1)
-    @rule(name=NAME)
-    def drop(self, name):
-        self.act(self.life.drop, self.present(name))
-
-    @precondition(lambda self: self.life.model.dropped)
-    @rule(pick=PICK, new_name=st.sampled_from(["", *NAMES]))
-    def undo(self, pick, new_name):
-        self.act(self.life.undo, pick, new_name)
-
-    @precondition(lambda self: self.tables > 1)
-    @rule(name=NAME, pick=PICK, swaps=st.booleans())
-    def rename(self, name, pick, swaps):
-        first, second = self.two(name, pick)
-        free = [each for each in NAMES if each not in self.life.model.tables]
-        if swaps or not free:
-            self.act(self.life.rename, [(first, second), (second, first)])
-        else:
-            self.act(self.life.rename, [(first, free[0])])
-
-    @precondition(lambda self: self.tables)
     @rule(
+        kind=st.sampled_from(["seal", "merge"]),
+        step=st.sampled_from(["pinned", "written", "committed"]),
         name=NAME,
-        how=st.sampled_from(["add", "drop", "rename", "retype", "reorder"]),
+        meanwhile=KIND,
         pick=PICK,
     )
-    def alter(self, name, how, pick):
-        self.act(self.life.alter, self.present(name), how, pick)
+    def do_in_the_middle(self, kind, step, name, meanwhile, pick):
+        """Something happens while a seal or a merge is at a certain point."""
+        life = self.life
 
-    # Rows
+        async def at(point):
+            if point == f"{kind}.{step}" and meanwhile not in WAIT_FOR[kind]:
+                life.node.on_point = None
+                life.counts["in the middle"] += 1
+                async with trio.open_nursery() as nursery:  # another task: whoever asks for it
+                    nursery.start_soon(perform, life, meanwhile, name, pick)
 
-    @precondition(lambda self: self.tables)
-    @rule(
-        name=NAME,
-        counts=st.lists(st.integers(1, 6), min_size=1, max_size=4),
-        source=st.sampled_from(["", "", "s1", "s2", "s3"]),
-    )
-    def stream(self, name, counts, source):
-        self.act(self.life.stream, self.present(name), counts, source)
-
-    @precondition(lambda self: self.tables)
-    @rule(name=NAME, count=st.integers(1, 6), pick=PICK)
-    def stage(self, name, count, pick):
-        self.act(self.life.stage, self.present(name), count, pick)
-
-    @precondition(lambda self: self.tables > 1)
-    @rule(name=NAME, count=st.integers(1, 6), pick=PICK)
-    def stage_chain(self, name, count, pick):
-        first, second = self.two(name, pick)
-        self.act(self.life.stage, first, count, pick, other=second)
-
-    @precondition(lambda self: self.tables)
-    @rule(
-        name=NAME,
-        count=st.integers(1, 6),
-        tag=st.sampled_from(["", "x", "y"]),
-        replaces=st.booleans(),
-    )
-    def batch(self, name, count, tag, replaces):
-        self.act(self.life.batch, self.present(name), count, tag=tag, replaces=replaces)
-
-    # Extents
-
-    @precondition(lambda self: self.tables)
-    @rule(name=st.sampled_from([*NAMES, None]))
-    def seal(self, name):
-        self.act(self.life.seal, None if name is None else self.present(name))
-
-    @precondition(lambda self: self.tables)
-    @rule(name=NAME, pick=PICK)
-    def merge(self, name, pick):
-        name = self.present(name)
-        self.act(self.life.merge, name, self.life.extent_ids(name, pick))
-
-    @rule()
-    def merge_by_policy(self):
-        self.act(self.life.merge_by_policy)
-
-    @precondition(lambda self: self.tables)
-    @rule(
-        name=NAME,
-        pick=PICK,
-        how=st.sampled_from(TagChange),
-        tag=st.sampled_from(["drop-by:d", "ingest-by:x", "z"]),
-    )
-    def retag(self, name, pick, how, tag):
-        name = self.present(name)
-        self.act(self.life.retag, name, self.life.extent_ids(name, pick), how, tag)
-
-    @precondition(lambda self: self.tables)
-    @rule(name=NAME, pick=PICK)
-    def drop_extents(self, name, pick):
-        name = self.present(name)
-        self.act(self.life.drop_extents, name, self.life.extent_ids(name, pick))
-
-    @precondition(lambda self: self.tables > 1)
-    @rule(name=NAME, pick=PICK, dropped=st.none() | PICK)
-    def move(self, name, pick, dropped):
-        source, target = self.two(name, pick)
-        ids = self.life.extent_ids(source, pick)
-        gone = None if dropped is None else self.life.extent_ids(target, dropped)
-        self.act(self.life.move, source, ids, target, gone)
-
-    @precondition(lambda self: self.tables)
-    @rule(name=NAME)
-    def clear(self, name):
-        self.act(self.life.clear, self.present(name))
-
-    # Time
-
-    @precondition(lambda self: self.tables)
-    @rule(name=NAME, days=st.integers(1, 20))
-    def set_retention(self, name, days):
-        self.act(self.life.set_retention, self.present(name), days)
-
-    @rule(seconds=st.sampled_from([0, 1, 301, 3601, 86_400, 15 * 86_400]))
-    def upkeep(self, seconds):
-        self.life.node.clock.us += seconds * 1_000_000
-        self.act(self.life.retain)
-        self.act(self.life.collect)
-        self.act(self.life.sweep)
-
-    # Queries
-
-    @rule()
-    def hold(self):
-        self.act(self.life.hold)
-
-    @precondition(lambda self: self.life.pins)
-    @rule()
-    def look_again(self):
-        self.act(self.life.look_again)
-
-    @precondition(lambda self: self.tables)
-    @rule(name=NAME)
-    def ask(self, name):
-        self.act(self.life.ask, self.present(name))
-
-    # What happens in the middle of something else
-
-    @precondition(lambda self: self.tables)
-    @rule(
-        name=NAME,
-        point=st.sampled_from(SEAL_POINTS + MERGE_POINTS),
-        what=st.sampled_from(
-            ["stream", "clear", "drop", "alter", "swap", "seal", "retag", "merge", "collect"]
-        ),
-        pick=PICK,
-    )
-    def in_the_middle(self, name, point, what, pick):
-        life, name = self.life, self.present(name)
-
-        async def meanwhile(reached):
-            if reached != point:
-                return
-            life.node.on_point = None
-            life.counts["in the middle"] += 1
-            tables = sorted(life.model.tables)
-            if what == "stream":
-                await life.stream(name, [2, 1])
-            elif what == "clear":
-                await life.clear(name)
-            elif what == "drop" and len(tables) > 1:
-                await life.drop(name)
-            elif what == "alter":
-                how = ["add", "drop", "rename", "retype", "reorder"][pick % 5]
-                await life.alter(name, how, pick)
-            elif what == "swap" and len(tables) > 1:
-                other = next(each for each in tables if each != name)
-                await life.rename([(name, other), (other, name)])
-            elif what == "seal" and not point.startswith("seal"):
-                await life.seal(name)
-            elif what == "retag":
-                ids = life.extent_ids(name, pick)
-                await life.retag(name, ids, TagChange.MERGE, "z")
-            elif what == "merge" and not point.startswith("merge"):
-                await life.merge_by_policy()
-            elif what == "collect":
-                await life.collect()
-                await life.sweep()
-
-        async def outer():
-            life.node.on_point = meanwhile
+        async def run():
+            await perform(life, "grow", name, pick)
+            life.node.on_point = at
             try:
-                if point.startswith("seal"):
-                    await life.seal(name)
-                else:
-                    await life.merge(name, life.extent_ids(name, pick))
+                await perform(life, kind, name, 0)
             finally:
                 life.node.on_point = None
 
-        self.act(outer)
-
-    # Failures
-
-    @rule(point=st.sampled_from(CrashPoint), later=st.integers(0, 2))
-    def die_at(self, point, later):
-        self.life.node.crash_at = (point, later)
+        self.act(run)
 
     @rule(
-        kind=st.sampled_from(["append", "datasync", "create", "remove", "sync_folder"]),
-        after=st.integers(0, 3),
-        kept_bytes=st.integers(0, 400),
-        number=st.sampled_from([errno.EIO, errno.ENOSPC]),
-    )
-    def disk_fails(self, kind, after, kept_bytes, number):
-        self.life.faults.add("disk")
-        self.life.node.disk.fail(kind, number=number, after=after, kept_bytes=kept_bytes)
-
-    @rule(after=st.integers(0, 6), kept_bytes=st.integers(0, 1500))
-    def power_fails(self, after, kept_bytes):
-        """At some operation soon; the next restart finds what was durable then, and a bit more."""
-        self.life.faults.add("disk")
-        disk = self.life.node.disk
-        disk.halt_at(len(disk.operations) + after, kept_bytes=kept_bytes)
-
-    @rule(
-        kind=st.sampled_from(["put", "delete", "list"]),
-        after=st.integers(0, 2),
-        takes_effect=st.booleans(),
-    )
-    def root_fails(self, kind, after, takes_effect):
-        self.life.faults.add("root")
-        self.life.node.root.fail(kind, after=after, takes_effect=takes_effect)
-
-    @rule(how=st.sampled_from(["before", "after"]))
-    def catalog_fails(self, how):
-        self.life.faults.add("catalog")
-        self.life.node.catalog_fault = how
-
-    @rule(
-        how=st.sampled_from(["stop", "kill", "crash"]),
+        fault=FAULT,
+        kinds=st.lists(KIND, min_size=1, max_size=3),
+        name=NAME,
+        pick=PICK,
+        how=HOW,
         kept_bytes=st.integers(0, 3000),
         sweeps=st.booleans(),
     )
-    def restart(self, how, kept_bytes, sweeps):
-        async def again():
-            await self.life.restart(how, kept_bytes, sweeps=sweeps)
+    def fail(self, fault, kinds, name, pick, how, kept_bytes, sweeps):
+        """Something fails while things go on; then the process ends, one way or another."""
+        life = self.life
+        if fault[0] == "point":
+            fitting = FITTING[fault[1].value.partition(".")[0]]
+            kinds = fitting if len(fitting) == 2 else [fitting[pick % len(fitting)]]
+            self.act(perform, life, "grow", name, pick)
+        arm(life, fault)
+        for kind in kinds:
+            lives = life.node.lives
+            self.act(perform, life, kind, name, pick)
+            if life.node.lives != lives:
+                return
+            self.act(life.check)
+        self.act(life.restart, how, kept_bytes, sweeps=sweeps)
 
-        self.act(again)
+    @rule(how=HOW, kept_bytes=st.integers(0, 3000), sweeps=st.booleans())
+    def restart(self, how, kept_bytes, sweeps):
+        self.act(self.life.restart, how, kept_bytes, sweeps=sweeps)
+
+
+def arm(life: Life, fault) -> None:
+    """Asks for a fault."""
+    node = life.node
+    life.counts[f"fault {fault[0]}"] += 1
+    if fault[0] == "point":
+        node.crash_at = (fault[1], 0)
+        return
+    life.faults.add(fault[0])
+    match fault:
+        case ("catalog", how):
+            node.catalog_fault = how
+        case ("root", kind, after, takes_effect):
+            node.root.fail(kind, after=after, takes_effect=takes_effect)
+        case ("power", after, kept_bytes):
+            node.disk.halt_at(len(node.disk.operations) + after, kept_bytes=kept_bytes)
+        case ("disk", kind, after, kept_bytes, number):
+            node.disk.fail(kind, number=number, after=after, kept_bytes=kept_bytes)
+        case ("full", free_bytes):
+            node.disk.capacity_bytes = free_bytes + sum(
+                len(node.disk.content(path)) for path in node.disk.paths()
+            )
+            node.root.capacity_bytes = free_bytes
+
+
+async def perform(life: Life, kind: str, name: str, pick: int) -> None:
+    """One action, on the table of that name or another one; nothing if there is none."""
+    tables = sorted(life.model.tables)
+    free = [each for each in NAMES if each not in tables]
+    life.counts[kind] += 1
+    if kind == "create":
+        if free:
+            await life.create(free[0], kinds_of(pick))
+        return
+    if kind == "undo":
+        if life.model.dropped:
+            await life.undo(pick, [*free, ""][pick // 3 % (len(free) + 1)])
+        return
+    if not tables:
+        return
+    first = name if name in tables else tables[pick % len(tables)]
+    others = [each for each in tables if each != first]
+    if kind in PAIRED:
+        if others:
+            await PAIRED[kind](life, first, others[pick % len(others)], pick)
+    elif kind == "rename":
+        if free:
+            await life.rename([(first, free[0])])
+    else:
+        await SINGLE[kind](life, first, pick)
+
+
+def kinds_of(pick: int):
+    """Types of some columns; often those of other tables, so that extents can move."""
+    return [ScalarType.LONG, ScalarType.STRING] if pick % 3 else [TYPES[pick % 5], TYPES[pick % 7 % 6]]
+
+
+async def grow(life: Life, name: str, pick: int) -> None:
+    """Several extents, and streamed rows beside them."""
+    for _ in range(1 + pick % 3):
+        await life.stream(name, [1 + pick % 4])
+        await life.seal(name)
+    await life.stream(name, [1])
+
+
+async def upkeep(life: Life, pick: int, *jobs) -> None:
+    """Time passes, and then what is over its time goes."""
+    life.let_pass(WAITS[pick % len(WAITS)])
+    for job in jobs:
+        await job()
+
+
+PAIRED = {
+    "chain": lambda life, a, b, pick: life.stage(a, 1 + pick % 4, pick, other=b),
+    "move": lambda life, a, b, pick: life.move(a, life.extent_ids(a, pick), b),
+    "replace": lambda life, a, b, pick: life.move(
+        a, life.extent_ids(a, pick), b, life.extent_ids(b, pick // 7)
+    ),
+    "drop": lambda life, a, b, pick: life.drop(a),
+    "swap": lambda life, a, b, pick: life.rename([(a, b), (b, a)]),
+}
+"""Actions that need two tables."""
+
+SINGLE = {
+    "stream": lambda life, a, pick: life.stream(
+        a, [1 + pick % 5, 1 + pick % 3][: 1 + pick % 2], ["", "", "s1", "s2"][pick % 4]
+    ),
+    "stage": lambda life, a, pick: life.stage(a, 1 + pick % 5, pick),
+    "batch": lambda life, a, pick: life.batch(
+        a, 1 + pick % 5, tag=["", "x", "y"][pick % 3], replaces=pick % 4 == 0
+    ),
+    "grow": grow,
+    "seal": lambda life, a, pick: life.seal(a),
+    "seal all": lambda life, a, pick: life.seal(None),
+    "merge": lambda life, a, pick: life.merge(a, life.extent_ids(a, pick)),
+    "merge by policy": lambda life, a, pick: life.merge_by_policy(),
+    "retag": lambda life, a, pick: life.retag(
+        a, life.extent_ids(a, pick), list(TagChange)[pick % 3], TAGS[pick // 3 % 3]
+    ),
+    "drop extents": lambda life, a, pick: life.drop_extents(a, life.extent_ids(a, pick)),
+    "clear": lambda life, a, pick: life.clear(a),
+    "alter": lambda life, a, pick: life.alter(a, ALTERATIONS[pick % 5], pick // 5),
+    "retention": lambda life, a, pick: life.set_retention(a, 1 + pick % 20),
+    "retain": lambda life, a, pick: upkeep(life, pick, life.retain),
+    "collect": lambda life, a, pick: upkeep(life, pick, life.collect, life.collect),
+    "sweep": lambda life, a, pick: upkeep(life, pick, life.sweep),
+    "hold": lambda life, a, pick: life.hold(),
+    "look again": lambda life, a, pick: life.look_again(),
+    "ask": lambda life, a, pick: life.ask(a),
+}
+"""Actions on one table."""
 
 
 @pytest.fixture
