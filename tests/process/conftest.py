@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from cluster.launcher.lifecycle import Launcher
     from cluster.launcher.setup import Setup
 
-LIMITS = {"lease_seconds": 2.0, "heartbeat_seconds": 0.25}
-"""Short leases, so that a test that waits for one to run out is quick."""
+LIMITS = {"lease_seconds": 2.0, "heartbeat_seconds": 0.25, "upkeep_check_seconds": 0.5}
+"""Short waits, so that a test that waits for one to run out is quick."""
 
 _numbers = itertools.count(1)
 
