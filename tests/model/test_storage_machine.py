@@ -183,6 +183,7 @@ class StorageMachine(RuleBasedStateMachine):
 
         async def run():
             await perform(life, "grow", name, pick)
+            await life.check()
             life.node.on_point = at
             try:
                 await perform(life, kind, name, 0)
@@ -207,6 +208,7 @@ class StorageMachine(RuleBasedStateMachine):
             fitting = FITTING[fault[1].value.partition(".")[0]]
             kinds = fitting if len(fitting) == 2 else [fitting[pick % len(fitting)]]
             self.act(perform, life, "grow", name, pick)
+            self.act(life.check)
         arm(life, fault)
         for kind in kinds:
             lives = life.node.lives
