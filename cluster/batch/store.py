@@ -127,7 +127,7 @@ class BatchStore:
         return extents
 
     async def _derived(
-        self, database: Database, target: Target, kept: Sequence[pa.RecordBatch]
+        self, database: Database, target: Target, kept: list[pa.RecordBatch]
     ) -> Sequence[Derived]:
         """What update policies make of the rows, one entry a table.
 
@@ -136,6 +136,7 @@ class BatchStore:
         found: Sequence[Derived] = ()
         if kept:
             batch = pa.concat_batches(kept)
+            kept.clear()  # it is a copy, and may be large
             found = await self._update_policies.derive(database, target.table, batch)
         elif target.replaces:
             found = self._update_policies.targets(database, target.table)
