@@ -39,9 +39,7 @@ class Portal:
     def call(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         """Runs an async function to its end and until nothing moves; returns what it returns."""
         try:
-            return trio.from_thread.run(
-                self._settled, function, arguments, trio_token=self._token
-            )
+            return trio.from_thread.run(self._settled, function, arguments, trio_token=self._token)
         except trio.RunFinishedError:
             if self._failure is not None:
                 raise self._failure from None

@@ -171,7 +171,9 @@ class Actions:
         """``how``: add, drop, rename, retype or reorder."""
         table, columns = self.node.table(name), self.model.tables[name].columns
         ids = list(table.column_ids[-1])
-        others = [at for at, c in enumerate(columns) if c.number != self.model.tables[name].identity]
+        others = [
+            at for at, c in enumerate(columns) if c.number != self.model.tables[name].identity
+        ]
         new = [ModelColumn(c.number, c.name, c.type) for c in columns]
         free = next_column_id(table)
         kind = TYPES[pick % len(TYPES)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from storage_actions import Actions
-from storage_node import DATABASE, SECOND_US, StorageNode, in_place
-
-from cluster.errors import RemoraError
+from storage_node import SECOND_US, StorageNode
 
 if TYPE_CHECKING:
     from portal import Portal
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     from cluster.query.binding import QuerySnapshot
     from cluster.query.driver import QueryEngine
-
-__all__ = ["Life", "in_place"]
 
 PINS = 3
 
@@ -246,10 +243,4 @@ def tuples_of(table: Any) -> list[tuple[Any, ...]]:
 
 def microseconds(time: Any) -> int:
     """Of a naive datetime, since 1970."""
-    import datetime as dt
-
     return (time - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
-
-
-assert DATABASE
-assert RemoraError

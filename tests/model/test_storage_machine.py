@@ -29,8 +29,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from portal import Portal
-from storage_life import Life, in_place
-from storage_node import Crash, StepClock, StorageNode
+from storage_life import Life
+from storage_node import Crash, StepClock, StorageNode, in_place
 from storage_values import TYPES
 
 from cluster.catalog.model import ScalarType
@@ -67,7 +67,10 @@ FAULT = st.one_of(
     st.tuples(st.just("point"), st.sampled_from(CrashPoint)),
     st.tuples(st.just("catalog"), st.sampled_from(["before", "after"])),
     st.tuples(
-        st.just("root"), st.sampled_from(["put", "delete", "list"]), st.integers(0, 2), st.booleans()
+        st.just("root"),
+        st.sampled_from(["put", "delete", "list"]),
+        st.integers(0, 2),
+        st.booleans(),
     ),
     st.tuples(st.just("power"), st.integers(0, 6), st.integers(0, 1500)),
     st.tuples(
@@ -95,9 +98,7 @@ class InPlace:
 
     async def translate(self, kql, database, schemas, others, functions=()):
         await trio.lowlevel.checkpoint()
-        return translate(
-            kql, database, schemas, others=others, functions=functions, limits=LIMITS
-        )
+        return translate(kql, database, schemas, others=others, functions=functions, limits=LIMITS)
 
     async def aclose(self):
         """Nothing to free."""
@@ -276,7 +277,9 @@ async def perform(life: Life, kind: str, name: str, pick: int) -> None:
 
 def kinds_of(pick: int):
     """Types of some columns; often those of other tables, so that extents can move."""
-    return [ScalarType.LONG, ScalarType.STRING] if pick % 3 else [TYPES[pick % 5], TYPES[pick % 7 % 6]]
+    return (
+        [ScalarType.LONG, ScalarType.STRING] if pick % 3 else [TYPES[pick % 5], TYPES[pick % 7 % 6]]
+    )
 
 
 async def grow(life: Life, name: str, pick: int) -> None:
@@ -344,7 +347,7 @@ def machine(tmp_path, monkeypatch):
         clock=StepClock(), cores=1, limits=LIMITS, translator=InPlace(), folders=[tmp_path]
     )
     yield StorageMachine
-    print("storage machine:", StorageMachine.totals)
+    print("storage machine:", StorageMachine.totals)  # noqa: T201 - figures, seen with -s
     StorageMachine.engine.database.close()
 
 
