@@ -272,15 +272,6 @@ async def test_properties_of_other_commands_are_refused(world):
         await world.from_query("append", "T", format="csv")
 
 
-async def test_cancelled_commands_leave_nothing(world):
-    sources = [written(world, f"{n}.csv", "1,a\n" * 50_000) for n in range(4)]
-    with trio.move_on_after(0.01) as scope:
-        await world.ingest(*sources)
-    if scope.cancelled_caught:
-        assert await world.files() == set()
-        assert await world.rows() == []
-
-
 # Refusals at the door
 
 

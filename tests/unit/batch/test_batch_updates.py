@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+import trio
 from batch_world import COLUMNS, DAY_US, NOW_US, batch_world
 
 from cluster.catalog.changes import DropTable, SetPolicy
 from cluster.errors import (
     LimitExceededError,
     RemoraError,
+    StorageFullError,
     TableNotFoundError,
     UpdatePolicyRequestError,
     UpdatePolicySchemaError,
@@ -185,6 +187,48 @@ async def test_the_source_dropped_while_policies_ran(world):
     with pytest.raises(RemoraError):
         await world.inline("1,a")
     assert await world.rows("Big") == []
+
+
+async def test_cancelled_while_policies_run_leaves_nothing(world):
+    await derived(world, "Big", policy("T"))
+    with trio.CancelScope() as scope:
+
+        async def derive(database, table, batch):
+            assert len(await world.files()) == 1  # the rows of T are written
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+
+        world.updates.derive = derive
+        await world.inline("1,a")
+    assert scope.cancelled_caught
+    assert await world.files() == set()
+    assert await world.rows() == []
+    assert world.batch.statistics().failed == 1
+    assert world.batch.statistics().running == 0
+
+
+@pytest.mark.parametrize("files_before", [0, 1])
+async def test_a_full_disk_refuses_all(world, files_before):
+    await derived(world, "Big", policy("T"))
+    put_file = world.root.put_file
+    count = 0
+
+    async def full(name, local):
+        nonlocal count
+        count += 1
+        if count > files_before:
+            raise StorageFullError("the disk is full")
+        await put_file(name, local)
+
+    world.root.put_file = full
+    with pytest.raises(StorageFullError):
+        await world.inline("1,a")
+    assert await world.files() == set()
+    assert await world.rows() == await world.rows("Big") == []
+    assert not world.failure().is_permanent
+    world.root.put_file = put_file
+    await world.inline("1,a")
+    assert await world.rows("Big") == [(1, "a")]
 
 
 async def test_a_policy_that_fails_for_good_says_so(world):
