@@ -7,7 +7,7 @@ the same calls always do the same. Time stands still but for :meth:`Portal.sleep
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -21,7 +21,7 @@ class Portal:
 
     nursery: trio.Nursery
 
-    def __enter__(self) -> Portal:
+    def __enter__(self) -> Self:
         self._clock = MockClock(rate=0.0)
         self._failure: BaseException | None = None
         self._ready = threading.Event()

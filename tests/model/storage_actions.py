@@ -28,7 +28,6 @@ from cluster.catalog.changes import (
 )
 from cluster.catalog.model import ScalarType, StreamingIngestionPolicy
 from cluster.errors import (
-    ConflictError,
     EntityExistsError,
     InvalidRequestError,
     RemoraError,
@@ -232,12 +231,11 @@ class Actions:
         for ticket, rows, source_id in requests:
             try:
                 outcome = await ticket.wait()
-            except RemoraError as error:
+            except RemoraError:
                 if not self.faults:
                     raise
                 if self.doubt_of(identity, source_id) is None:
                     self.doubts.append(Doubt(identity, 0, rows, source_id))
-                assert not isinstance(error, ConflictError)
             else:
                 self.acknowledged(identity, rows, source_id, is_duplicate=outcome.duplicate)
 
