@@ -23,6 +23,7 @@ from cluster.errors import (
     UnavailableError,
 )
 from cluster.limits import LIMITS, Limits
+from cluster.replication.acknowledged import AcknowledgedVersions
 from cluster.replication.exchange import (
     End,
     LeaderSessionStatistics,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Database, Version
     from cluster.clock import Clock
     from cluster.extents.root import StorageRoot
+    from cluster.replication.acknowledged import FollowerName
     from cluster.replication.authority import Authority
     from cluster.replication.log import LeaderLog
     from cluster.replication.protocol import FollowerFrame
@@ -105,7 +107,8 @@ class ReplicationService:
         self.limits = limits
         self._greeting = 0  # calls whose Hello has not come yet
         self._extents_total = self._extent_bytes_total = 0
-        self._calls: dict[tuple[str, str, str], _FollowCall] = {}
+        self._calls: dict[FollowerName, _FollowCall] = {}
+        self._acknowledged = AcknowledgedVersions(limits.garbage_follower_seconds)
         self._sessions_total = self._records_total = self._bytes_total = 0
 
     async def Follow(self, stream: FollowStream) -> None:  # noqa: N802 - named by the proto
@@ -126,6 +129,7 @@ class ReplicationService:
         call = _FollowCall(self, hello, stream)
         name = (hello.follower_cluster, hello.follower_node, hello.database.lower())
         if (older := self._calls.get(name)) is not None:
+            self._leave(name, older)
             older.fail(UnavailableError("the follower has opened a newer session"))
         self._calls[name] = call
         self._sessions_total += 1
@@ -133,7 +137,7 @@ class ReplicationService:
             await call.run(frames)
         finally:
             if self._calls.get(name) is call:
-                del self._calls[name]
+                self._leave(name, call)
             ended = call.session.statistics()
             self._records_total += ended.records_sent
             self._bytes_total += ended.bytes_sent
@@ -174,17 +178,22 @@ class ReplicationService:
         self._extents_total += 1
 
     def acknowledged_versions(self, database: str) -> tuple[Version, ...]:
-        """For each follower connected now, the oldest version of which it may still read files.
+        """For each follower of a database, the oldest version of which it may still read files.
 
-        A follower that has not said how far it has come counts with the first version it was told;
-        one that has been told nothing yet is left out.
+        Connected or not: see :mod:`cluster.replication.acknowledged`. A follower that has not said
+        how far it has come counts with the first version it was told.
         """
-        versions = (
-            call.session.acknowledged_version
-            for (_, _, name), call in self._calls.items()
-            if name == database.lower()
-        )
-        return tuple(version for version in versions if version is not None)
+        name, view, attached = database.lower(), self.authority.view, None
+        if view is not None:
+            grants = (grant for grant in view.followed if grant.database.lower() == name)
+            attached = {grant.follower_cluster for grant in grants}
+        live = {key: call.session.acknowledged_version for key, call in self._calls.items()}
+        return self._acknowledged.of(name, live, attached, self.clock.monotonic())
+
+    def _leave(self, name: FollowerName, call: _FollowCall) -> None:
+        del self._calls[name]
+        version = call.session.acknowledged_version
+        self._acknowledged.leave(name, version, self.clock.monotonic())
 
     def find_database(self, name: str) -> Database | None:
         """A database of our own; None if there is none.

@@ -17,6 +17,7 @@ from cluster.errors import (
     ThrottledError,
     UnavailableError,
 )
+from cluster.replication.acknowledged import UNKNOWN
 from cluster.replication.position import Position
 from cluster.replication.protocol import FollowAck, Hello
 from cluster.replication.wire import follower_frame_to_message
@@ -165,9 +166,34 @@ async def test_acknowledged_versions_are_those_of_followers_of_that_database(aut
         await trio.sleep(0.1)
         assert sorted(service.acknowledged_versions("db")) == [Version(1, 1), newest]
         nursery.cancel_scope.cancel()
+    assert sorted(service.acknowledged_versions("db")) == [Version(1, 1), newest]
+
+
+async def test_a_follower_that_went_away_may_still_read_what_it_has(autojump_clock, setup):
+    service = setup.leader.service
+    await setup.leader.ingest([1])
+    await setup.follower.shows([1])
+    await trio.sleep(2)
+    stored = setup.leader.catalog.get("db").version
     await setup.follower.stop()
     await trio.sleep(0.1)
-    assert service.acknowledged_versions("db") == ()
+    await setup.leader.create_table("Later")
+    assert service.acknowledged_versions("db") == (stored,)
+    authority = setup.leader.authority
+    authority.view = replace(authority.view, followed=())
+    assert service.acknowledged_versions("db") == (), "detached: it has nothing any more"
+
+
+async def test_a_follower_not_heard_since_the_start_may_read_anything(autojump_clock, setup):
+    await setup.follower.stop()
+    await trio.sleep(0.1)
+    await setup.leader.stop()
+    await setup.leader.start()
+    service, setup.leader.authority.view = setup.leader.service, None
+    assert service.acknowledged_versions("db") == (UNKNOWN,), "the coordinator is not heard yet"
+    setup.tell()
+    assert service.acknowledged_versions("db") == (UNKNOWN,)
+    assert service.acknowledged_versions("other") == ()
 
 
 async def test_the_follower_is_told_where_the_extents_are(autojump_clock, setup):
