@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ import pytest
 import trio
 from rows import Ledger, count, make_table
 
-from cluster.errors import CanceledError, EntityNotFoundError, ReadOnlyError
+from cluster.errors import CanceledError, EntityNotFoundError, ReadOnlyError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -246,6 +248,30 @@ async def test_nothing_is_lost_or_doubled_when_the_leader_dies_between(
     await local_setup.start("follower1/0")
     await until_count(follower, database, 45)
     await rows.assert_each_once(follower)
+
+
+async def test_the_leader_dies_while_it_seals(local_setup: LocalSetup) -> None:
+    chance = random.Random(20261121)
+    leader, follower = local_setup.client("leader"), local_setup.client("follower1")
+    database = local_setup.database
+    await make_table(leader, database)
+    await followed(local_setup, "follower1")
+    rows = Rows(local_setup)
+
+    async def seal() -> None:
+        with contextlib.suppress(TransientError):  # whether it was done is not known
+            await leader.command(database, ".seal table T")
+
+    for _ in range(6):
+        await rows.stream()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(seal)
+            await trio.sleep(chance.uniform(0.0, 0.05))
+            await local_setup.kill("leader/0")
+        await local_setup.start("leader/0")
+    for client in (leader, follower):
+        await until_count(client, database, 54)
+    await rows.assert_each_once(leader, follower)
 
 
 async def test_retention_reaches_followers(local_setup: LocalSetup) -> None:
