@@ -22,8 +22,9 @@ Invariants of every tree it returns:
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from cluster.catalog import changes_data as data
 from cluster.catalog import changes_entities as entities
@@ -65,7 +66,7 @@ from cluster.errors import InvalidRequestError
 from cluster.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cluster.catalog.model import Database
 
@@ -154,7 +155,8 @@ EVENTS: Final[Mapping[type[Change], str]] = {
 is missing is not journaled, as ``journal.md`` says of adding extents."""
 
 _APPLY: Final[Mapping[type[Change], Callable[..., Database]]] = {
-    # ...: pairs each kind of change with the function that takes exactly that kind.
+    # ...: pairs each kind of change with the function that takes exactly that kind. SetReferences
+    # is not among them: however many come in a row, they are applied at once.
     CreateTable: tables.create_table,
     AppendColumns: schema.append_columns,
     SetSchema: schema.set_schema,
@@ -170,7 +172,6 @@ _APPLY: Final[Mapping[type[Change], Callable[..., Database]]] = {
     SetMapping: entities.set_mapping,
     SetFunction: entities.set_function,
     SetPrettyName: entities.set_pretty_name,
-    SetReferences: data.set_references,
     SealRows: data.seal_rows,
     ReplaceExtents: data.replace_extents,
     ClearTable: data.clear_table,
@@ -185,7 +186,7 @@ def apply(
 ) -> Database:
     """The tree after one transaction; ``database`` itself stays as it is.
 
-    ``watch`` is called after each change, with the tree it was applied to.
+    ``watch`` is called after each change but SetReferences, with the tree it was applied to.
 
     Raises InvalidRequestError (no change, or a value out of its domain), EntityExistsError,
     EntityNotFoundError, TableNotFoundError, MappingNotFoundError, EntityNameError,
@@ -194,11 +195,15 @@ def apply(
     if not changes:
         raise InvalidRequestError("A metadata transaction has at least one change.")
     tree = database
-    for change in changes:
-        after = _APPLY[type(change)](tree, change, limits)
-        if watch is not None:
-            watch(tree, change)
-        tree = after
+    for kind, same in itertools.groupby(changes, type):
+        if kind is SetReferences:
+            tree = data.set_references(tree, cast("Iterable[SetReferences]", same), limits)
+            continue
+        for change in same:
+            after = _APPLY[kind](tree, change, limits)
+            if watch is not None:
+                watch(tree, change)
+            tree = after
     return replace(tree, version=database.version.next())
 
 

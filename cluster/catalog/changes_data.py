@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Final
 import immutables
 
 from cluster.catalog.changes_tables import MAXIMUM_KEY, check_new_keys, check_row_store
-from cluster.catalog.lookup import entity_not_found, find_table, next_column_id, with_table
+from cluster.catalog.lookup import (
+    entity_not_found,
+    find_table,
+    next_column_id,
+    table_not_found,
+    with_table,
+)
 from cluster.catalog.naming import check_text
 from cluster.errors import EntityExistsError, InvalidRequestError
 
@@ -89,10 +95,30 @@ class ClearTable:
     ranges: tuple[SealedRange, ...] = ()
 
 
-def set_references(database: Database, change: SetReferences, limits: Limits) -> Database:
-    """Applies :class:`SetReferences`."""
+def set_references(
+    database: Database, changes: Iterable[SetReferences], limits: Limits
+) -> Database:
+    """Applies one :class:`SetReferences` after the other.
+
+    All at once, since a policy of a database is for all its tables: looks at every table once, not
+    once a change.
+    """
     del limits
-    table = find_table(database, change.table)
+    tables = dict(database.tables)
+    keys: list[RowStoreKey] = []
+    for change in changes:
+        table = tables.get(change.table)
+        if table is None:
+            raise table_not_found(change.table)
+        keys += [reference.key for reference in _added_references(table, change)]
+        tables[change.table] = replace(table, references=change.references)
+    if keys:
+        check_new_keys(database, keys)
+    return replace(database, tables=tables)
+
+
+def _added_references(table: Table, change: SetReferences) -> tuple[RowStoreReference, ...]:
+    """The new references, if the change is one that may be. Raises InvalidRequestError."""
     present = table.references
     if len(change.references) > MAXIMUM_REFERENCES:
         raise InvalidRequestError(
@@ -107,13 +133,11 @@ def set_references(database: Database, change: SetReferences, limits: Limits) ->
                 f"Row store reference {before.key} of table '{table.name}' cannot change."
             )
     added = change.references[len(present) :]
-    if added:
-        check_new_keys(database, [reference.key for reference in added])
     for reference in added:
         check_row_store(reference.row_store)
         if (reference.sealed_ordinal, reference.sealed_checksum) != (0, 0):
             raise InvalidRequestError(f"The new row store key {reference.key} has rows already.")
-    return with_table(database, replace(table, references=change.references))
+    return added
 
 
 def seal_rows(database: Database, change: SealRows, limits: Limits) -> Database:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from catalog_world import LEADER_TREE, ON, A, create_table, open_catalog
@@ -11,6 +12,7 @@ from cluster.catalog.changes import (
     CreateTable,
     RenameTables,
     SetDatabaseStreamingPolicy,
+    SetReferences,
     SetTableStreamingPolicy,
     apply,
 )
@@ -18,10 +20,13 @@ from cluster.catalog.journal import Delta
 from cluster.catalog.model import (
     Database,
     RowStoreKey,
+    RowStoreReference,
     StreamingIngestionPolicy,
+    Table,
     Version,
 )
 from cluster.catalog.references import plan_references, wanted_references
+from cluster.errors import InvalidRequestError
 from cluster.limits import LIMITS, Limits
 
 OFF = StreamingIngestionPolicy(False)
@@ -126,6 +131,47 @@ def test_a_table_never_gets_more_than_64():
 def test_keys_in_use_are_left_out():
     tree = planned(create("T", 1001), SetTableStreamingPolicy("T", ON))
     assert len(set(tree.tables["T"].keys)) == 4
+
+
+class CountedKey(int):
+    """A row store key that counts how often it is looked for."""
+
+    looks = 0
+
+    def __hash__(self):
+        CountedKey.looks += 1
+        return int.__hash__(self)
+
+
+def test_a_policy_of_the_database_looks_at_each_table_a_few_times_however_many_there_are():
+    tables = {
+        f"T{number}": Table(
+            f"T{number}", "id", (RowStoreReference(0, CountedKey(number)),), ((A,),), ((0,),)
+        )
+        for number in range(1, 201)
+    }
+    tree = Database("db", "id", tables=tables)
+    tree = apply(tree, (SetDatabaseStreamingPolicy(ON),), LIMITS)
+    new_keys = itertools.count(1000)
+    changes = plan_references(tree, tree.tables, 4, lambda: RowStoreKey(next(new_keys)))
+    CountedKey.looks = 0
+    after = apply(tree, changes, LIMITS)
+    assert CountedKey.looks <= 2 * len(tables)
+    assert all(len(table.references) == 4 for table in after.tables.values())
+
+
+def test_references_of_one_transaction_may_not_share_a_key():
+    tree = apply(Database("db", "id"), (create("T", 1), create("U", 2)), LIMITS)
+    key = RowStoreKey(9)
+    changes = tuple(
+        SetReferences(name, (*tree.tables[name].references, RowStoreReference(1, key)))
+        for name in ("T", "U")
+    )
+    with pytest.raises(InvalidRequestError, match="named twice"):
+        apply(tree, changes, LIMITS)
+    taken = replace(changes[1], references=(*tree.tables["U"].references, RowStoreReference(1, 1)))
+    with pytest.raises(InvalidRequestError, match="belongs to a table"):
+        apply(tree, (changes[0], taken), LIMITS)
 
 
 # In the catalog
