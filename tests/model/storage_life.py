@@ -6,8 +6,11 @@ import datetime as dt
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import trio
 from storage_actions import Actions
 from storage_node import SECOND_US, StorageNode
+
+from cluster.extents.keeping import CrashPoint
 
 if TYPE_CHECKING:
     from portal import Portal
@@ -24,6 +27,7 @@ class Life(Actions):
 
     def __init__(self, node: StorageNode, portal: Portal, engine: QueryEngine) -> None:
         super().__init__(node)
+        node.look_between = self.look_between
         self.portal = portal
         self.engine = engine
         self.cursor_us = self.life_cursor_us = 0
@@ -97,6 +101,19 @@ class Life(Actions):
 
     async def check(self) -> None:
         """Everything that must hold whenever nothing is under way."""
+        await self.look()
+        self.check_files()
+        self.moments_us.clear()
+        self.counts["checks"] += 1
+
+    async def look_between(self, point: CrashPoint) -> None:
+        """A seal or merge is committed and the row stores do not know it yet."""
+        if point in (CrashPoint.SEAL_COMMITTED, CrashPoint.MERGE_COMMITTED):
+            async with trio.open_nursery() as nursery:  # as another task does
+                nursery.start_soon(self.look)
+
+    async def look(self) -> None:
+        """What a query sees at this moment, and what it may rely on."""
         snapshot = self.node.pin()
         assert set(snapshot.tables) == set(self.model.tables)
         seen: Counter[int] = Counter()
@@ -116,9 +133,7 @@ class Life(Actions):
         assert snapshot.cursor_us >= self.life_cursor_us, "the cursor went back"
         self.life_cursor_us = snapshot.cursor_us
         self.cursor_us = max(self.cursor_us, snapshot.cursor_us)
-        self.check_files()
-        self.moments_us.clear()
-        self.counts["checks"] += 1
+        self.counts["looks"] += 1
 
     def let_pass(self, seconds: int) -> None:
         """Moves the wall clock."""

@@ -96,6 +96,7 @@ class StorageNode:
         self.crash_at: tuple[CrashPoint, int] | None = None
         self.reached: list[CrashPoint] = []
         self.on_point: Any = None
+        self.look_between: Any = None
         self.catalog_fault = ""
         self.catalog_struck = ""
         self.acknowledged: Version | None = None
@@ -218,6 +219,7 @@ class StorageNode:
             self.crash_at = (point, left - 1) if left else None
             if not left:
                 raise Crash(point.value)
+        await self.look_between(point)
         if self.on_point is not None:
             await self.on_point(point)
 

@@ -42,7 +42,7 @@ from cluster.query.process import TranslatorStatistics
 from cluster.query.translate import translate
 
 EXAMPLES = int(os.environ.get("STORAGE_EXAMPLES", "20"))
-STEPS = int(os.environ.get("STORAGE_STEPS", "40"))
+STEPS = int(os.environ.get("STORAGE_STEPS", "30"))
 
 PHASES = [Phase.generate] if os.environ.get("STORAGE_SHRINK") == "0" else list(Phase)
 
@@ -72,7 +72,7 @@ FAULT = st.one_of(
         st.integers(0, 2),
         st.booleans(),
     ),
-    st.tuples(st.just("power"), st.integers(0, 6), st.integers(0, 1500)),
+    st.tuples(st.just("power"), st.sampled_from([0, 0, 0, 1, 3]), st.integers(0, 1500)),
     st.tuples(
         st.just("disk"),
         st.sampled_from(["append", "datasync", "create", "remove", "sync_folder"]),
@@ -210,6 +210,8 @@ class StorageMachine(RuleBasedStateMachine):
             kinds = fitting if len(fitting) == 2 else [fitting[pick % len(fitting)]]
             self.act(perform, life, "grow", name, pick)
             self.act(life.check)
+        elif fault[0] == "power":
+            kinds = [("chain", "stream", "stage")[pick % 3], *kinds[:1]]
         arm(life, fault)
         for kind in kinds:
             lives = life.node.lives
@@ -218,6 +220,20 @@ class StorageMachine(RuleBasedStateMachine):
                 return
             self.act(life.check)
         self.act(life.restart, how, kept_bytes, sweeps=sweeps)
+
+    @rule(kinds=st.lists(KIND, max_size=3), name=NAME, pick=PICK)
+    def ask_for_long(self, kinds, name, pick):
+        """A query goes on while its table is merged or dropped and garbage is collected."""
+
+        async def run():
+            await perform(self.life, "grow", name, pick)
+            await self.life.hold()
+            await perform(self.life, ("merge", "drop extents", "clear")[pick % 3], name, 0)
+            for kind in (*kinds, "collect"):
+                await perform(self.life, kind, name, pick)
+            await self.life.look_again()
+
+        self.act(run)
 
     @rule(how=HOW, kept_bytes=st.integers(0, 3000), sweeps=st.booleans())
     def restart(self, how, kept_bytes, sweeps):
@@ -291,7 +307,8 @@ async def grow(life: Life, name: str, pick: int) -> None:
 
 
 async def upkeep(life: Life, pick: int, *jobs) -> None:
-    """Time passes, and then what is over its time goes."""
+    """What is over its time goes; garbage does when it has been garbage for some time."""
+    await life.collect()
     life.let_pass(WAITS[pick % len(WAITS)])
     for job in jobs:
         await job()
@@ -329,7 +346,7 @@ SINGLE = {
     "alter": lambda life, a, pick: life.alter(a, ALTERATIONS[pick % 5], pick // 5),
     "retention": lambda life, a, pick: life.set_retention(a, 1 + pick % 20),
     "retain": lambda life, a, pick: upkeep(life, pick, life.retain),
-    "collect": lambda life, a, pick: upkeep(life, pick, life.collect, life.collect),
+    "collect": lambda life, a, pick: upkeep(life, pick, life.collect),
     "sweep": lambda life, a, pick: upkeep(life, pick, life.sweep),
     "hold": lambda life, a, pick: life.hold(),
     "look again": lambda life, a, pick: life.look_again(),
