@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cluster.batch.ports import Decode, Request, Store, UpdatePolicies
     from cluster.batch.schema import Mode
     from cluster.batch.sources import Source
-    from cluster.batch.store import TargetIn
+    from cluster.batch.store import TargetOf
     from cluster.catalog.driver import Catalog
     from cluster.catalog.model import Column, Database, Extent
     from cluster.clock import Clock
@@ -213,7 +213,7 @@ class BatchIngestion:
         return table is not None and has_ingested(table, values)
 
     async def _add(
-        self, work: _Work, database: Database, target_in: TargetIn, rows: Rows
+        self, work: _Work, database: Database, target_in: TargetOf, rows: Rows
     ) -> tuple[Extent, ...]:
         request = work.request
         stored = await self._store.add(request, database, target_in, rows)

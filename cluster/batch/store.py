@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cluster.limits import Limits
     from cluster.rowstore.times import IngestionTimes
 
-    TargetIn = Callable[[Database], Target]
+    TargetOf = Callable[[Database], Target]
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class BatchStore:
         self._limits = limits
 
     async def add(
-        self, request: Request, database: Database, target_in: TargetIn, rows: Rows
+        self, request: Request, database: Database, target_in: TargetOf, rows: Rows
     ) -> Mapping[str, Sequence[Extent]] | None:
         """Adds rows; returns the new extents by table, those of the request's table first.
 
@@ -214,7 +214,7 @@ class BatchStore:
         request: Request,
         database: Database,
         target: Target,
-        target_in: TargetIn,
+        target_in: TargetOf,
         additions: Sequence[Addition],
         written: Sequence[Extent],
     ) -> bool:

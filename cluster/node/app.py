@@ -135,11 +135,12 @@ class Node:
             # Logs are trimmed: the newest time given out may be in an extent only.
             self._row_stores.times.raise_to(self._keys.newest_ingested_us())
             await stores.start(self._row_stores.run)
-            self._make_parts()
+            self._make_storage()
+            self._make_services()
             await self._serve(task_status)
 
-    def _make_parts(self) -> None:
-        """Everything between the stores and the doors; nothing runs yet."""
+    def _make_storage(self) -> None:
+        """What holds, follows, reads and ships data; nothing runs yet."""
         config, limits, clock = self._config, self._config.limits, self._clock
         self._followers = FollowerManager(
             cluster=config.cluster,
@@ -192,6 +193,10 @@ class Node:
             processors=self._processors,
         )
         self._engine.serve(self._storage.files, self._hot)
+
+    def _make_services(self) -> None:
+        """What the doors pass requests to; nothing runs yet."""
+        limits, clock = self._config.limits, self._clock
         self._update_policies = UpdatePolicies(
             self._engine.run_to_store,
             snapshot_of=lambda name: self._databases.pin(name).snapshot,
