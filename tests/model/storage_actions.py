@@ -114,14 +114,17 @@ class Actions:
             merge = SetPolicy("", "merge", '{"MaxExtentsToMerge":2}')
             await self.node.catalog.commit(DATABASE, (policy, merge), text="")
 
-    async def create(self, name: str, kinds: Sequence[ScalarType]) -> None:
+    async def create(self, name: str, kinds: Sequence[ScalarType], turn: int = 0) -> None:
+        """``turn``: so many columns of the front come last, so that ids are not as names are."""
         columns = [ModelColumn.new("Id", ScalarType.LONG)]
         columns += [ModelColumn.new(f"c{place}", kind) for place, kind in enumerate(kinds)]
+        identity = columns[0].number
+        columns = columns[turn:] + columns[:turn] if turn < len(columns) else columns
         catalog = self.node.catalog
         create = CreateTable(name, catalog.new_id(), catalog.new_key(), columns_of(columns))
 
         def change(model: Model) -> None:
-            model.tables[name] = ModelTable(list(columns))
+            model.tables[name] = ModelTable(list(columns), identity=identity)
 
         await self.commit(create, change=change)
 

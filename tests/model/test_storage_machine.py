@@ -125,7 +125,7 @@ class StorageMachine(RuleBasedStateMachine):
     def begin(self, pick):
         self.portal.call(self.life.start)
         for name in NAMES[:2]:
-            self.act(self.life.create, name, kinds_of(pick))
+            self.act(self.life.create, name, kinds_of(pick), NAMES.index(name))
 
     def teardown(self) -> None:
         try:
@@ -212,6 +212,8 @@ class StorageMachine(RuleBasedStateMachine):
             self.act(life.check)
         elif fault[0] == "power":
             kinds = [("chain", "stream", "stage")[pick % 3], *kinds[:1]]
+        elif fault[0] == "catalog":
+            kinds = [FITTING["change"][pick % 7], *kinds[:1]]
         arm(life, fault)
         for kind in kinds:
             lives = life.node.lives
@@ -271,7 +273,7 @@ async def perform(life: Life, kind: str, name: str, pick: int) -> None:
     life.counts[kind] += 1
     if kind == "create":
         if free:
-            await life.create(free[0], kinds_of(pick))
+            await life.create(free[0], kinds_of(pick), pick % 5)
         return
     if kind == "undo":
         if life.model.dropped:
