@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import trio
-from follow_cluster import in_place, running
+from follow_cluster import running
 from trio.testing import MockClock
+from trio_time import in_place
 
 
 @pytest.fixture

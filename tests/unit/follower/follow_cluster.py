@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import trio
+from trio_time import TrioClock
 from xxhash import xxh3_64_intdigest
 
 from cluster.catalog.arrow_types import arrow_schema
@@ -48,22 +49,6 @@ from follower.driver import FollowerManager
 ADDRESS = "leader:7000"
 COLUMNS = (Column("Number", ScalarType.LONG), Column("Name", ScalarType.STRING))
 REFUSAL = "streaming ingestion is off on cluster 'follower'"
-
-
-class TrioClock:
-    """Trio's time as both clocks."""
-
-    def now_ns(self):
-        return 1_700_000_000_000_000_000 + int(trio.current_time() * 1e9)
-
-    def monotonic(self):
-        return trio.current_time()
-
-
-async def in_place(function, *args, **_):
-    """Stands in for ``trio.to_thread.run_sync``."""
-    await trio.lowlevel.checkpoint()
-    return function(*args)
 
 
 class Setup:

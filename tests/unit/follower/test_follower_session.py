@@ -6,81 +6,41 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from session_world import (
+    AT,
+    DATABASE,
+    DELTA,
+    FIRST,
+    KEY,
+    LIMITS,
+    NOTHING_MOVED,
+    OTHER,
+    POSITION,
+    REFUSAL,
+    make_ready,
+    received,
+    rows,
+    session_in,
+)
 
 from cluster.catalog.model import (
-    Column,
-    Database,
     RowStoreKey,
-    RowStoreReference,
-    ScalarType,
-    Table,
     Version,
 )
 from cluster.errors import ProtocolError
 from cluster.limits import Limits
-from cluster.replication.authority import Capability
 from cluster.replication.position import KeyPosition, Position
 from cluster.replication.protocol import (
     FollowAck,
     FollowerGate,
     Hello,
     LeaderGate,
-    MetadataDelta,
     Progress,
-    RecordSpan,
-    Refusal,
-    RowRecords,
     Snapshot,
 )
 from follower import exchange as x
 from follower.session import ACK_BYTES, FollowSession
 from follower.session_table import TABLE, SessionInput, SessionState, table_as_markdown
-
-KEY, OTHER = RowStoreKey(7), RowStoreKey(9)
-COLUMNS = (Column("A", ScalarType.LONG),)
-TABLE_OF_KEYS = Table(
-    "T",
-    "t",
-    (RowStoreReference(0, KEY), RowStoreReference(1, OTHER)),
-    (COLUMNS, (*COLUMNS, *COLUMNS)),
-    ((0,), (0, 1)),
-)
-DATABASE = Database("db", "id", Version(1, 3), {"T": TABLE_OF_KEYS}, storage_root="file:///root")
-AT = {KEY: KeyPosition(4, 44)}
-POSITION = Position(DATABASE.version, AT)
-NOTHING_MOVED = Position(DATABASE.version)
-FIRST = Progress(NOTHING_MOVED, 0, number=1)
-LIMITS = Limits(lease_seconds=5, heartbeat_seconds=1)
-DELTA = MetadataDelta(Version(1, 3), Version(1, 4), ())
-REFUSAL = Refusal("no", "leader", "follower", "db", Capability.ON, Capability.OFF, 3)
-
-
-def rows(first=4, count=2, sequence=1, epoch=3, schema=0, key=KEY):
-    span = RecordSpan(key, schema, first, count, 99)
-    return RowRecords(epoch, sequence, b"records", (span,))
-
-
-def session_in(state, *, gate=True, database=DATABASE, limits=LIMITS):
-    session = FollowSession(x.Identity("follower", "follower/0", "db"), limits)
-    session.handle(x.GateMoved(gate, 3))
-    if state is SessionState.STOPPED:
-        session.handle(x.Stop())
-    if state in (SessionState.GREETED, SessionState.FOLLOWING):
-        session.handle(x.Begin(database, AT if database else {}, 100.0))
-    if state is SessionState.FOLLOWING:
-        session.handle(received(FIRST))
-    assert session.state is state
-    return session
-
-
-def received(frame, now=100.0):
-    return x.Received(frame, now)
-
-
-def make_ready(session):
-    """Asks for a change, so that it can be answered."""
-    session.handle(received(Snapshot(DATABASE, reset_rows=False)))
-
 
 EVENTS = {
     SessionInput.BEGIN: x.Begin(DATABASE, AT, 100.0),
@@ -148,79 +108,6 @@ def test_the_gate_is_reported_when_the_session_begins_and_when_it_moves(gate):
     assert session.handle(x.GateMoved(gate, 3)) == ()
     (second,) = session.handle(x.GateMoved(not gate, 4))
     assert second.frame == FollowerGate(2, 4, not gate, POSITION)
-
-
-def sealed(database, **floors):
-    """A newer tree with these floors, by name of the key: ordinal and checksum."""
-    table = database.tables["T"]
-    names = {KEY: "key", OTHER: "other"}
-    references = tuple(
-        replace(
-            reference,
-            sealed_ordinal=floors[names[reference.key]][0],
-            sealed_checksum=floors[names[reference.key]][1],
-        )
-        if names[reference.key] in floors
-        else reference
-        for reference in table.references
-    )
-    tables = {"T": replace(table, references=references)}
-    return replace(database, version=database.version.next(), tables=tables)
-
-
-@pytest.mark.parametrize(
-    ("floors", "moved"),
-    [
-        ({"key": (3, 33)}, {}),
-        ({"key": (4, 44)}, {}),
-        ({"key": (5, 55)}, {KEY: KeyPosition(5, 55)}),
-        ({"other": (2, 22)}, {OTHER: KeyPosition(2, 22)}),
-        (
-            {"key": (9, 99), "other": (2, 22)},
-            {KEY: KeyPosition(9, 99), OTHER: KeyPosition(2, 22)},
-        ),
-    ],
-)
-@pytest.mark.parametrize("gate", [True, False])
-def test_metadata_moves_what_is_stored_to_the_floors(gate, floors, moved):
-    session = session_in(SessionState.FOLLOWING, gate=gate)
-    session.handle(received(DELTA))
-    tree = sealed(DATABASE, **floors)
-    session.handle(x.MetadataApplied(tree))
-    assert session.position() == Position(tree.version, AT | moved)
-    (ack,) = session.handle(x.Drained(101.0))
-    assert ack.frame.position == Position(tree.version, moved)
-    told = Progress(ack.frame.position, 0, sequence=1, number=2)
-    session.handle(received(told))
-    with pytest.raises(ProtocolError):
-        session.handle(received(replace(told, position=POSITION, number=3)))
-
-
-def test_rows_go_on_from_the_floor():
-    session = session_in(SessionState.FOLLOWING)
-    session.handle(received(DELTA))
-    session.handle(x.MetadataApplied(sealed(DATABASE, key=(9, 99))))
-    with pytest.raises(ProtocolError, match="expected was 9"):
-        session.handle(received(rows(first=4)))
-    (apply,) = session.handle(received(rows(first=9)))
-    assert isinstance(apply, x.ApplyRows)
-
-
-def test_what_is_below_the_floor_of_the_stored_tree_counts_as_stored():
-    session = FollowSession(x.Identity("follower", "follower/0", "db"), LIMITS)
-    tree = sealed(DATABASE, key=(9, 99), other=(2, 22))
-    (send,) = session.handle(x.Begin(tree, AT, 1.0))
-    assert send.frame.position.keys == {KEY: KeyPosition(9, 99), OTHER: KeyPosition(2, 22)}
-
-
-def test_after_a_reset_rows_begin_at_the_floors():
-    session = session_in(SessionState.GREETED)
-    tree = sealed(DATABASE, other=(2, 22))
-    session.handle(received(Snapshot(tree, reset_rows=True)))
-    session.handle(x.MetadataApplied(tree))
-    assert session.position() == Position(tree.version, {OTHER: KeyPosition(2, 22)})
-    (report,) = session.handle(received(Progress(session.position(), 0, number=1)))
-    assert report.frame.position == session.position()
 
 
 def test_an_acknowledgement_names_only_keys_that_moved():
