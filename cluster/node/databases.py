@@ -14,11 +14,10 @@ from cluster.catalog.policies import caching_of, ingestiontime_of
 from cluster.coordinator.reports import DatabaseReport
 from cluster.errors import DatabaseNotFoundError
 from cluster.gateway.query import PinnedSnapshot
+from cluster.node.positions import OwnedPositions
 from cluster.query.binding import BoundTable, QuerySnapshot
 from cluster.query.lexical import names_mentioned
 from cluster.query.translations import functions_mentioned
-from cluster.replication.floors import floors_of
-from cluster.replication.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from cluster.catalog.driver import Catalog
     from cluster.catalog.model import Database, RowStoreKey, Table
     from cluster.catalog.policies import CachingPolicy
-    from cluster.replication.position import KeyPosition
+    from cluster.replication.position import KeyPosition, Position
     from cluster.rowstore.model import Rows
     from follower.driver import FollowerManager
     from follower.worker import FollowedDatabase, FollowedPin
@@ -43,6 +42,9 @@ class StreamedSource(Protocol):
 
     def position_of(self, keys: Iterable[RowStoreKey]) -> dict[RowStoreKey, KeyPosition]:
         """Visible positions."""
+
+    def take_moved(self) -> set[RowStoreKey]:
+        """Keys that came further since this was called last."""
 
     def end_lsn(self) -> int:
         """Where the log ends."""
@@ -108,6 +110,7 @@ class NodeDatabases:
         self._row_store = row_stores
         self._followers = followers
         self._cursor_us = cursor_us
+        self._positions = OwnedPositions(row_stores)
         self._pins: WeakSet[SnapshotPin] = WeakSet()
 
     def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
@@ -125,7 +128,7 @@ class NodeDatabases:
             hidden, reason, cursor_us = pinned.rows_hidden, pinned.hidden_reason, None
         else:
             tables = _bound(tree, text, self._row_store.rows)
-            position = self._position(tree)
+            position = self._positions.of(tree)
             hidden, reason = False, ""
             cursor_us = None if self._cursor_us is None else self._cursor_us()
         pin.trees.append(tree)
@@ -135,7 +138,7 @@ class NodeDatabases:
                 tree.name, tables, self._others(tree, shown, pin), tree.functions, cursor_us, pin
             ),
             position,
-            _keys(tree),
+            self._catalog.tables_by_key(),  # of all databases: a key is of one of them
             hidden,
             reason,
             lambda: all(check() for check in shown),
@@ -203,7 +206,7 @@ class NodeDatabases:
             return
         while True:
             tree = self._catalog.get(database)
-            if self._position(tree).includes(position, _keys(tree)):
+            if self._positions.of(tree).includes(position, self._catalog.tables_by_key()):
                 return
             revision, lsn = self._catalog.revision, self._row_store.end_lsn()
             async with trio.open_nursery() as nursery:
@@ -219,7 +222,7 @@ class NodeDatabases:
 
     def position(self, database: str) -> Position:
         """The visible position of an owned database. Raises DatabaseNotFoundError."""
-        return self._position(self._catalog.get(database))
+        return self._positions.of(self._catalog.get(database))
 
     def reports(self) -> tuple[DatabaseReport, ...]:
         """What a heartbeat tells of the databases the node owns."""
@@ -227,23 +230,17 @@ class NodeDatabases:
         for tree in self._catalog.databases():
             if self._catalog.is_following(tree.name):
                 continue
-            position = self._position(tree)
             streaming = tree.streaming_tables()
-            floors = floors_of(tree)
-            unsealed = any(at.ordinal > floors[key].ordinal for key, at in position.keys.items())
+            unsealed = self._positions.has_unsealed_rows(tree)
             reports.append(
                 DatabaseReport(
                     tree.name,
                     streaming_content=bool(streaming) or unsealed,
                     streaming_tables=streaming[:STREAMING_TABLES_REPORTED],
-                    position=position,
+                    position=self._positions.of(tree),
                 )
             )
         return tuple(reports)
-
-    def _position(self, tree: Database) -> Position:
-        positions = self._row_store.position_of(tree.row_store_keys())
-        return Position(tree.version, {key: at for key, at in positions.items() if at.ordinal})
 
     def _followed(self, name: str) -> FollowedDatabase:
         followed = self._followers.get(name)
@@ -300,7 +297,3 @@ def _bind(
         if rows is not None and rows.batches:
             fresh.append(rows)
     return BoundTable(table, tuple(fresh), table.extents, tree, ingestiontime_of(table))
-
-
-def _keys(tree: Database) -> frozenset[RowStoreKey]:
-    return frozenset(tree.row_store_keys())

@@ -86,6 +86,7 @@ class RowStores:
         self._limits = limits
         self._store_of = store_of
         self._homes: dict[RowStoreKey, int] = {}
+        self._moved: set[RowStoreKey] = set()
         self._stores: list[RowStore] = []
         self._tail = SharedTail(0, 0, 0)
         self._changed = trio.lowlevel.ParkingLot()
@@ -216,6 +217,7 @@ class RowStores:
     def forget(self, key: RowStoreKey) -> None:
         """The table was dropped: frees its rows. The catalog must not know the key any more."""
         self._homes.pop(key, None)
+        self._moved.discard(key)
         for store in self._stores:
             store.forget(key)
 
@@ -248,6 +250,11 @@ class RowStores:
             store = self._home(key)
             found[key] = START if store is None else store.position_of((key,))[key]
         return found
+
+    def take_moved(self) -> set[RowStoreKey]:
+        """Keys with rows that became visible since this was called last. For one caller."""
+        moved, self._moved = self._moved, set()
+        return moved
 
     def end_lsn(self) -> int:
         """Global LSN after the last committed record."""
@@ -354,6 +361,7 @@ class RowStores:
 
     def _committed(self, number: int, records: Sequence[LogRecord]) -> None:
         self._tail.append(number, records)
+        self._moved.update([record.key for record in records if record.end_ordinal])
         self._changed.unpark_all()
 
     def _number_of(self, key: RowStoreKey) -> int | None:

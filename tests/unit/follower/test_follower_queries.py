@@ -31,6 +31,9 @@ class NoRows:
     def position_of(self, keys):
         return dict.fromkeys(keys, START)
 
+    def take_moved(self):
+        return set()
+
     def end_lsn(self):
         return 0
 

@@ -46,12 +46,22 @@ class Catalog:
     def is_following(self, name):
         return False
 
+    def tables_by_key(self):
+        return {
+            key: table
+            for tree in self.trees.values()
+            for table in tree.tables.values()
+            for key in table.keys
+        }
+
 
 class Store:
     """Rows by key; a seal advances a key, which frees what is below."""
 
     def __init__(self):
         self.held = {ONE: [(0, 3)], TWO: [(0, 2)]}
+        self.moved = set()
+        self.asked = []
 
     def rows(self, key, from_ordinal=0):
         batches, end = [], 0
@@ -63,7 +73,12 @@ class Store:
         versions = (0,) * len(batches)
         return Rows(tuple(batches), versions, KeyPosition(end, 0), from_ordinal)
 
+    def take_moved(self):
+        moved, self.moved = self.moved, set()
+        return moved
+
     def position_of(self, keys):
+        self.asked += keys
         return {key: KeyPosition(max((last for _, last in self.held.get(key, [])), default=0), 0)
                 for key in keys}  # fmt: skip
 
@@ -127,6 +142,38 @@ def test_a_snapshot_says_its_cursor_its_functions_and_its_position(world):
     assert (pinned.snapshot.cursor_us, pinned.snapshot.functions) == (77, stored)
     assert dict(pinned.position.keys) == {ONE: KeyPosition(3, 0), TWO: KeyPosition(2, 0)}
     assert pinned.position.version == Version(1, 0)
+
+
+def test_a_position_is_asked_for_where_something_moved_and_nowhere_else(world):
+    catalog, store, databases = world
+    databases.pin("Home")
+    assert sorted(store.asked) == [ONE, TWO, RowStoreKey(9)]
+    store.asked.clear()
+    before = databases.pin("Home").position
+    databases.reports()
+    assert store.asked == []
+    store.held[TWO] = [(0, 5)]
+    store.moved = {TWO, RowStoreKey(99)}  # the other one of a table that is gone
+    assert databases.position("Home").keys == {ONE: KeyPosition(3, 0), TWO: KeyPosition(5, 0)}
+    assert store.asked == [TWO]
+    assert before.keys[TWO] == KeyPosition(2, 0), "what was given out stays as it is"
+    store.asked.clear()
+    table = catalog.trees["Home"].tables["Other"]
+    catalog.trees["Home"] = replace(catalog.trees["Home"], tables={"Other": table})
+    store.moved = {ONE}
+    assert databases.position("Home").keys == {}
+    assert store.asked == [], "its table was dropped"
+
+
+def test_unsealed_rows_are_reported_until_they_are_sealed(world):
+    catalog, store, databases = world
+    for end, key, reported in ((3, ONE, True), (2, TWO, False)):
+        assert databases.reports()[0].streaming_content
+        catalog.trees["Home"] = sealed(catalog.trees["Home"], key, end, f"x{key}")
+        assert databases.reports()[0].streaming_content is reported
+    store.held[ONE] = [(3, 4)]
+    store.moved = {ONE}
+    assert databases.reports()[0].streaming_content
 
 
 def test_only_tables_that_the_text_may_name_are_pinned(world):

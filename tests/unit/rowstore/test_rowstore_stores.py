@@ -217,3 +217,18 @@ async def test_seals_and_drops_reach_the_right_row_store() -> None:
     async with world.all_running() as stores:
         assert stores.unsealed(KEYS).keys() == set(KEYS) - {KEYS[3], KEYS[4]}
         assert stores.position_of([KEYS[3]]) == {KEYS[3]: position}
+
+
+async def test_what_moved_is_told_once() -> None:
+    world = Stores()
+    async with world.all_running() as stores:
+        one, two = put(stores, KEYS[0], 0, 2), put(stores, KEYS[1], 0, 1)
+        assert stores.take_moved() == set(), "not visible yet"
+        await one.committed()
+        await two.committed()
+        assert stores.take_moved() == {KEYS[0], KEYS[1]}
+        assert stores.take_moved() == set()
+        await put(stores, KEYS[0], 2, 1).committed()
+        world.known.discard(KEYS[0])
+        stores.forget(KEYS[0])
+        assert stores.take_moved() == set(), "the table was dropped"
