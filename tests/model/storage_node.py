@@ -99,7 +99,6 @@ class StorageNode:
         self.look_between: Any = None
         self.catalog_fault = ""
         self.catalog_struck = ""
-        self.acknowledged: Version | None = None
         self._decoded: dict[object, list[tuple[Any, ...]]] = {}
 
     # Life
@@ -140,10 +139,14 @@ class StorageNode:
             self._make_parts()
             nursery.start_soon(self._watch_catalog)
             await nursery.start(self.pipeline.run)
+            await self.serve(nursery)
             self.lives += 1
             self.is_up = True
             task_status.started()
             await trio.sleep_forever()
+
+    async def serve(self, nursery: trio.Nursery) -> None:
+        """For a node that others follow."""
 
     def _make_parts(self) -> None:
         self._decoded = {}
@@ -174,7 +177,7 @@ class StorageNode:
             lambda _: self.root,
             clock=self.clock,
             limits=self.limits,
-            acknowledged=lambda _: self.acknowledged,
+            acknowledged=self.acknowledged,
             is_pinned=self.databases.is_pinned,
             at=self._at,
         )
@@ -186,6 +189,11 @@ class StorageNode:
             clock=self.clock,
             limits=self.limits,
         )
+
+    def acknowledged(self, database: str) -> Version | None:
+        """The oldest version that a follower has acknowledged."""
+        del database
+        return None
 
     async def end(self, how: str, kept_bytes: int = 0) -> None:
         """``stop`` in good order, ``kill`` the process, or ``crash`` the machine."""

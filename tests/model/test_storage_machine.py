@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from followed_life import FollowedLife
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -118,8 +119,11 @@ class StorageMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(dir=self.base))
         self.portal = Portal().__enter__()
-        self.life = Life(StorageNode(self.folder), self.portal, self.engine)
+        self.life = self.new_life()
         self.is_over = False
+
+    def new_life(self) -> Life:
+        return Life(StorageNode(self.folder), self.portal, self.engine)
 
     @initialize(pick=PICK)
     def begin(self, pick):
@@ -240,6 +244,34 @@ class StorageMachine(RuleBasedStateMachine):
     @rule(how=HOW, kept_bytes=st.integers(0, 3000), sweeps=st.booleans())
     def restart(self, how, kept_bytes, sweeps):
         self.act(self.life.restart, how, kept_bytes, sweeps=sweeps)
+
+
+class FollowedMachine(StorageMachine):
+    """The same histories, and a follower that shows them."""
+
+    def new_life(self) -> Life:
+        return FollowedLife(self.folder, self.portal, self.engine, shares_root=False)
+
+    @rule(how=HOW, kept_bytes=st.integers(0, 3000))
+    def restart_follower(self, how, kept_bytes):
+        self.act(self.life.restart_follower, how, kept_bytes)
+
+    @rule(kinds=st.lists(KIND, min_size=1, max_size=4), name=NAME, pick=PICK, how=HOW)
+    def go_on_without_follower(self, kinds, name, pick, how):
+        """The follower is away for a while, and what it misses is sealed and trimmed."""
+
+        async def run():
+            await self.life.follower.end(how)
+            self.life.is_following = False
+            for kind in ("grow", *kinds):
+                await perform(self.life, kind, name, pick)
+            await self.life.follow()
+
+        self.act(run)
+
+    @rule()
+    def flip(self):
+        self.act(self.life.flip)
 
 
 def arm(life: Life, fault) -> None:
@@ -370,11 +402,22 @@ def machine(tmp_path, monkeypatch):
     StorageMachine.engine.database.close()
 
 
+@pytest.mark.timeout(120 + 4 * EXAMPLES)
 def test_the_storage_is_a_dictionary(machine):
+    run(machine, EXAMPLES)
+
+
+@pytest.mark.timeout(120 + 4 * EXAMPLES)
+def test_a_follower_shows_what_its_leader_has(machine):
+    run(FollowedMachine, EXAMPLES // 3)
+
+
+def run(machine, examples: int) -> None:
+    """Random histories of a machine."""
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             stateful_step_count=STEPS,
             print_blob=True,
             phases=PHASES,
