@@ -38,7 +38,7 @@ from cluster.ingest.worker import BatchDecode
 from cluster.node.databases import NodeDatabases
 from cluster.node.link import CoordinatorLink, Identity
 from cluster.node.load import node_load
-from cluster.node.lookup import KeyLookup
+from cluster.node.lookup import DroppedKeys, KeyLookup
 from cluster.node.reporting import HistoryReports
 from cluster.node.storage import NodeStorage, extent_folders
 from cluster.processors import keep_to_one, usable
@@ -369,14 +369,12 @@ class Node:
 
         A database can be attached as soon as the coordinator has been told of it.
         """
-        known = self._keys.owned()
+        dropped = DroppedKeys(self._catalog)
         revision = self._catalog.revision
         while True:
             revision = await self._catalog.wait_change(revision)
-            present = self._keys.owned()
-            for key in known - present:
+            for key in dropped.take():
                 self._row_stores.forget(key)
-            known = present
             self._storage.keeper.wake()
             self._hot.poke()
             self._link.poke()

@@ -6,13 +6,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cluster.catalog.arrow_types import arrow_schema
+from cluster.replication.floors import key_changes
 from cluster.replication.position import START, KeyPosition
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pyarrow as pa
 
     from cluster.catalog.driver import Catalog
-    from cluster.catalog.model import Column, RowStoreKey, RowStoreReference
+    from cluster.catalog.model import Column, Database, RowStoreKey, RowStoreReference
 
 
 @lru_cache(maxsize=4096)
@@ -72,3 +75,28 @@ class KeyLookup:
         if table is None:
             return None
         return next(found for found in table.references if found.key == key)
+
+
+class DroppedKeys:
+    """Which keys of owned databases belong to no table any more; costs what has changed."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._known = self._owned()
+
+    def take(self) -> Iterator[RowStoreKey]:
+        """The keys that were dropped since this was made, or called last."""
+        before, self._known = self._known, self._owned()
+        for name, tree in before.items():
+            after = self._known.get(name)
+            if after is None:
+                yield from tree.row_store_keys()
+            elif after is not tree:
+                yield from key_changes(tree, after).removed
+
+    def _owned(self) -> dict[str, Database]:
+        return {
+            tree.database_id: tree
+            for tree in self._catalog.databases()
+            if not self._catalog.is_following(tree.name)
+        }
