@@ -112,6 +112,7 @@ class NodeDatabases:
         self._cursor_us = cursor_us
         self._positions = OwnedPositions(row_stores)
         self._pins: WeakSet[SnapshotPin] = WeakSet()
+        self._held: tuple[Mapping[int, Database], frozenset[str]] = ({}, frozenset())
 
     def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
         """What is visible now. Raises DatabaseNotFoundError.
@@ -164,14 +165,15 @@ class NodeDatabases:
         return found
 
     def is_pinned(self, file: str) -> bool:
-        """Whether a snapshot that somebody holds may still read an extent file of that name."""
+        """Whether a snapshot that somebody holds may still read an extent file of that name.
+
+        Garbage is asked about a thousand files at a time: the files of the trees that are held are
+        gathered once for each set of trees.
+        """
         trees = {id(tree): tree for pin in self._pins for tree in pin.trees}
-        return any(
-            extent.file == file
-            for tree in trees.values()
-            for table in tree.tables.values()
-            for extent in table.extents.values()
-        )
+        if trees.keys() != self._held[0].keys():
+            self._held = (trees, _files(trees.values()) if trees else frozenset())
+        return file in self._held[1]
 
     def trees(self) -> Iterator[Database]:
         """The tree of every database whose tables can be queried here now."""
@@ -274,6 +276,16 @@ class NodeDatabases:
 
 def _followed_rows(pinned: FollowedPin, key: RowStoreKey, _: int) -> Rows | None:
     return pinned.rows.get(key)  # from the floor on already
+
+
+def _files(trees: Iterable[Database]) -> frozenset[str]:
+    """Every file that a table of these trees names."""
+    return frozenset(
+        extent.file
+        for tree in trees
+        for table in tree.tables.values()
+        for extent in table.extents.values()
+    )
 
 
 def _bound(

@@ -210,6 +210,31 @@ def test_files_are_held_while_a_snapshot_is(world):
     assert not databases.is_pinned("x.parquet")
 
 
+def test_a_thousand_files_are_asked_about_at_the_cost_of_one(world):
+    catalog, _, databases = world
+    looks = 0
+
+    class Extents(dict):
+        def values(self):
+            nonlocal looks
+            looks += 1
+            return super().values()
+
+    catalog.trees["Home"] = sealed(catalog.trees["Home"], ONE, 3, "x")
+    table = catalog.trees["Home"].tables["T"]
+    tables = {"T": replace(table, extents=Extents(table.extents))}
+    catalog.trees["Home"] = replace(catalog.trees["Home"], tables=tables)
+    pinned = databases.pin("Home")
+    assert [databases.is_pinned(f"{name}.parquet") for name in "abcx"] == [False] * 3 + [True]
+    assert looks == 1
+    catalog.trees["Home"] = sealed(tree(), ONE, 3, "y")
+    newer = databases.pin("Home")
+    assert databases.is_pinned("x.parquet")
+    assert databases.is_pinned("y.parquet")
+    assert looks == 2
+    del pinned, newer
+
+
 def test_the_hot_cache_may_take_tables_with_extents(world):
     catalog, _, databases = world
     catalog.trees["NetDefaultDB"] = Database("NetDefaultDB", "n")
