@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import trio
-from storage_actions import Actions
+from storage_extents import ExtentActions
 from storage_node import SECOND_US, StorageNode
 
 from cluster.extents.keeping import CrashPoint
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PINS = 3
 
 
-class Life(Actions):
+class Life(ExtentActions):
     """All lives of one node, one after the other."""
 
     def __init__(self, node: StorageNode, portal: Portal, engine: QueryEngine) -> None:

@@ -5,8 +5,9 @@ are the real ones; disk, storage root, clock and threads are not. After every st
 acknowledged rows are there once, with their values under the schema in force; nothing else is;
 cursors never go back; what a tree names is on the root, and nothing is left behind unasked.
 
-``STORAGE_EXAMPLES`` and ``STORAGE_STEPS`` make it longer. A failure prints its steps and a
-``reproduce_failure`` line.
+The histories are the same each time. ``STORAGE_SEED`` gives others, ``STORAGE_EXAMPLES`` and
+``STORAGE_STEPS`` more and longer ones; ``STORAGE_SHRINK=0`` shows a failure as it was found. A
+failure prints its steps and a ``reproduce_failure`` line.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import pytest
 import trio
 from followed_life import FollowedLife
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -32,22 +33,20 @@ from hypothesis.stateful import (
 from portal import Portal
 from storage_life import Life
 from storage_node import Crash, StepClock, StorageNode, in_place
-from storage_values import TYPES
+from storage_steps import NAMES, arm, kinds_of, perform
 
-from cluster.catalog.model import ScalarType
 from cluster.extents.keeping import CrashPoint
-from cluster.extents.operations import TagChange
 from cluster.limits import LIMITS
 from cluster.query.driver import QueryEngine
 from cluster.query.process import TranslatorStatistics
 from cluster.query.translate import translate
 
-EXAMPLES = int(os.environ.get("STORAGE_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("STORAGE_EXAMPLES", "18"))
+SEED = os.environ.get("STORAGE_SEED")
 STEPS = int(os.environ.get("STORAGE_STEPS", "30"))
 
 PHASES = [Phase.generate] if os.environ.get("STORAGE_SHRINK") == "0" else list(Phase)
 
-NAMES = ("A", "B", "C")
 SHARES = {
     "stream": 8, "stage": 3, "chain": 2, "batch": 3, "grow": 4, "seal": 5, "seal all": 2,
     "merge": 4, "merge by policy": 2, "retag": 2, "drop extents": 2, "move": 3, "replace": 2,
@@ -60,9 +59,6 @@ WAIT_FOR = {"seal": ("seal", "seal all", "grow"), "merge": ("merge", "merge by p
 """What may wait until a seal or a merge is done."""
 NAME = st.sampled_from(NAMES)
 PICK = st.integers(0, 2**12)
-ALTERATIONS = ("add", "drop", "rename", "retype", "reorder")
-WAITS = (0, 1, 301, 3601, 86_400, 15 * 86_400)
-TAGS = ("drop-by:d", "ingest-by:x", "z")
 HOW = st.sampled_from(["kill", "crash", "stop"])
 FAULT = st.one_of(
     st.tuples(st.just("point"), st.sampled_from(CrashPoint)),
@@ -153,7 +149,7 @@ class StorageMachine(RuleBasedStateMachine):
 
         try:
             if not self.portal.call(run):
-                self.life.counts["crashes at points"] += 1
+                self.life.counts[f"died at {self.life.node.reached[-1]}"] += 1
                 self.portal.call(self.life.restart, "kill")
         except BaseException:
             self.is_over = True
@@ -274,121 +270,6 @@ class FollowedMachine(StorageMachine):
         self.act(self.life.flip)
 
 
-def arm(life: Life, fault) -> None:
-    """Asks for a fault."""
-    node = life.node
-    life.counts[f"fault {fault[0]}"] += 1
-    if fault[0] == "point":
-        node.crash_at = (fault[1], 0)
-        return
-    life.faults.add(fault[0])
-    match fault:
-        case ("catalog", how):
-            node.catalog_fault = how
-        case ("root", kind, after, takes_effect):
-            node.root.fail(kind, after=after, takes_effect=takes_effect)
-        case ("power", after, kept_bytes):
-            node.disk.halt_at(len(node.disk.operations) + after, kept_bytes=kept_bytes)
-        case ("disk", kind, after, kept_bytes, number):
-            node.disk.fail(kind, number=number, after=after, kept_bytes=kept_bytes)
-        case ("full", free_bytes):
-            node.disk.capacity_bytes = free_bytes + sum(
-                len(node.disk.content(path)) for path in node.disk.paths()
-            )
-            node.root.capacity_bytes = free_bytes
-
-
-async def perform(life: Life, kind: str, name: str, pick: int) -> None:
-    """One action, on the table of that name or another one; nothing if there is none."""
-    tables = sorted(life.model.tables)
-    free = [each for each in NAMES if each not in tables]
-    life.counts[kind] += 1
-    if kind == "create":
-        if free:
-            await life.create(free[0], kinds_of(pick), pick % 5)
-        return
-    if kind == "undo":
-        if life.model.dropped:
-            await life.undo(pick, [*free, ""][pick // 3 % (len(free) + 1)])
-        return
-    if not tables:
-        return
-    first = name if name in tables else tables[pick % len(tables)]
-    others = [each for each in tables if each != first]
-    if kind in PAIRED:
-        if others:
-            await PAIRED[kind](life, first, others[pick % len(others)], pick)
-    elif kind == "rename":
-        if free:
-            await life.rename([(first, free[0])])
-    else:
-        await SINGLE[kind](life, first, pick)
-
-
-def kinds_of(pick: int):
-    """Types of some columns; often those of other tables, so that extents can move."""
-    return (
-        [ScalarType.LONG, ScalarType.STRING] if pick % 3 else [TYPES[pick % 5], TYPES[pick % 7 % 6]]
-    )
-
-
-async def grow(life: Life, name: str, pick: int) -> None:
-    """Several extents, and streamed rows beside them."""
-    for _ in range(1 + pick % 3):
-        await life.stream(name, [1 + pick % 4])
-        await life.seal(name)
-    await life.stream(name, [1])
-
-
-async def upkeep(life: Life, pick: int, *jobs) -> None:
-    """What is over its time goes; garbage does when it has been garbage for some time."""
-    await life.collect()
-    life.let_pass(WAITS[pick % len(WAITS)])
-    for job in jobs:
-        await job()
-
-
-PAIRED = {
-    "chain": lambda life, a, b, pick: life.stage(a, 1 + pick % 4, pick, other=b),
-    "move": lambda life, a, b, pick: life.move(a, life.extent_ids(a, pick), b),
-    "replace": lambda life, a, b, pick: life.move(
-        a, life.extent_ids(a, pick), b, life.extent_ids(b, pick // 7)
-    ),
-    "drop": lambda life, a, b, pick: life.drop(a),
-    "swap": lambda life, a, b, pick: life.rename([(a, b), (b, a)]),
-}
-"""Actions that need two tables."""
-
-SINGLE = {
-    "stream": lambda life, a, pick: life.stream(
-        a, [1 + pick % 5, 1 + pick % 3][: 1 + pick % 2], ["", "", "s1", "s2"][pick % 4]
-    ),
-    "stage": lambda life, a, pick: life.stage(a, 1 + pick % 5, pick),
-    "batch": lambda life, a, pick: life.batch(
-        a, 1 + pick % 5, tag=["", "x", "y"][pick % 3], replaces=pick % 4 == 0
-    ),
-    "grow": grow,
-    "seal": lambda life, a, pick: life.seal(a),
-    "seal all": lambda life, a, pick: life.seal(None),
-    "merge": lambda life, a, pick: life.merge(a, life.extent_ids(a, pick)),
-    "merge by policy": lambda life, a, pick: life.merge_by_policy(),
-    "retag": lambda life, a, pick: life.retag(
-        a, life.extent_ids(a, pick), list(TagChange)[pick % 3], TAGS[pick // 3 % 3]
-    ),
-    "drop extents": lambda life, a, pick: life.drop_extents(a, life.extent_ids(a, pick)),
-    "clear": lambda life, a, pick: life.clear(a),
-    "alter": lambda life, a, pick: life.alter(a, ALTERATIONS[pick % 5], pick // 5),
-    "retention": lambda life, a, pick: life.set_retention(a, 1 + pick % 20),
-    "retain": lambda life, a, pick: upkeep(life, pick, life.retain),
-    "collect": lambda life, a, pick: upkeep(life, pick, life.collect),
-    "sweep": lambda life, a, pick: upkeep(life, pick, life.sweep),
-    "hold": lambda life, a, pick: life.hold(),
-    "look again": lambda life, a, pick: life.look_again(),
-    "ask": lambda life, a, pick: life.ask(a),
-}
-"""Actions on one table."""
-
-
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(trio.to_thread, "run_sync", in_place)
@@ -414,11 +295,15 @@ def test_a_follower_shows_what_its_leader_has(machine):
 
 def run(machine, examples: int) -> None:
     """Random histories of a machine."""
+    if SEED is not None:
+        machine = seed(int(SEED))(machine)
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=STEPS,
+            derandomize=SEED is None,
+            database=None,
             print_blob=True,
             phases=PHASES,
             suppress_health_check=list(HealthCheck),
