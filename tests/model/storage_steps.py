@@ -12,6 +12,8 @@ from cluster.extents.operations import TagChange
 if TYPE_CHECKING:
     from storage_life import Life
 
+    from cluster.extents.keeping import CrashPoint
+
 NAMES = ("A", "B", "C")
 ALTERATIONS = ("add", "drop", "rename", "retype", "reorder")
 WAITS = (0, 1, 301, 3601, 86_400, 15 * 86_400)
@@ -67,6 +69,51 @@ async def perform(life: Life, kind: str, name: str, pick: int) -> None:
             await life.rename([(first, free[0])])
     else:
         await SINGLE[kind](life, first, pick)
+
+
+async def reach(life: Life, point: CrashPoint, name: str, pick: int) -> None:
+    """Does what passes a crash point, and dies there."""
+    job = point.partition(".")[0]
+    other = next((each for each in sorted(life.model.tables) if each != name), name)
+    if job == "retain":
+        await life.set_retention(name, 1)
+        life.let_pass(15 * 86_400)
+    elif job == "garbage":
+        await life.drop_extents(name, life.extent_ids(name, 0))
+        await life.collect()
+        life.let_pass(301)
+    arm(life, ("point", point))
+    if job == "seal":
+        await life.seal(name)
+    elif job == "merge":
+        await grow(life, name, 2)
+        await life.merge(name, life.extent_ids(name, 0))
+    elif job == "retain":
+        await life.retain()
+    elif job == "garbage":
+        await life.collect()
+    elif job == "sweep":
+        await life.sweep()
+    else:
+        await change(life, name, other, pick)
+
+
+async def change(life: Life, name: str, other: str, pick: int) -> None:
+    """One of the operations that a query sees."""
+    ids = life.extent_ids(name, 0)
+    match pick % 6:
+        case 0:
+            await life.clear(name)
+        case 1:
+            await life.move(name, ids, other)
+        case 2:
+            await life.move(name, ids, other, life.extent_ids(other, 0))
+        case 3:
+            await life.retag(name, ids, TagChange.MERGE, f"t{pick}")
+        case 4:
+            await life.drop_extents(name, ids)
+        case _:
+            await life.batch(name, 3, tag="", replaces=pick % 12 == 5)
 
 
 def kinds_of(pick: int):

@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 from portal import Portal
 from storage_life import Life
 from storage_node import Crash, StepClock, StorageNode, in_place
-from storage_steps import NAMES, arm, kinds_of, perform
+from storage_steps import NAMES, arm, kinds_of, perform, reach
 
 from cluster.extents.keeping import CrashPoint
 from cluster.limits import LIMITS
@@ -79,15 +79,7 @@ FAULT = st.one_of(
     ),
     st.tuples(st.just("full"), st.integers(0, 2000)),
 )
-FITTING = {
-    "seal": ("seal",),
-    "merge": ("merge",),
-    "retain": ("retention", "retain"),
-    "garbage": ("drop extents", "collect"),
-    "sweep": ("sweep",),
-    "change": ("clear", "move", "replace", "retag", "drop extents", "batch", "undo"),
-}
-"""What to do so that a crash point is reached, by the first word of its name."""
+CHANGES = ("clear", "move", "replace", "retag", "drop extents", "batch", "drop")
 
 
 class InPlace:
@@ -206,14 +198,12 @@ class StorageMachine(RuleBasedStateMachine):
         """Something fails while things go on; then the process ends, one way or another."""
         life = self.life
         if fault[0] == "point":
-            fitting = FITTING[fault[1].value.partition(".")[0]]
-            kinds = fitting if len(fitting) == 2 else [fitting[pick % len(fitting)]]
-            self.act(perform, life, "grow", name, pick)
-            self.act(life.check)
-        elif fault[0] == "power":
+            self.die_at(fault[1], name, pick)
+            return
+        if fault[0] == "power":
             kinds = [("chain", "stream", "stage")[pick % 3], *kinds[:1]]
         elif fault[0] == "catalog":
-            kinds = [FITTING["change"][pick % 7], *kinds[:1]]
+            kinds = [CHANGES[pick % 7], *kinds[:1]]
         arm(life, fault)
         for kind in kinds:
             lives = life.node.lives
@@ -222,6 +212,23 @@ class StorageMachine(RuleBasedStateMachine):
                 return
             self.act(life.check)
         self.act(life.restart, how, kept_bytes, sweeps=sweeps)
+
+    def die_at(self, point, name, pick):
+        """Does what leads to a crash point; the process dies there if it is reached."""
+        life = self.life
+        life.counts["fault point"] += 1
+        for kind in ("create", "create", "grow"):
+            self.act(perform, life, kind, name, pick)
+        self.act(life.check)
+        lives = life.node.lives
+        self.act(reach, life, point, self.life_table(name), pick)
+        if life.node.lives == lives:
+            self.act(life.restart, "kill")
+
+    def life_table(self, name: str) -> str:
+        """The table of that name, or the first one."""
+        tables = self.life.model.tables
+        return name if name in tables else min(tables)
 
     @rule(kinds=st.lists(KIND, max_size=3), name=NAME, pick=PICK)
     def ask_for_long(self, kinds, name, pick):
@@ -281,6 +288,43 @@ def machine(tmp_path, monkeypatch):
     yield StorageMachine
     print("storage machine:", StorageMachine.totals)  # noqa: T201 - figures, seen with -s
     StorageMachine.engine.database.close()
+
+
+@pytest.fixture
+def both(machine):
+    """A machine that a test drives itself, with tables A and B."""
+    driven = machine()
+    driven.portal.call(driven.life.start)
+    for name in NAMES[:2]:
+        driven.act(driven.life.create, name, kinds_of(1))
+    yield driven
+    driven.teardown()
+
+
+def test_a_crash_at_every_named_point(both):
+    """Whatever is done when the process dies there, the next life has every row once."""
+    for pick in range(7):
+        for point in CrashPoint:
+            both.die_at(point, "A", pick)
+            both.act(both.life.check)
+    died = {what.removeprefix("died at ") for what in both.life.counts if "died at" in what}
+    assert died == set(CrashPoint)
+
+
+def test_a_chain_torn_anywhere_is_there_whole_or_not_at_all(both):
+    life = both.life
+    found = set()
+    for kept_bytes in range(0, 2000, 40):
+        for name in NAMES[:2]:
+            both.act(life.clear, name)
+        both.act(life.stage, "A", 1, 0)  # the log has a segment
+        arm(life, ("power", 0, kept_bytes))
+        both.act(life.stage, "A", 2, 0, other="B")
+        both.act(life.restart, "kill")
+        counts = tuple(len(life.model.tables[name].rows) for name in NAMES[:2])
+        assert counts in ((1, 0), (3, 2))
+        found.add(counts)
+    assert len(found) == 2, "torn in the middle, and behind it"
 
 
 @pytest.mark.timeout(120 + 4 * EXAMPLES)
