@@ -14,9 +14,7 @@ from cluster.commands.grammar.spec import (
     Kind,
 )
 
-_PULL_ROW: Final = (
-    "ExtentId:guid, ItemLoaded, Duration:timespan, HasErrors:bool, OperationId:guid"
-)
+_PULL_ROW: Final = "ExtentId:guid, ItemLoaded, Duration:timespan, HasErrors:bool, OperationId:guid"
 _QUERY_ROW: Final = (
     "ExtentId:guid, OriginalSize:long, ExtentSize:long, CompressedSize:long, IndexSize:long, "
     "RowCount:long"
