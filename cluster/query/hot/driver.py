@@ -132,7 +132,7 @@ class HotCache:
             await trio.lowlevel.checkpoint()
 
     async def _step(self) -> bool:
-        """One piece of work; False if there was none."""
+        """Some work; False if there was none."""
         now = self._clock.monotonic()
         self._failed = {m: until for m, until in self._failed.items() if until > now}
         now_us = self._clock.now_ns() // 1000
@@ -140,22 +140,33 @@ class HotCache:
         for relation in plan.drop:
             self._condemn(relation)
         await self._drop()
+        if plan.loads:
+            return await self._load_all(plan.loads)
+        if plan.join is None:
+            return False
         try:
-            if plan.load is not None:
-                await self._load(plan.load)
-            elif plan.join is not None:
-                await self._join(plan.join)
-            else:
-                return False
+            await self._join(plan.join)
         except (RemoraError, duckdb.Error) as error:
-            self._failures += 1
-            logger.warning("extents stay out of the hot cache for now: %s", error)
-            if plan.load is None:
-                return False
-            until = now + self._limits.hot_look_seconds
-            table = plan.load.table
-            self._failed.update({member_of(table, e): until for e in plan.load.extents})
+            self._note(error)
+            return False
         return True
+
+    async def _load_all(self, loads: Iterable[Load]) -> bool:
+        """Takes extents of several tables in, as long as there is room."""
+        for load in loads:
+            try:
+                await self._load(load)
+            except (RemoraError, duckdb.Error) as error:
+                self._note(error)
+                until = self._clock.monotonic() + self._limits.hot_look_seconds
+                self._failed.update({member_of(load.table, e): until for e in load.extents})
+            if self._relations.byte_count >= self._limits.hot_cache_bytes:
+                break  # they are larger than was thought
+        return True
+
+    def _note(self, error: Exception) -> None:
+        self._failures += 1
+        logger.warning("extents stay out of the hot cache for now: %s", error)
 
     async def _load(self, load: Load) -> None:
         async with self._files.acquire(load.database, load.extents) as paths:

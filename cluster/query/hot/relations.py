@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 JOIN_AT: Final = 4
 """So many relations of one size class are joined."""
 
+LOADS_A_PLAN: Final = 256
+"""So many tables take in extents before everything is looked at again."""
+
 _FIRST_CLASS_ROWS: Final = 4096
 _CLASS_FACTOR: Final = 4
 _MEMO_ENTRIES: Final = 256
@@ -103,10 +106,10 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do next: drop first, then at most one of the others."""
+    """What to do next: drop first, then take in, the most urgent first, or join."""
 
     drop: tuple[Relation, ...] = ()
-    load: Load | None = None
+    loads: tuple[Load, ...] = ()
     join: Join | None = None
 
 
@@ -218,12 +221,13 @@ class HotRelations:
             for relation in self.relations
             if relation.name in alive
         ]
-        units.sort(key=lambda unit: unit.created_us, reverse=True)
+        # Of equal age what is there comes first: two that do not fit together would take turns.
+        units.sort(key=lambda unit: (-unit.created_us, unit.relation is None))
         kept, wanted = self._fitting(units)
         drop = tuple(r for r in self.relations if r.name not in kept)
-        load = self._load(wanted)
-        if load is not None:
-            return Plan(drop, load)
+        loads = self._loads(wanted)
+        if loads:
+            return Plan(drop, loads)
         return Plan(drop, join=self._join(kept.values(), alive, tables_by_key))
 
     def _fitting(
@@ -242,15 +246,25 @@ class HotRelations:
                 wanted.append(unit.load)
         return kept, wanted
 
-    def _load(self, wanted: Sequence[tuple[Database, Table, Extent]]) -> Load | None:
-        """The newest extent to take in, and the next ones of its table that fit with it."""
-        if not wanted:
-            return None
+    def _loads(self, wanted: Sequence[tuple[Database, Table, Extent]]) -> tuple[Load, ...]:
+        """One load a table: its newest extent to take in and the next ones that fit with it.
+
+        Of several tables, since a plan looks at all there are. The table with the newest comes
+        first.
+        """
+        by_table: dict[RowStoreKey, list[tuple[Database, Table, Extent]]] = {}
+        for item in wanted:
+            key = item[1].key
+            if key in by_table or len(by_table) < LOADS_A_PLAN:
+                by_table.setdefault(key, []).append(item)
+        return tuple(self._load(items) for items in by_table.values())
+
+    def _load(self, wanted: Sequence[tuple[Database, Table, Extent]]) -> Load:
         database, table, first = wanted[0]
         extents, rows = [first], first.row_count
         files = {first.file}
-        for _, other, extent in wanted[1:]:
-            if other.key != table.key or extent.file in files:
+        for _, _, extent in wanted[1:]:
+            if extent.file in files:
                 continue
             if rows + extent.row_count > self.limits.hot_load_rows:
                 break
