@@ -69,7 +69,8 @@ class Stager:
 
     def _stage_together(self, target: Target, schema_version: int, part: Part) -> None:
         derived = () if part.derivation is None else part.derivation.rows
-        bound = [rows for rows in derived if rows.is_transactional]
+        # Only of rows that there are: a record that says another follows must have one.
+        bound = [rows for rows in derived if rows.is_transactional and rows.batches]
         free = [rows for rows in derived if not rows.is_transactional]
         references = target.table.references
         if bound:
