@@ -56,6 +56,7 @@ class Watch:
                 await trio.sleep(0.02)
                 continue
             self.check(Counter(result.table.column(0).to_pylist()), acknowledged)
+            await trio.sleep(0.01)
 
     def check(self, found: Counter[int], acknowledged: set[int]) -> None:
         """Each row once; nothing that was never sent; what was acknowledged, where it must be."""
@@ -84,7 +85,7 @@ class Sealer:
                 await self.once()
             except RemoraError:
                 await trio.sleep(0.02)
-            await trio.sleep(0.01)
+            await trio.sleep(0.05)
 
     async def once(self) -> None:
         """One seal, and a merge of everything when there is something to merge."""
@@ -104,7 +105,7 @@ async def keep_sending(writer: StreamWriter, ledger: Ledger, chance: random.Rand
     while True:
         with trio.CancelScope(shield=True):
             await writer.send(ledger.payload(rows=chance.randrange(1, 20)))
-        await trio.sleep(0.001)
+        await trio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -146,8 +147,9 @@ async def test_killed_while_rows_are_streamed_sealed_and_merged(local_setup: Loc
                     await local_setup.start(victim)
             await writer.drain()
             position = writer.statistics().position
-            for client in (leader, follower):
-                await ledger.assert_each_once(client, position)
+            for name in ("leader", "follower1"):
+                await local_setup.wait_for(name, position)
+                await ledger.assert_each_once(local_setup.client(name), position)
         print(  # noqa: T201 - figures, seen with -s
             f"{len(victims)} kills, {len(ledger.acked)} rows, {sealer.seals} seals, "
             f"{sealer.merges} merges; queries: leader {watches[0].queries}, follower "
