@@ -40,7 +40,7 @@ from cluster.node.link import CoordinatorLink, Identity
 from cluster.node.load import node_load
 from cluster.node.lookup import DroppedKeys, KeyLookup
 from cluster.node.reporting import HistoryReports
-from cluster.node.storage import NodeStorage, extent_folders
+from cluster.node.storage import NodeStorage, check_default_root, extent_folders
 from cluster.processors import keep_to_one, usable
 from cluster.query.driver import QueryEngine
 from cluster.query.hot.driver import HotCache
@@ -122,6 +122,8 @@ class Node:
             trio.open_nursery() as stores,
         ):
             self._catalog = catalog
+            owned = (tree for tree in catalog.databases() if not catalog.is_following(tree.name))
+            check_default_root(config, owned)
             self._keys = KeyLookup(catalog)
             self._row_stores = await RowStores.open(
                 config.data,

@@ -11,17 +11,18 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from cluster.errors import RemoraError
+from cluster.errors import ConflictError, RemoraError
 from cluster.extents.copies import Place
 from cluster.extents.driver import ExtentKeeper
 from cluster.extents.files import ExtentFiles
+from cluster.extents.garbage import referenced_files
 from cluster.extents.opening import local_folder, open_root
 from cluster.extents.stats import StatisticsCache
 from cluster.extents.writer import ExtentWriter
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from cluster.catalog.driver import Catalog
@@ -44,6 +45,32 @@ def extent_folders(config: NodeConfig) -> tuple[Path, ...]:
     if config.storage_root and (given := local_folder(config.storage_root)) is not None:
         own = given
     return (own, config.data / "extent-cache")
+
+
+def check_default_root(config: NodeConfig, trees: Iterable[Database]) -> None:
+    """Refuses a default storage root other than the one that extents were written to.
+
+    Databases name no root of their own for the default one, so their files would be looked for
+    where they are not, and new ones would go elsewhere. ``trees`` are the owned databases. The
+    root in use is kept in the file ``storage-root`` of the data folder. Raises ConflictError,
+    OSError.
+    """
+    path = config.data / "storage-root"
+    before = path.read_text("utf-8") if path.exists() else config.storage_root
+    if before != config.storage_root and any(
+        not tree.storage_root and referenced_files(tree) for tree in trees
+    ):
+        here = "the folder 'extents' of the node's data"
+        raise ConflictError(
+            f"The extents of this node are in {before or here}; its configuration names "
+            f"{config.storage_root or here} as storage root.",
+            remedy="Configure the root as it was, or copy the files and write the new root into "
+            f"{path}.",
+            metadata={"before": before, "now": config.storage_root},
+        )
+    fresh = path.with_name("storage-root.new")
+    fresh.write_text(config.storage_root, "utf-8")
+    fresh.replace(path)
 
 
 class NodeStorage:
