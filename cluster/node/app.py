@@ -134,8 +134,10 @@ class Node:
                 sealed_of=self._keys.sealed_of,
                 store_of=self._keys.store_of,
             )
-            # Logs are trimmed: the newest time given out may be in an extent only.
-            self._row_stores.times.raise_to(self._keys.newest_ingested_us())
+            # Logs are trimmed: the newest time given out may be in an extent only, or nowhere if
+            # its rows are gone, and cursors were given out all the same.
+            now_us = self._clock.now_ns() // 1000
+            self._row_stores.times.raise_to(max(self._keys.newest_ingested_us(), now_us))
             await stores.start(self._row_stores.run)
             self._make_storage()
             self._make_services()
