@@ -36,6 +36,7 @@ from cluster.ingest.deriving import UpdatePolicies
 from cluster.ingest.driver import IngestPipeline
 from cluster.ingest.worker import BatchDecode
 from cluster.node.databases import NodeDatabases
+from cluster.node.draining import CapabilityDrain
 from cluster.node.link import CoordinatorLink, Identity
 from cluster.node.load import node_load
 from cluster.node.lookup import DroppedKeys, KeyLookup
@@ -180,6 +181,9 @@ class Node:
             on_report=self._reports.job,
             on_data_operation=self._history.data_operation,
         )
+        self._drain = CapabilityDrain(
+            self._storage.keeper, self._authority, retry_seconds=limits.seal_retry_first_seconds
+        )
         self._replication = ReplicationService(
             row_stores=self._row_stores,
             catalog=self._catalog,
@@ -263,6 +267,7 @@ class Node:
         self._link = self._make_link()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_catalog)
+            nursery.start_soon(self._drain.run)
             # Before anything is ingested: both remove what a crash has left.
             await self._storage.clean()
             await nursery.start(self._storage.keeper.run)
@@ -322,6 +327,7 @@ class Node:
         # Followers first: what must be hidden is hidden before anything else happens.
         self._followers.authority_changed()
         self._replication.authority_changed()
+        self._drain.authority_changed()
 
     def streaming_capability(self) -> bool:
         """The cluster's own capability, as last heard; a leader goes on without its coordinator.
