@@ -19,8 +19,8 @@ from cluster.errors import (
 from cluster.limits import LIMITS, Limits
 from cluster.processors import on_all
 from cluster.query.binding import QuerySnapshot, given_table
+from cluster.query.cursors import cursor_text
 from cluster.query.execution import Execution, open_database
-from cluster.query.hidden import cursor_text
 from cluster.query.hot.relations import Coverage
 from cluster.query.inflight import Cancellations, state_of
 from cluster.query.process import TranslatorProcess, TranslatorStatistics

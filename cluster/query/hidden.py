@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from duckdb_kql import ir
 
 from cluster.errors import NotSupportedError, SemanticError
+from cluster.query.cursors import TICKS_A_MICROSECOND, TICKS_TO_1970, cursor_us
 from cluster.query.translation import CURSOR_SLOT, EXTENT_ID, EXTENT_TAGS, HIDDEN, INGESTION_TIME
 
 if TYPE_CHECKING:
@@ -36,22 +37,6 @@ _WITHOUT_ROWS: Final = {
     EXTENT_TAGS: "CAST('[]' AS JSON)",
 }
 """What the functions are where there is no row of a table (``ingestion-time-function.md``)."""
-
-_TICKS_A_MICROSECOND: Final = 10
-_TICKS_TO_1970: Final = 621_355_968_000_000_000
-_MOST_DIGITS: Final = 18
-
-
-def cursor_text(cursor_us: int) -> str:
-    """A database cursor as clients see it."""
-    return str(cursor_us * _TICKS_A_MICROSECOND + _TICKS_TO_1970)
-
-
-def cursor_us(text: str) -> int | None:
-    """The cursor a client gives back; None if it never was one."""
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
-        return None
-    return (int(text) - _TICKS_TO_1970) // _TICKS_A_MICROSECOND
 
 
 def columns_used(names: Mapping[str, Any] | frozenset[str]) -> frozenset[str]:
@@ -82,7 +67,7 @@ def column(name: str, columns: Mapping[str, str | None], *, without_rows: bool) 
 
 def current_cursor() -> Any:
     """The cursor of the query as text."""
-    ticks = f"CAST(${CURSOR_SLOT} AS BIGINT) * {_TICKS_A_MICROSECOND} + {_TICKS_TO_1970}"
+    ticks = f"CAST(${CURSOR_SLOT} AS BIGINT) * {TICKS_A_MICROSECOND} + {TICKS_TO_1970}"
     return ir.RenderedAggregate(f"CAST({ticks} AS VARCHAR)")
 
 

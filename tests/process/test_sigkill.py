@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.process
 
-LEADER_ROUNDS = 50
 OTHER_ROUNDS = 5
 
 
 @pytest.mark.timeout(280)
+@pytest.mark.parametrize("rounds", [12, pytest.param(50, marks=pytest.mark.slow)])
 async def test_leader_killed_at_random_moments_loses_no_acknowledged_row(
-    local_setup: LocalSetup,
+    local_setup: LocalSetup, rounds: int
 ) -> None:
     chance = random.Random(20261121)
     leader, follower = local_setup.client("leader"), local_setup.client("follower1")
     await make_table(leader, local_setup.database)
     await local_setup.attach("follower1")
     await local_setup.until_followed("follower1")
-    ledger = Ledger(local_setup.database, "leader-killed")
+    ledger = Ledger(local_setup.database, f"leader-killed-{rounds}")
     writer = ledger.writer(local_setup.channel("leader"))
     async with writer:
-        for _ in range(LEADER_ROUNDS):
+        for _ in range(rounds):
             goal = len(ledger.acked) + chance.randrange(1, 200)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(keep_sending, writer, ledger, chance)
@@ -42,7 +42,7 @@ async def test_leader_killed_at_random_moments_loses_no_acknowledged_row(
         await writer.drain()
     statistics = writer.statistics()
     assert not statistics.refused
-    assert statistics.reconnects >= LEADER_ROUNDS
+    assert statistics.reconnects >= rounds
     assert len(ledger.acked) == ledger.next_number
     for client in (leader, follower):
         await ledger.assert_each_once(client, statistics.position)

@@ -10,7 +10,7 @@ import pytest
 from cluster.catalog.model import Database
 from cluster.errors import InternalError, NotSupportedError, SemanticError
 from cluster.query.binding import QuerySnapshot
-from cluster.query.hidden import cursor_text
+from cluster.query.cursors import cursor_text
 
 ZERO = "00000000-0000-0000-0000-000000000000"
 DATABASE = Database("Home", "8a7e2f10-0000-4000-8000-00000000000d")
