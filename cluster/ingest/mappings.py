@@ -132,7 +132,7 @@ class IngestionPlan:
     def text(self) -> str:
         """The mapping as ``.show ... mappings`` prints it, and as the catalog keeps it."""
         shown = [_display(self.kind, item) for item in self.columns]
-        return json.dumps(shown, ensure_ascii=False)
+        return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
 
 
 def parse_mapping(kind: MappingKind | str, text: str) -> IngestionPlan:
