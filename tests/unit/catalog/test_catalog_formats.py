@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import tarfile
-from pathlib import Path
 
 import pytest
 from catalog_world import open_catalog
+from old_formats import unpack_format_1
 
 from cluster.catalog.changes import CreateTable, DropTable, SetPrettyName
 from cluster.catalog.codec import decode_changes, decode_database, encode_database
 from cluster.catalog.model import Column, RowStoreKey, RowStoreReference, ScalarType, Version
 from cluster.errors import CorruptionError, ProtocolError
 
-ARCHIVE = Path(__file__).parents[2] / "data" / "format_1.tar.gz"
 TREE_1 = {
     "database_id": "guid",
     "name": "D",
@@ -90,9 +88,7 @@ def test_changes_of_format_1_get_the_defaults_of_what_they_did_not_have():
 
 @pytest.fixture
 def folder(tmp_path):
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
+    return unpack_format_1(tmp_path)
 
 
 def rows(path, query):

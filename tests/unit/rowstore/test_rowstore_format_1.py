@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 import trio
+from old_formats import unpack_format_1
 from rowstore_world import TestClock
 
 from cluster.catalog.arrow_types import ARROW_TYPES
@@ -23,7 +23,6 @@ from cluster.rowstore.segment import parse_segment_header
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-ARCHIVE = Path(__file__).parents[2] / "data" / "format_1.tar.gz"
 TELEMETRY = RowStoreKey(5237161784658095297)
 OTHER = RowStoreKey(17872420110596528942)
 OLD = "Timestamp:datetime,Device:string,Value:real,Count:long,Ok:bool,Id:guid,Span:timespan,"
@@ -57,8 +56,7 @@ async def running(folder: Path, *, sync: bool) -> AsyncIterator[RowStore]:
 
 
 def folders(root: Path) -> dict[bool, Path]:
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(root, filter="data")
+    unpack_format_1(root)
     (copy,) = (root / "follower1/0/followed").iterdir()
     return {True: root / "leader/0/rowstore", False: copy}
 
