@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,8 @@ from old_formats import unpack_format_1
 from cluster.testing.local import LocalSetup, launch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cluster.client import Client
 
 pytestmark = pytest.mark.process

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,6 +21,7 @@ from cluster.rowstore.segment import parse_segment_header
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 TELEMETRY = RowStoreKey(5237161784658095297)
 OTHER = RowStoreKey(17872420110596528942)
