@@ -126,7 +126,6 @@ class ExtentKeeper(ExtentOperations):
         self._merge_retries: Retries[RowStoreKey] = Retries(first, longest)
         self._seal_slots = trio.CapacityLimiter(limits.seal_concurrency)
         self._sealing: dict[RowStoreKey, trio.Lock] = {}
-        self._merging: set[RowStoreKey] = set()
         self._wake = trio.Event()
 
     # Sealing
@@ -321,7 +320,7 @@ class ExtentKeeper(ExtentOperations):
     async def _merge_when_due(self) -> None:
         while True:
             self._schedule.forget_gone()
-            for tree, table in self._schedule.tables_to_merge(self._merging):
+            for tree, table in self._schedule.tables_to_merge():
                 await self._quietly(partial(self._merge_changed, tree, table))
             await trio.sleep(self._limits.merge_check_seconds)
 

@@ -8,7 +8,7 @@ from cluster.extents.merging import plan_merges
 from cluster.extents.sealing import SealTask, Streamed, next_due_us, plan_seals, slack_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from cluster.catalog.driver import Catalog
     from cluster.catalog.model import Database, Extent, RowStoreKey, Table
@@ -131,18 +131,18 @@ class Schedule:
         rule = self._rules.merging(database, table, now_us)
         return [] if rule is None else plan_merges(table.extents.values(), rule)
 
-    def tables_to_merge(self, busy: Container[RowStoreKey]) -> Iterator[tuple[Database, Table]]:
+    def tables_to_merge(self) -> Iterator[tuple[Database, Table]]:
         """Tables whose extents or policies changed since they were looked at.
 
-        Lazy: ask for the next one when the last one is done. A table that is ``busy`` is looked
-        at later. Costs one comparison for each table that has not changed.
+        Lazy: ask for the next one when the last one is done. Costs one comparison for each table
+        that has not changed.
         """
         for database in self.owned():
             for table in database.tables.values():
                 now = (table.extents, table.policies, database.policies)
                 seen = self._planned.get(table.key)
                 is_same = seen is not None and all(a is b for a, b in zip(seen, now, strict=True))
-                if is_same or table.key in busy:
+                if is_same:
                     continue
                 self._planned[table.key] = now
                 if len(table.extents) > 1:
