@@ -259,7 +259,7 @@ POLICY_KINDS: Final[Mapping[str, PolicyKind]] = {
                 ("WriteAheadDistanceToSizeRatioThreshold", f.ratio(1.0, 1e6), 2.0),
             ),
             "200 MB or 24 hours",
-            "sealing; the ratio: stored only",
+            "when rows are sealed",
         ),
         PolicyKind(
             "sharding",
