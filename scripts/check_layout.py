@@ -24,6 +24,7 @@ TABLES = frozenset({Path("cluster/errors.py"), Path("cluster/limits.py")})
 PURE_PACKAGES = (
     "cluster.catalog",
     "cluster.commands",
+    "cluster.conformance",
     "cluster.coordinator",
     "cluster.extents",
     "cluster.ingest",

@@ -1,0 +1,1 @@
+"""Conformance of a replicated system: histories, the rules they keep, and runs that make them."""
