@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from cluster.conformance.values import At, Value
 
 # -- invocations --------------------------------------------------------------------------------
@@ -103,7 +105,7 @@ class Answer(Value, frozen=True, kw_only=True, tag="answer"):
     ids: tuple[int, ...]
     position: At | None = None
     columns: tuple[str, ...] = ()
-    filled: dict[str, tuple[int, ...]] = {}
+    filled: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
     hidden_reason: str = ""
     staleness_seconds: float | None = None
 

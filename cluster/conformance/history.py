@@ -1,11 +1,11 @@
 """What happened in a run, as data: the only thing checkers see. Pure.
 
 A history is a sequence of :class:`Event` in the order the observer saw them, written as one JSON
-line each. A client's call is two events with one ``call`` number: :data:`.calls.Invocation` when
-it is made and :data:`.calls.Outcome` when it ends. An outcome is *ok* (it happened), *fail* (it certainly did
-not) or *info* (nobody knows: a timeout, a broken connection). A checker must accept both readings
-of an ``info``. Calls that never end are ``info`` too. What is seen without a call is a
-:data:`.notes.Note`: faults, phases, and frames of Follow where the observer can look inside.
+line each. A client's call is two events with one ``call`` number: an Invocation of :mod:`.calls`
+when it is made and an Outcome when it ends. An outcome is *ok* (it happened), *fail* (it certainly
+did not) or *info* (nobody knows: a timeout, a broken connection). A checker must accept both
+readings of an ``info``. Calls that never end are ``info`` too. What is seen without a call is a
+Note of :mod:`.notes`: faults, phases, and frames of Follow where the observer can look inside.
 
 The form follows Jepsen's (``invoke``, ``ok``, ``fail``, ``info``); rows are known by ids that are
 unique in the run, so a row that appears anywhere can be traced to the request that sent it.
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cluster.conformance.calls import Invocation, Outcome
-from cluster.conformance.notes import Note
+from cluster.conformance.calls import Invocation, Outcome  # noqa: TC001 - msgspec reads annotations
+from cluster.conformance.notes import Note  # noqa: TC001 - msgspec reads annotations
 from cluster.conformance.values import Value
 
 if TYPE_CHECKING:

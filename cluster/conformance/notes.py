@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from cluster.conformance.values import At, Value
 
 
@@ -84,7 +86,7 @@ class MetadataDelivered(Value, frozen=True, kw_only=True, tag="metadata-delivere
     version: tuple[int, int]
     first: tuple[int, int] | None = None
     reset_rows: bool = False
-    floors: dict[int, tuple[int, int]] = {}
+    floors: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
 
 
 class Bookmarked(Value, frozen=True, kw_only=True, tag="bookmarked"):
@@ -119,7 +121,9 @@ class Extents(Value, frozen=True, kw_only=True, tag="extents"):
     database: str
     table: str
     version: tuple[int, int]
-    extents: dict[str, tuple[int, tuple[tuple[int, int, int], ...]]] = {}
+    extents: dict[str, tuple[int, tuple[tuple[int, int, int], ...]]] = msgspec.field(
+        default_factory=dict
+    )
 
 
 class Reached(Value, frozen=True, kw_only=True, tag="reached"):
