@@ -54,13 +54,15 @@ class Result:
     """A result table. ``columns`` are (name, Kusto type) in order.
 
     ``position`` is None for commands. ``hidden_reason`` says why a follower hides streaming rows;
-    it is empty when it does not.
+    it is empty when it does not. ``staleness_seconds`` is how far behind the leader the answer was
+    at most when it was sent; None: the follower does not know, or it is a command's result.
     """
 
     columns: tuple[tuple[str, str], ...]
     table: pa.Table
     position: Position | None = None
     hidden_reason: str = ""
+    staleness_seconds: float | None = None
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The rows as Python values."""
@@ -98,12 +100,19 @@ class Client:
         kql: str,
         *,
         at_least: Position | None = None,
+        max_staleness_seconds: float | None = None,
         timeout_seconds: float = 240,
     ) -> Result:
-        """Runs a query and collects its whole result."""
+        """Runs a query and collects its whole result.
+
+        ``at_least``: waits until that is included. ``max_staleness_seconds``: raises TooStaleError
+        rather than take an answer that may be further behind the leader.
+        """
         request = query_pb2.QueryRequest(database=database, kql=kql)
         if at_least is not None:
             request.at_least.CopyFrom(position_to_message(at_least))
+        if max_staleness_seconds is not None:
+            request.max_staleness.FromNanoseconds(round(max_staleness_seconds * 1e9))
         header: query_pb2.QueryHeader | None = None
         parts: list[bytes] = []
         complete = False
@@ -123,6 +132,7 @@ class Client:
             pa.ipc.open_stream(b"".join(parts)).read_all(),
             position_from_message(header.position),
             header.hidden_reason,
+            header.staleness.ToNanoseconds() / 1e9 if header.HasField("staleness") else None,
         )
 
     async def wait_for(self, database: str, at_least: Position, *, timeout_seconds: float) -> None:

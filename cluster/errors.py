@@ -55,6 +55,7 @@
     │   ├── TimedOutError                Timeout
     │   ├── CanceledError                General_Canceled (E_QUERY_CANCELLED of a query)
     │   ├── UnavailableError             ServiceUnavailable
+    │   ├── TooStaleError                ServiceUnavailable
     │   └── InternalError                General_InternalServerError
     ├── PeerError                        another process broke the protocol
     │   ├── ProtocolError                it sent what the protocol forbids
@@ -629,6 +630,16 @@ class UnavailableError(TransientError):
     status = Status.UNAVAILABLE
     reason = "UNAVAILABLE"
     default_remedy = "Check remora status; retry when the process is back."
+
+
+class TooStaleError(TransientError):
+    """A follower may be further behind its leader than the query allows. No documented code."""
+
+    code = "ServiceUnavailable"
+    http_status = 503
+    status = Status.UNAVAILABLE
+    reason = "TOO_STALE"
+    default_remedy = "Ask again when it has caught up, allow more, or ask the leader."
 
 
 class InternalError(TransientError):

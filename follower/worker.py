@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -28,6 +29,7 @@ from follower import exchange as x
 from follower.gate import Gate, GateState
 from follower.lag import ApplyLag, ApplyLagStatistics
 from follower.link import LeaderCall, fetch_extent
+from follower.pinned import FollowedPin
 from follower.session import FollowSession, SessionStatistics
 from follower.session_table import SessionState
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from cluster.catalog.model import Database, Extent, RowStoreKey
+    from cluster.catalog.model import Extent, RowStoreKey
     from cluster.clock import Clock
     from cluster.limits import Limits
     from cluster.replication.position import KeyPosition
@@ -53,24 +55,6 @@ NO_METADATA = "the leader's metadata has not arrived yet"
 REOPEN_LONGEST_SECONDS: Final = 60.0
 """Longest pause before a copy that takes no more rows (its disk was full) is opened again. Opening
 reads all of it, so the pause doubles until rows can be stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class FollowedPin:
-    """One moment of a followed database, immutable.
-
-    ``rows`` has the visible rows of each key that has some, from the floor of its reference in
-    ``database`` on; it is empty while ``rows_hidden``. With the extents of ``database`` they are
-    all visible rows, each once. ``position`` is what is visible: with hidden rows it ends at the
-    floors.
-    """
-
-    database: Database
-    rows: Mapping[RowStoreKey, Rows]
-    position: Position
-    rows_hidden: bool
-    hidden_reason: str
-    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +144,20 @@ class FollowedDatabase:
         hidden = self._hidden_reason()
         rows: Mapping[RowStoreKey, Rows] = self.copy.rows() if hidden is None else {}
         position = self.visible_position()
+        now = self._clock.monotonic()
+        lag = self._session.lag_seconds(now)
         return FollowedPin(
-            database, rows, position, hidden is not None, hidden or "", self.gate.epoch
+            database,
+            rows,
+            position,
+            hidden is not None,
+            hidden or "",
+            self.gate.epoch,
+            partial(self._seconds_since, None if lag is None else now - lag),
         )
+
+    def _seconds_since(self, moment: float | None) -> float | None:
+        return None if moment is None else max(0.0, self._clock.monotonic() - moment)
 
     def shows_rows_of(self, epoch: int) -> bool:
         """Rows pinned at this epoch may still be shown."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pyarrow as pa
 import trio
 
-from cluster.errors import TimedOutError, UnavailableError
+from cluster.errors import TimedOutError, TooStaleError, UnavailableError
 from cluster.rpc.convert import position_from_message, position_to_message
 from cluster.rpc.v1 import query_pb2, types_pb2
 
@@ -26,6 +26,10 @@ _CHUNK_BYTES: Final = 512 * 1024
 _ENCODED_INLINE_BYTES: Final = 1024 * 1024
 
 
+def _never_stale() -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class PinnedSnapshot:
     """A snapshot and what to tell about it.
@@ -33,7 +37,8 @@ class PinnedSnapshot:
     ``tables`` are the row store keys of all tables of the database. ``may_be_shown``, if set, is
     asked when the answer is ready. False: the gate has closed on rows that were read meanwhile,
     and the query is answered anew from what may be seen then. It is asked again before every
-    further piece of a large answer.
+    further piece of a large answer. ``staleness_seconds`` tells, when asked, how far the database
+    in context as pinned may be behind its leader by then; None: not known.
     """
 
     snapshot: QuerySnapshot
@@ -42,6 +47,7 @@ class PinnedSnapshot:
     streaming_rows_hidden: bool = False
     hidden_reason: str = ""
     may_be_shown: Callable[[], bool] | None = None
+    staleness_seconds: Callable[[], float | None] = _never_stale
 
 
 class SnapshotSource(Protocol):
@@ -76,12 +82,16 @@ class QueryService:
         """Header, Arrow bytes, completion. The header goes out when the whole answer is ready."""
         with _deadline(stream):
             at_least = request.at_least if request.HasField("at_least") else None
+            most = None
+            if request.HasField("max_staleness"):
+                most = request.max_staleness.ToNanoseconds() / 1e9
             while True:
                 pinned = await self._pin(request.database, at_least, request.kql)
                 result = await self._engine.run(request.kql, pinned.snapshot)
                 chunks = await _encoded(result.table)
-                # Nothing may come between this look and the first piece.
+                # Nothing may come between these looks and the first piece.
                 if _may_be_shown(pinned):
+                    _check_staleness(pinned, most)
                     break
             await stream.send(query_pb2.QueryResponse(header=_header(result, pinned)))
             for chunk in chunks:
@@ -129,17 +139,35 @@ def _deadline(call: Call) -> Iterator[None]:
         raise TimedOutError("The call's deadline was reached before there was an answer.")
 
 
+def _check_staleness(pinned: PinnedSnapshot, most: float | None) -> None:
+    """Raises TooStaleError if more than ``most`` seconds may be missing, or nobody knows."""
+    if most is None:
+        return
+    staleness = pinned.staleness_seconds()
+    if staleness is None or staleness > most:
+        known = "an unknown time" if staleness is None else f"{staleness:.3f} s"
+        name = pinned.snapshot.database
+        raise TooStaleError(
+            f"Database '{name}' may be {known} behind its leader; the query allows {most:.3f} s.",
+            metadata={"database": name, "max_staleness_seconds": f"{most:.3f}"},
+        )
+
+
 def _may_be_shown(pinned: PinnedSnapshot) -> bool:
     return pinned.may_be_shown is None or pinned.may_be_shown()
 
 
 def _header(result: QueryResult, pinned: PinnedSnapshot) -> query_pb2.QueryHeader:
-    return query_pb2.QueryHeader(
+    header = query_pb2.QueryHeader(
         columns=[types_pb2.Column(name=c.name, type=c.type.value) for c in result.columns],
         position=position_to_message(pinned.position),
         streaming_rows_hidden=pinned.streaming_rows_hidden,
         hidden_reason=pinned.hidden_reason,
     )
+    staleness = pinned.staleness_seconds()
+    if staleness is not None:
+        header.staleness.FromNanoseconds(math.ceil(staleness * 1e9))
+    return header
 
 
 async def _encoded(table: pa.Table) -> list[bytes]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from cluster.replication.position import KeyPosition, Position
     from cluster.rowstore.model import Rows
     from follower.driver import FollowerManager
-    from follower.worker import FollowedDatabase, FollowedPin
+    from follower.pinned import FollowedPin
+    from follower.worker import FollowedDatabase
 
 STREAMING_TABLES_REPORTED = 100
 """So many names of streaming tables a heartbeat carries at most; see ``coordinator.proto``."""
@@ -127,10 +128,12 @@ class NodeDatabases:
             tree, position = pinned.database, pinned.position
             tables = _bound(tree, text, partial(_followed_rows, pinned))
             hidden, reason, cursor_us = pinned.rows_hidden, pinned.hidden_reason, None
+            staleness: Callable[[], float | None] = pinned.staleness_seconds
         else:
             tables = _bound(tree, text, self._row_store.rows)
             position = self._positions.of(tree)
             hidden, reason = False, ""
+            staleness = _is_the_leader
             cursor_us = None if self._cursor_us is None else self._cursor_us()
         pin.trees.append(tree)
         self._pins.add(pin)
@@ -143,6 +146,7 @@ class NodeDatabases:
             hidden,
             reason,
             lambda: all(check() for check in shown),
+            staleness,
         )
 
     def snapshot(self, database: str, text: str) -> QuerySnapshot:
@@ -272,6 +276,10 @@ class NodeDatabases:
             for tree in self._catalog.databases()
             if tree.name != context.name
         }
+
+
+def _is_the_leader() -> float:
+    return 0.0
 
 
 def _followed_rows(pinned: FollowedPin, key: RowStoreKey, _: int) -> Rows | None:

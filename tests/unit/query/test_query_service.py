@@ -11,7 +11,13 @@ import trio
 import trio.testing
 
 from cluster.catalog.model import RowStoreKey, ScalarType, Version
-from cluster.errors import DatabaseNotFoundError, SemanticError, TimedOutError, UnavailableError
+from cluster.errors import (
+    DatabaseNotFoundError,
+    SemanticError,
+    TimedOutError,
+    TooStaleError,
+    UnavailableError,
+)
 from cluster.gateway.query import PinnedSnapshot, QueryService
 from cluster.query.binding import QueryResult, QuerySnapshot, ResultColumn
 from cluster.replication.position import KeyPosition, Position
@@ -45,6 +51,7 @@ class Database:
         self.moved = trio.Event()
         self.early_wakes = 0
         self.hidden = ""
+        self.staleness: float | None = 0.0
 
     def move(self, ordinal: int) -> None:
         self.position = at(ordinal)
@@ -60,6 +67,7 @@ class Database:
             {KEY},
             bool(self.hidden),
             self.hidden,
+            staleness_seconds=lambda: self.staleness,
         )
 
     async def wait_for(self, database: str, position: Position) -> None:
@@ -237,3 +245,35 @@ async def test_the_gate_is_looked_at_when_the_answer_is_encoded(monkeypatch):
     await QueryService(engine, database).Query(request(), stream)
     assert len(engine.asked) == 2
     assert stream.sent[0].header.hidden_reason == "streaming ingestion is off"
+
+
+@pytest.mark.parametrize("staleness", [0.0, 1.499, 1.5])
+async def test_an_answer_within_the_staleness_allowed_tells_its_own(staleness: float) -> None:
+    database, stream = Database(), Stream()
+    database.staleness = staleness
+    asked = request()
+    asked.max_staleness.FromMilliseconds(1500)
+    await QueryService(Engine(), database).Query(asked, stream)
+    assert stream.sent[0].header.staleness.ToNanoseconds() == round(staleness * 1e9)
+
+
+@pytest.mark.parametrize("staleness", [1.501, None])
+async def test_an_answer_that_may_be_staler_than_allowed_is_refused(
+    staleness: float | None,
+) -> None:
+    database, stream = Database(), Stream()
+    database.staleness = staleness
+    asked = request()
+    asked.max_staleness.FromMilliseconds(1500)
+    with pytest.raises(TooStaleError) as raised:
+        await QueryService(Engine(), database).Query(asked, stream)
+    assert not stream.sent
+    assert not raised.value.permanent
+    assert "Home" in str(raised.value)
+
+
+async def test_a_staleness_that_is_not_known_is_not_told() -> None:
+    database, stream = Database(), Stream()
+    database.staleness = None
+    await QueryService(Engine(), database).Query(request(), stream)
+    assert not stream.sent[0].header.HasField("staleness")
