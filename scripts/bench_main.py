@@ -4,6 +4,7 @@ stream  payloads a second, durable on the leader and visible on a follower
 lag     milliseconds from the acknowledgement to visibility on the follower, at a fixed rate
 seal    sealing and merging beside the bare work of the same rows (own options: seal --help)
 query   queries over streamed and sealed rows beside hand-written SQL, and many extents
+stall   acknowledgements of the leader while a follower is stopped (own options: stall --help)
 rowstore  commits beside bare append and fdatasync, and opening beside bare reading
 """
 
@@ -25,6 +26,7 @@ import trio
 import bench_query
 import bench_rowstore
 import bench_seal
+import bench_stall
 from cluster.client import Client
 from cluster.errors import RemoraError
 from cluster.limits import LIMITS
@@ -41,9 +43,10 @@ TOPOLOGY = """
 [[clusters]]
 name = "leader"
 streaming_ingestion = true
-
+"""
+FOLLOWER = """
 [[clusters]]
-name = "follower1"
+name = "{}"
 streaming_ingestion = true
 """
 REMORA = Path(sys.executable).parent / "remora"
@@ -61,12 +64,12 @@ def remora(name: str, *arguments: str) -> str:
 
 
 @contextmanager
-def running_setup() -> Iterator[dict[str, Any]]:
-    """A leader and one follower, with the table of the load generator attached."""
+def running_setup(followers: tuple[str, ...] = ("follower1",)) -> Iterator[dict[str, Any]]:
+    """A leader and followers, with the table of the load generator attached to each."""
     name = f"bench-{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix="remora-bench-") as folder:
         topology = Path(folder) / "topology.toml"
-        topology.write_text(TOPOLOGY)
+        topology.write_text(TOPOLOGY + "".join(map(FOLLOWER.format, followers)))
         setup = json.loads(
             remora(name, "up", str(topology), "--data", str(Path(folder) / "data"), "--json")
         )
@@ -80,7 +83,8 @@ def running_setup() -> Iterator[dict[str, Any]]:
                 DATABASE,
                 ".alter table T policy streamingingestion enable",
             )
-            remora(name, "attach", f"leader/{DATABASE}", "follower1")
+            for follower in followers:
+                remora(name, "attach", f"leader/{DATABASE}", follower)
             trio.run(wait_until_followed, setup)
             yield setup
         finally:
@@ -105,10 +109,11 @@ async def wait_until_followed(setup: dict[str, Any]) -> None:
         response = await Client(leader).ingest(DATABASE, "T", b"2026-01-01,warm,0,up\n")
         position = position_from_message(response.position)
         with trio.fail_after(30):
-            await _retry_wait(Client(follower), position)
+            await retry_wait(Client(follower), position)
 
 
-async def _retry_wait(client: Client, position: Any) -> None:
+async def retry_wait(client: Client, position: Any) -> None:
+    """Returns when the node shows a position; it may be starting, or hiding rows."""
     while True:
         try:
             await client.wait_for(DATABASE, position, timeout_seconds=5)
@@ -174,6 +179,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["query"]:
         bench_query.main()
+        return
+    if sys.argv[1:2] == ["stall"]:
+        bench_stall.main()
         return
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter

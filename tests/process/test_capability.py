@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 FLIPS = 20
+MANY_FLIPS = 200
 
 
 async def test_a_follower_without_capability_is_refused_and_told_why(
@@ -50,8 +51,9 @@ async def watch_closed(client: Client, local_setup: LocalSetup, seen: list[int])
         seen.append(await count(client, local_setup.database))
 
 
+@pytest.mark.parametrize("flips", [FLIPS, pytest.param(MANY_FLIPS, marks=pytest.mark.slow)])
 async def test_flips_under_load_hide_everything_then_deliver_everything_once(
-    local_setup: LocalSetup,
+    local_setup: LocalSetup, flips: int
 ) -> None:
     leader, follower = local_setup.client("leader"), local_setup.client("follower1")
     await make_table(leader, local_setup.database)
@@ -62,7 +64,7 @@ async def test_flips_under_load_hide_everything_then_deliver_everything_once(
     while_off: list[int] = []
     async with writer, trio.open_nursery() as nursery:
         nursery.start_soon(flood, writer, ledger)
-        for _ in range(FLIPS):
+        for _ in range(flips):
             done = await local_setup.capability("follower1", on=False)
             assert done.certainty == coordinator_pb2.CERTAINTY_CONFIRMED
             acked_before = len(ledger.acked)
