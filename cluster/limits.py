@@ -608,6 +608,13 @@ class Limits:
         "LimitExceededError",
         "columns",
     )
+    sharing_entries: int = _limit(
+        100,
+        "entries of table-level sharing, over all its lists",
+        "follower.md",
+        "LimitExceededError",
+        "databases",
+    )
     entity_name_characters: int = _limit(
         1024,
         "characters",

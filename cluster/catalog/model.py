@@ -160,6 +160,31 @@ class Function:
     docstring: str = ""
 
 
+class Role(enum.Enum):
+    """A security role of a database; tables have the first two. The value is the command's word."""
+
+    ADMINS = "admins"
+    INGESTORS = "ingestors"
+    USERS = "users"
+    VIEWERS = "viewers"
+    UNRESTRICTED_VIEWERS = "unrestrictedviewers"
+    MONITORS = "monitors"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAssignment:
+    """One principal in one role. ``principal`` is its fully qualified name, ``aaduser=a@b.c``.
+
+    ``assignment_id`` is a guid that tells it from every other; what removes and adds it again
+    makes a new one.
+    """
+
+    role: Role
+    principal: str
+    notes: str = ""
+    assignment_id: str = ""
+
+
 MappingName = tuple[str, str]
 """Kind and name: what tells mappings of a table or database apart."""
 
@@ -174,7 +199,8 @@ class Table:
     gets a new one. So data is read by id, and what has no such id reads null.
 
     ``references`` is never empty. ``policies`` maps the kind of a policy, as written in commands,
-    to its canonical JSON; a streaming ingestion policy is not among them.
+    to its canonical JSON; a streaming ingestion policy is not among them. ``principals`` are in
+    order of assignment, none twice in one role.
     """
 
     name: str
@@ -188,6 +214,7 @@ class Table:
     policies: Mapping[str, str] = field(default_factory=dict)
     mappings: Mapping[MappingName, IngestionMapping] = field(default_factory=dict)
     extents: immutables.Map[str, Extent] = field(default_factory=immutables.Map)
+    principals: tuple[RoleAssignment, ...] = ()
 
     @property
     def key(self) -> RowStoreKey:
@@ -243,6 +270,7 @@ class Database:
     functions: Mapping[str, Function] = field(default_factory=dict)
     dropped_tables: tuple[DroppedTable, ...] = ()
     storage_root: str = ""
+    principals: tuple[RoleAssignment, ...] = ()
 
     def effective_streaming(self, table: Table) -> StreamingIngestionPolicy | None:
         """The policy in force: the table's own, else the database's, else none."""
