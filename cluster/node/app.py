@@ -7,9 +7,6 @@ stores are open before a door is, and doors close before stores do.
 from __future__ import annotations
 
 import logging
-import os
-import random
-import secrets
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,13 +37,10 @@ from cluster.node.draining import CapabilityDrain
 from cluster.node.link import CoordinatorLink, Identity
 from cluster.node.load import node_load
 from cluster.node.lookup import DroppedKeys, KeyLookup
-from cluster.node.reporting import HistoryReports
+from cluster.node.reporting import HistoryReports, NodeStatistics
 from cluster.node.storage import NodeStorage, check_default_root, extent_folders
-from cluster.processors import keep_to_one, usable
-from cluster.query.driver import QueryEngine
-from cluster.query.hot.driver import HotCache
+from cluster.processors import keep_to_one
 from cluster.replication.authority import Authority, Capability
-from cluster.rowstore.disk import RealDisk
 from cluster.rowstore.stores import RowStores
 from cluster.rpc.v1 import (
     ingestion_pb2_grpc,
@@ -59,34 +53,31 @@ from follower.driver import FollowerManager
 
 if TYPE_CHECKING:
     from cluster.catalog.model import Version
-    from cluster.clock import Clock
     from cluster.commands.doors import NodeLoad
     from cluster.node.config import NodeConfig
-    from cluster.transport.api import Server, Transport
+    from cluster.node.platform import Platform
+    from cluster.transport.api import Server
     from cluster.transport.standard import Health
 
 logger = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
 PREWARM_DELAY_SECONDS = 1.0
 GRACE_SECONDS = 2.0
 """How long calls under way may take to end when the node stops."""
 
 
 class Node:
-    """One node. :meth:`run` is its life."""
+    """One node on a platform. :meth:`run` is its life."""
 
-    def __init__(self, config: NodeConfig, *, clock: Clock, transport: Transport) -> None:
+    def __init__(self, config: NodeConfig, platform: Platform) -> None:
         self._config = config
-        self._clock = clock
-        self._transport = transport
+        self._platform = platform
+        self._clock = platform.clock
         self._authority = Authority()
-        self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter and names
-        self._history = History(clock, config.limits)
+        self._history = History(self._clock, config.limits)
         self._reports = HistoryReports.of(self._history, lambda: self._catalog.new_id())
-        self._started_at_ns = clock.now_ns()
+        self._started_at_ns = self._clock.now_ns()
         self._address = ""
-        self._cores = os.cpu_count() or 1
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Opens what is stored, serves until cancelled, closes. Started with the gRPC address.
@@ -96,13 +87,12 @@ class Node:
         """
         config, limits = self._config, self._config.limits
         config.data.mkdir(parents=True, exist_ok=True)
-        self._processors = usable()
         # DuckDB first: its threads compute without the interpreter's lock, on all processors.
-        async with QueryEngine(
+        async with self._platform.queries.engine(
             clock=self._clock,
-            cores=self._cores,
+            cores=self._platform.cores,
             limits=limits,
-            processors=self._processors,
+            processors=self._platform.processors,
             folders=extent_folders(config),
             on_query=self._reports.query,
         ) as engine:
@@ -117,7 +107,7 @@ class Node:
             await Catalog.open(
                 config.data / "catalog.db",
                 clock=self._clock,
-                mint=lambda: secrets.randbits(64),
+                mint=lambda: self._platform.random_bits(64),
                 limits=limits,
             ) as catalog,
             trio.open_nursery() as stores,
@@ -128,7 +118,7 @@ class Node:
             self._keys = KeyLookup(catalog)
             self._row_stores = await RowStores.open(
                 config.data,
-                disk=RealDisk(),
+                disk=self._platform.disk,
                 clock=self._clock,
                 limits=limits,
                 schema_of=self._keys.schema_of,
@@ -147,16 +137,17 @@ class Node:
     def _make_storage(self) -> None:
         """What holds, follows, reads and ships data; nothing runs yet."""
         config, limits, clock = self._config, self._config.limits, self._clock
+        platform = self._platform
         self._followers = FollowerManager(
             cluster=config.cluster,
             node=config.node,
             folder=config.data / "followed",
             catalog=self._catalog,
             authority=self._authority,
-            connect=self._transport.connect,
-            disk=RealDisk(),
+            connect=platform.transport.connect,
+            disk=platform.disk,
             clock=clock,
-            chance=self._random.random,
+            chance=platform.rng.random,
             on_gate=lambda: self._link.poke(),
             strict=config.strict,
             limits=limits,
@@ -171,10 +162,7 @@ class Node:
             config,
             self._catalog,
             self._row_stores,
-            clock=clock,
-            rng=self._random,
-            limits=limits,
-            processors=self._processors,
+            platform=platform,
             fetch=self._followers.fetch_extent,
             acknowledged=self._oldest_acknowledged,
             is_pinned=self._databases.is_pinned,
@@ -192,15 +180,14 @@ class Node:
             root_of=self._storage.root_of,
             limits=limits,
         )
-        self._hot = HotCache(
-            self._engine.database,
-            files=self._storage.files,
+        self._hot = platform.queries.hot_cache(
+            self._engine,
+            self._storage.files,
             tables=self._databases.sealed_tables,
             clock=clock,
             limits=limits,
-            processors=self._processors,
+            processors=platform.processors,
         )
-        self._engine.serve(self._storage.files, self._hot)
 
     def _make_services(self) -> None:
         """What the doors pass requests to; nothing runs yet."""
@@ -217,9 +204,9 @@ class Node:
             self._catalog,
             streaming_capability=self.streaming_capability,
             limits=limits,
-            cores=self._cores,
+            cores=self._platform.cores,
             clock=clock,
-            processors=self._processors,
+            processors=self._platform.processors,
             updates=self._update_policies,
             on_streamed=self._history.streaming.add,
         )
@@ -261,9 +248,9 @@ class Node:
 
     async def _serve(self, task_status: trio.TaskStatus[str]) -> None:
         config = self._config
-        server = self._transport.server()
+        server = self._platform.transport.server()
         health = self._add_services(server)
-        self._address = server.listen(f"{LOOPBACK}:{config.grpc_port}")
+        self._address = server.listen(f"{self._platform.host}:{config.grpc_port}")
         self._link = self._make_link()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_catalog)
@@ -304,14 +291,14 @@ class Node:
         config = self._config
         return CoordinatorLink(
             config.coordinator,
-            self._transport,
+            self._platform.transport,
             clock=self._clock,
             identity=Identity(
                 cluster=config.cluster,
                 node=config.node,
-                instance=secrets.token_hex(16),
+                instance=f"{self._platform.random_bits(128):032x}",
                 grpc_address=self._address,
-                pid=os.getpid(),
+                pid=self._platform.process_id,
                 data=str(config.data),
                 initial_streaming_ingestion=config.streaming_ingestion,
                 strict=config.strict,
@@ -319,7 +306,7 @@ class Node:
             authority=self._authority,
             report=lambda: Report(self._followers.report(), self._databases.reports()),
             on_change=self._authority_changed,
-            rng=self._random,
+            rng=self._platform.rng,
             limits=config.limits,
         )
 
@@ -353,15 +340,25 @@ class Node:
             is_admin=True,
             total_memory_bytes=memory.total,
             available_memory_bytes=memory.available,
-            processor_count=self._cores,
+            processor_count=self._platform.cores,
             build_version=__version__,
             built_at_ns=0,
+        )
+
+    def statistics(self) -> NodeStatistics:
+        """Counters since the start. Only while it serves."""
+        return NodeStatistics(
+            link=self._link.statistics(),
+            followers=self._followers.statistics(),
+            replication=self._replication.statistics(),
+            keeper=self._storage.keeper.statistics(),
+            files=self._storage.files.statistics(),
         )
 
     def _load(self) -> NodeLoad:
         return node_load(
             self._config.data, self._engine, self._operations, self._hot, self._storage.files,
-            queries_most=self._config.limits.queries_per_core * self._cores,
+            queries_most=self._config.limits.queries_per_core * self._platform.cores,
         )  # fmt: skip
 
     def _cancel_query(self, activity_id: str) -> bool:

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
     from cluster.extents.files import ExtentFiles
     from cluster.history.driver import OperationRunner
+    from cluster.node.platform import Hot
     from cluster.query.driver import QueryEngine
-    from cluster.query.hot.driver import HotCache
 
 
 def node_load(
     data: Path,
     engine: QueryEngine,
     operations: OperationRunner[Any],
-    hot: HotCache,
+    hot: Hot,
     files: ExtentFiles,
     *,
     queries_most: int,

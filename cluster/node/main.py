@@ -7,8 +7,8 @@ import signal
 import trio
 
 from cluster.node.app import Node
-from cluster.node.clock import SystemClock
 from cluster.node.config import NodeConfig
+from cluster.node.platform import machine
 from cluster.process import announce, run_process
 from cluster.transport.malloc import tune_malloc
 from cluster.transport.select import transport_from_environment
@@ -16,9 +16,8 @@ from cluster.transport.select import transport_from_environment
 
 async def serve(config: NodeConfig) -> None:
     """Runs the node until SIGTERM or SIGINT."""
-    node = Node(
-        config, clock=SystemClock(), transport=transport_from_environment(limits=config.limits)
-    )
+    transport = transport_from_environment(limits=config.limits)
+    node = Node(config, machine(transport, config.limits))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
 

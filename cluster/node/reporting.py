@@ -12,10 +12,14 @@ from cluster.query.records import QueryState
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cluster.extents.keeping import JobReport
+    from cluster.extents.files import ExtentFilesStatistics
+    from cluster.extents.keeping import JobReport, KeeperStatistics
+    from cluster.gateway.replication import ReplicationStatistics
     from cluster.history.log import History
+    from cluster.node.link import LinkStatistics
     from cluster.query.binding import ScanStatistics
     from cluster.query.records import QueryRecord
+    from follower.driver import FollowerStatistics
 
 _STATES: Final[Mapping[QueryState, OperationState]] = {
     QueryState.IN_PROGRESS: OperationState.IN_PROGRESS,
@@ -29,6 +33,17 @@ _OPERATIONS: Final = frozenset({JobKind.MERGE, JobKind.RETAIN, JobKind.SEAL})
 """Jobs that are listed among the operations; the others are the node's housekeeping."""
 
 _NANOSECONDS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatistics:
+    """The parts of a node that are about other processes, and about extents."""
+
+    link: LinkStatistics
+    followers: FollowerStatistics
+    replication: ReplicationStatistics
+    keeper: KeeperStatistics
+    files: ExtentFilesStatistics
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ through the leader.
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from cluster.errors import ConflictError, RemoraError
@@ -16,24 +15,22 @@ from cluster.extents.copies import Place
 from cluster.extents.driver import ExtentKeeper
 from cluster.extents.files import ExtentFiles
 from cluster.extents.garbage import referenced_files
-from cluster.extents.opening import local_folder, open_root
+from cluster.extents.opening import local_folder
 from cluster.extents.stats import StatisticsCache
 from cluster.extents.writer import ExtentWriter
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from cluster.catalog.driver import Catalog
     from cluster.catalog.model import Database, Version
-    from cluster.clock import Clock
     from cluster.extents.copies import Fetch
     from cluster.extents.keeping import JobReport
     from cluster.extents.root import StorageRoot
     from cluster.history.records import DataOperation
-    from cluster.limits import Limits
     from cluster.node.config import NodeConfig
+    from cluster.node.platform import Platform
     from cluster.rowstore.stores import RowStores
 
 logger = logging.getLogger(__name__)
@@ -86,10 +83,7 @@ class NodeStorage:
         catalog: Catalog,
         row_stores: RowStores,
         *,
-        clock: Clock,
-        rng: random.Random,
-        limits: Limits,
-        processors: tuple[int, ...],
+        platform: Platform,
         fetch: Fetch,
         acknowledged: Callable[[str], Version | None],
         is_pinned: Callable[[str], bool],
@@ -97,26 +91,28 @@ class NodeStorage:
         on_data_operation: Callable[[DataOperation], None],
     ) -> None:
         self._catalog = catalog
-        self._rng = rng
-        self._limits = limits
+        self._open_root = platform.open_root
         self._fetch = fetch
         self._roots: dict[str, StorageRoot] = {}
         self._default_url = config.storage_root or str(extent_folders(config)[0])
+        limits = config.limits
         known = StatisticsCache(limits.extent_statistics_entries)
         self.files = ExtentFiles(
             place_of=self._place_of,
             cache=extent_folders(config)[1],
             statistics=known,
             limits=limits,
-            processors=processors,
+            blocks=platform.blocks,
+            processors=platform.processors,
         )
         self.writer = ExtentWriter(
             root_of=self.root_of,
             work=config.data / "extent-work",
-            rng=rng,
+            rng=platform.rng,
             statistics=known,
             limits=limits,
-            processors=processors,
+            blocks=platform.blocks,
+            processors=platform.processors,
         )
         self.keeper = ExtentKeeper(
             catalog,
@@ -124,12 +120,13 @@ class NodeStorage:
             self.writer,
             self.files,
             self._root_at,
-            clock=clock,
+            clock=platform.clock,
             limits=limits,
             acknowledged=acknowledged,
             is_pinned=is_pinned,
             on_report=on_report,
             on_data_operation=on_data_operation,
+            at=platform.reach,
         )
 
     async def clean(self) -> None:
@@ -156,8 +153,7 @@ class NodeStorage:
         url = url or self._default_url
         root = self._roots.get(url)
         if root is None:
-            root = open_root(url, rng=self._rng, options=os.environ, limits=self._limits)
-            self._roots[url] = root
+            root = self._roots[url] = self._open_root(url)
         return root
 
     def _place_of(self, database: Database) -> Place:
