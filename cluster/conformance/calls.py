@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from cluster.conformance.values import At, Value
@@ -13,6 +15,7 @@ class Ingest(Value, frozen=True, kw_only=True, tag="ingest"):
     """A streaming request of rows with these ids; ``source`` is its source id.
 
     A retry is another call with the same ``source``. ``columns`` are the columns it fills.
+    ``flaw`` says what is wrong with a request that must be refused: one of :data:`FLAWS`.
     """
 
     cluster: str
@@ -21,6 +24,12 @@ class Ingest(Value, frozen=True, kw_only=True, tag="ingest"):
     source: str
     ids: tuple[int, ...]
     columns: tuple[str, ...] = ()
+    flaw: str = ""
+
+
+FLAWS: Final = ("malformed", "fields", "oversize", "gzip")
+"""What can be wrong with a request: a value that is none of its type in the last row, a last row
+with a field too few, more bytes than are taken, or an archive that ends too early."""
 
 
 class Read(Value, frozen=True, kw_only=True, tag="read"):
@@ -66,7 +75,8 @@ class Command(Value, frozen=True, kw_only=True, tag="command"):
     ``verb`` says what it does for checkers: ``create-database``, ``drop-database``,
     ``create-table``, ``drop-table``, ``clear-table``, ``add-column``, ``streaming-on``,
     ``streaming-off``, ``seal``, ``merge``, ``mutate`` (any change, sent to a database that is
-    followed there), ``show-follower``. ``argument`` is the verb's: the column added, for example.
+    followed there), ``show-follower``, ``show-schema``, ``show-extents``. ``argument`` is the
+    verb's: the column added, for example.
     """
 
     cluster: str

@@ -60,9 +60,19 @@ class Door(Protocol):
     """One cluster's data plane, as its clients see it."""
 
     async def ingest(
-        self, database: str, table: str, ids: Sequence[int], columns: Sequence[str], source: str
+        self,
+        database: str,
+        table: str,
+        ids: Sequence[int],
+        columns: Sequence[str],
+        source: str,
+        *,
+        flaw: str = "",
     ) -> Ingested:
-        """Streams rows of these ids; every other column of ``columns`` gets a value made of it."""
+        """Streams rows of these ids; every other column of ``columns`` gets a value made of it.
+
+        ``flaw``: the request shall be one that must be refused; see :data:`.calls.FLAWS`.
+        """
 
     async def read(
         self,
