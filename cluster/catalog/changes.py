@@ -43,6 +43,7 @@ from cluster.catalog.changes_entities import (
     SetMapping,
     SetPolicy,
     SetPrettyName,
+    SetPrincipals,
     SetTableStreamingPolicy,
 )
 from cluster.catalog.changes_schema import (
@@ -92,6 +93,7 @@ __all__ = [
     "SetMapping",
     "SetPolicy",
     "SetPrettyName",
+    "SetPrincipals",
     "SetReferences",
     "SetSchema",
     "SetTableStreamingPolicy",
@@ -128,6 +130,7 @@ Change = (
     | SetMapping
     | SetFunction
     | SetPrettyName
+    | SetPrincipals
     | SetReferences
     | SealRows
     | ReplaceExtents
@@ -149,6 +152,7 @@ EVENTS: Final[Mapping[type[Change], str]] = {
     SetMapping: "ALTER-INGESTION-MAPPING",
     SetFunction: "ALTER-FUNCTION",
     SetPrettyName: "ALTER-DATABASE-PRETTYNAME",
+    SetPrincipals: "ALTER-PRINCIPALS",
     ClearTable: "CLEAR-TABLE-DATA",
 }
 """Names of changes in the journal (``journal.md``: named like CREATE-TABLE, not contractual). What
@@ -172,6 +176,7 @@ _APPLY: Final[Mapping[type[Change], Callable[..., Database]]] = {
     SetMapping: entities.set_mapping,
     SetFunction: entities.set_function,
     SetPrettyName: entities.set_pretty_name,
+    SetPrincipals: entities.set_principals,
     SealRows: data.seal_rows,
     ReplaceExtents: data.replace_extents,
     ClearTable: data.clear_table,

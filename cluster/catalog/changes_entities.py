@@ -1,4 +1,4 @@
-"""Changes of policies, mappings, functions and the pretty name. Pure."""
+"""Changes of policies, mappings, functions, principals and the pretty name. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cluster.catalog.lookup import entity_not_found, find_table, with_table
+from cluster.catalog.model import Role
 from cluster.catalog.naming import check_entity_name, check_text
 from cluster.errors import InvalidRequestError, MappingNotFoundError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         Database,
         Function,
         IngestionMapping,
+        RoleAssignment,
         StreamingIngestionPolicy,
     )
     from cluster.limits import Limits
@@ -28,6 +30,9 @@ MAPPING_KINDS: Final = frozenset(["avro", "csv", "json", "orc", "parquet", "w3cl
 
 STREAMING_KIND: Final = "streamingingestion"
 """The one kind of policy that is not kept as JSON."""
+
+TABLE_ROLES: Final = frozenset([Role.ADMINS, Role.INGESTORS])
+"""The roles a table has (``manage-table-security-roles.md``); a database has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,14 @@ class SetPrettyName:
     """The database's pretty name; empty removes it."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetPrincipals:
+    """All principals of a table, or of the database if ``table`` is empty, in all their roles."""
+
+    table: str
+    principals: tuple[RoleAssignment, ...]
 
 
 def set_table_streaming(
@@ -156,6 +169,36 @@ def set_pretty_name(database: Database, change: SetPrettyName, limits: Limits) -
     del limits
     check_text("Pretty name", change.text)
     return replace(database, pretty_name=change.text)
+
+
+def set_principals(database: Database, change: SetPrincipals, limits: Limits) -> Database:
+    """Applies :class:`SetPrincipals`."""
+    del limits
+    check_principals(change.principals, is_table=bool(change.table))
+    if not change.table:
+        return replace(database, principals=change.principals)
+    table = find_table(database, change.table)
+    return with_table(database, replace(table, principals=change.principals))
+
+
+def check_principals(principals: tuple[RoleAssignment, ...], *, is_table: bool = False) -> None:
+    """Refuses principals without a name, twice in a role, or in a role a table does not have.
+
+    Raises InvalidRequestError.
+    """
+    seen = set()
+    for item in principals:
+        for text in (item.principal, item.notes, item.assignment_id):
+            check_text("Text of a principal", text)
+        if not item.principal:
+            raise InvalidRequestError("A principal has no name.")
+        if is_table and item.role not in TABLE_ROLES:
+            raise InvalidRequestError(f"A table has no role '{item.role.value}'.")
+        if (item.role, item.principal.lower()) in seen:
+            raise InvalidRequestError(
+                f"Principal '{item.principal}' is named twice in role '{item.role.value}'."
+            )
+        seen.add((item.role, item.principal.lower()))
 
 
 def _put(present: Mapping[K, V], key: K, value: V | None) -> Mapping[K, V]:

@@ -8,8 +8,8 @@ Decoding is strict, because the bytes come from a peer or a disk: an unknown kin
 unknown, missing or repeated field, a value of the wrong type or out of its domain raises
 :class:`cluster.errors.ProtocolError` and nothing is guessed.
 
-A tree says its format. This is format 2; one of format 1 (:mod:`cluster.catalog.codec_format_1`)
-is read too, a newer one is refused.
+A tree says its format. This is format 3. One of format 2, which has no principals, and one of
+format 1 (:mod:`cluster.catalog.codec_format_1`) are read too, a newer one is refused.
 
 A table's schemas are written newest first in mind: each older one as the number of its columns if
 the next one starts with them, as an appended column leaves it, else in full.
@@ -40,11 +40,11 @@ from cluster.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cluster.catalog.model import Extent, Function, IngestionMapping
+    from cluster.catalog.model import Extent, Function, IngestionMapping, RoleAssignment
 
 __all__ = ["FORMAT", "decode_changes", "decode_database", "encode_changes", "encode_database"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 Schema = tuple[tuple[Column, ...], tuple[int, ...]]
 """Columns and their ids."""
@@ -62,6 +62,7 @@ def encode_database(database: Database) -> bytes:
         "name": database.name,
         "policies": dict(database.policies),
         "pretty_name": database.pretty_name,
+        "principals": v.write_principals(database.principals),
         "storage_root": database.storage_root,
         "streaming_policy": v.write_streaming(database.streaming_policy),
         "version": v.write_version(database.version),
@@ -80,19 +81,19 @@ def decode_database(data: bytes) -> Database:
         database = read_database_of_format_1(reader)
     else:
         found = integer(reader.take("format"), "format of a database", 1)
-        if found != FORMAT:
+        if found not in (FORMAT, 2):
             raise ProtocolError(
-                f"Metadata of a database has format {found}, this program reads {FORMAT} and 1.",
+                f"Metadata of a database has format {found}, this program reads {FORMAT}, 2 and 1.",
                 remedy="Use a version at least as new as the one that wrote it.",
                 metadata={"format": str(found)},
             )
-        database = _read_database(reader)
+        database = _read_database(reader, found)
     _check_keys(database)
     return database
 
 
-def _read_database(reader: Fields) -> Database:
-    tables = [_read_table(item) for item in reader.list_of("tables")]
+def _read_database(reader: Fields, found: int) -> Database:
+    tables = [_read_table(item, found) for item in reader.list_of("tables")]
     functions = [_read_function(item) for item in reader.list_of("functions")]
     database = Database(
         name=reader.text("name"),
@@ -104,8 +105,11 @@ def _read_database(reader: Fields) -> Database:
         policies=_read_policies(reader),
         mappings=_read_mappings(reader),
         functions={function.name: function for function in functions},
-        dropped_tables=tuple(map(_read_dropped, reader.list_of("dropped_tables"))),
+        dropped_tables=tuple(
+            _read_dropped(item, found) for item in reader.list_of("dropped_tables")
+        ),
         storage_root=reader.text("storage_root"),
+        principals=_read_principals(reader, found),
     )
     reader.end()
     if len(database.tables) != len(tables) or len(database.functions) != len(functions):
@@ -127,6 +131,7 @@ def _encode_table(table: Table) -> bytes:
         "mappings": _write_mappings(table.mappings),
         "name": table.name,
         "policies": dict(table.policies),
+        "principals": v.write_principals(table.principals),
         "references": v.write_references(table.references),
         "schemas": _write_schemas(table),
         "streaming_policy": v.write_streaming(table.streaming_policy),
@@ -142,7 +147,7 @@ def _in_order(extents: Iterable[Extent]) -> list[Extent]:
     return sorted(extents, key=lambda extent: extent.extent_id)
 
 
-def _read_table(value: object) -> Table:
+def _read_table(value: object, found: int) -> Table:
     reader = Fields(value, "table")
     schemas = _read_schemas(reader.list_of("schemas"))
     extents = v.read_extents(reader.take("extents"))
@@ -158,6 +163,7 @@ def _read_table(value: object) -> Table:
         policies=_read_policies(reader),
         mappings=_read_mappings(reader),
         extents=immutables.Map((extent.extent_id, extent) for extent in extents),
+        principals=_read_principals(reader, found),
     )
     reader.end()
     if len(table.extents) != len(extents):
@@ -230,11 +236,15 @@ def _encode_dropped(dropped: DroppedTable) -> bytes:
     return join_array((_encode_table(dropped.table), dump(version), dump(dropped_us)))
 
 
-def _read_dropped(value: object) -> DroppedTable:
+def _read_dropped(value: object, found: int) -> DroppedTable:
     table, version, dropped_us = list_of(value, "dropped table", 3)
     return DroppedTable(
-        _read_table(table), v.read_version(version), integer(dropped_us, "time of a drop")
+        _read_table(table, found), v.read_version(version), integer(dropped_us, "time of a drop")
     )
+
+
+def _read_principals(reader: Fields, found: int) -> tuple[RoleAssignment, ...]:
+    return () if found == 2 else v.read_principals(reader.take("principals"))
 
 
 def _read_policies(reader: Fields) -> Mapping[str, str]:

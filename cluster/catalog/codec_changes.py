@@ -143,6 +143,10 @@ _FIELDS: Final[Mapping[type[c.Change], Mapping[str, _Field]]] = {
     },
     c.SetFunction: {"name": _TEXT, "function": _field(v.write_function, v.read_function)},
     c.SetPrettyName: {"text": _TEXT},
+    c.SetPrincipals: {
+        "table": _TEXT,
+        "principals": _field(v.write_principals, v.read_principals),
+    },
     c.SetReferences: {
         "table": _TEXT,
         "references": _field(v.write_references, v.read_references),

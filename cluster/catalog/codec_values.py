@@ -19,6 +19,8 @@ from cluster.catalog.model import (
     Function,
     IngestionMapping,
     Provenance,
+    Role,
+    RoleAssignment,
     RowStoreKey,
     RowStoreReference,
     ScalarType,
@@ -35,6 +37,7 @@ MAXIMUM_COLUMNS: Final = 2**20
 """Columns of one extent; keeps a short run from becoming a long tuple."""
 
 _TYPES: Final[Mapping[str, ScalarType]] = {scalar.value: scalar for scalar in ScalarType}
+_ROLES: Final[Mapping[str, Role]] = {role.value: role for role in Role}
 
 
 def write_version(version: Version) -> list[int]:
@@ -272,6 +275,26 @@ def read_function(value: object) -> Function | None:
         return None
     items: list[Any] = list_of(value, "function", 5)
     return Function(*(text_of(item, "text of a function") for item in items))
+
+
+def write_principals(principals: Sequence[RoleAssignment]) -> list[list[str]]:
+    """``[role, principal, notes, assignment id]`` of each."""
+    return [
+        [item.role.value, item.principal, item.notes, item.assignment_id] for item in principals
+    ]
+
+
+def read_principals(value: object) -> tuple[RoleAssignment, ...]:
+    """Reads :func:`write_principals`."""
+    return tuple(map(_read_principal, list_of(value, "principals")))
+
+
+def _read_principal(value: object) -> RoleAssignment:
+    role, *texts = (text_of(item, "text of a principal") for item in list_of(value, "principal", 4))
+    found = _ROLES.get(role)
+    if found is None:
+        raise ProtocolError(f"A principal has the unknown role {role!r}.")
+    return RoleAssignment(found, *texts)
 
 
 def write_pairs(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:

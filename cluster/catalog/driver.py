@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 from cluster.catalog.changes import apply, touched_tables
+from cluster.catalog.following import FollowingSettings
 from cluster.catalog.garbage import FileLedger, GarbageFile
 from cluster.catalog.journal import Delta, advance
 from cluster.catalog.model import (
@@ -32,30 +33,31 @@ from cluster.catalog.model import (
     Database,
     FollowingSource,
     RowStoreKey,
-    Table,
-    Version,
 )
 from cluster.catalog.naming import check_entity_name, check_text
+from cluster.catalog.reading import CatalogReader
 from cluster.catalog.references import plan_references
 from cluster.catalog.registry import Entry, Registry
 from cluster.catalog.statistics import CatalogStatistics
-from cluster.catalog.store import CatalogStore, StoredDatabase
+from cluster.catalog.store import CatalogStore
 from cluster.catalog.worker import CatalogWriter
 from cluster.errors import EntityExistsError
 from cluster.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from cluster.catalog.changes import Change
+    from cluster.catalog.following import ModificationKind, Sharing
+    from cluster.catalog.stored import StoredDatabase
     from cluster.clock import Clock
 
 __all__ = ["Catalog", "CatalogStatistics", "GarbageFile"]
 
 
-class Catalog:
+class Catalog(CatalogReader):
     """See the module. Made by :meth:`open`; close with :meth:`aclose` or ``async with``."""
 
     def __init__(
@@ -71,19 +73,18 @@ class Catalog:
         self._clock = clock
         self._mint = mint
         self._limits = limits
-        self._registry = Registry(limits)
+        super().__init__(Registry(limits))
         for item in stored:
             self._registry.put(
                 item.database,
                 item.source,
+                item.settings,
                 snapshot_bytes=item.snapshot_bytes,
                 journal_bytes=item.journal_bytes,
                 history=item.history,
             )
         self._writer = CatalogWriter(store, self._registry, garbage, limits)
         self._lock = trio.Lock()
-        self._revision = 0
-        self._changed = trio.Event()
         self._committed = 0
         self._refused = 0
 
@@ -138,60 +139,6 @@ class Catalog:
     ) -> None:
         await self.aclose()
 
-    # Reading
-
-    def get(self, name: str) -> Database:
-        """The newest tree of a database, by case-insensitive name. DatabaseNotFoundError."""
-        return self._registry.entry(name).database
-
-    def databases(self) -> tuple[Database, ...]:
-        """Every database, owned or followed, by folded name."""
-        return tuple(entry.database for entry in self._registry)
-
-    def is_following(self, name: str) -> bool:
-        """True if the database follows a leader, hence is read-only. DatabaseNotFoundError."""
-        return self._registry.entry(name).source is not None
-
-    def following_source(self, name: str) -> FollowingSource | None:
-        """What the database follows; None for one of our own. DatabaseNotFoundError."""
-        return self._registry.entry(name).source
-
-    def deltas_since(self, name: str, version: Version) -> tuple[Delta, ...] | None:
-        """What leads from ``version`` to the newest tree, in order; empty if it is the newest.
-
-        None if the history does not have that version (any more, or never had): a copy at that
-        version needs a snapshot. Raises DatabaseNotFoundError.
-        """
-        return self._registry.entry(name).deltas_since(version)
-
-    def history(self, name: str) -> tuple[Delta, ...]:
-        """The newest transactions of a database, oldest first, as many as are kept.
-
-        Raises DatabaseNotFoundError.
-        """
-        history = self._registry.entry(name).history
-        oldest = history.oldest_version
-        return () if oldest is None else history.since(oldest) or ()
-
-    def tables_by_key(self) -> Mapping[RowStoreKey, Table]:
-        """Every table of every database by each of its row store keys; what is missing is dropped.
-
-        Immutable: it is that of this moment. Following a change costs what the change touches.
-        """
-        return self._registry.tables_by_key()
-
-    @property
-    def revision(self) -> int:
-        """Grows by one with every visible change of any database since opening."""
-        return self._revision
-
-    async def wait_change(self, seen_revision: int) -> int:
-        """Waits until the revision is beyond ``seen_revision``; returns the present one."""
-        await trio.lowlevel.checkpoint()
-        while self._revision <= seen_revision:
-            await self._changed.wait()
-        return self._revision
-
     def garbage(self) -> tuple[GarbageFile, ...]:
         """Files of our own databases that no tree names any more, until they are forgotten.
 
@@ -206,7 +153,7 @@ class Catalog:
         return CatalogStatistics(
             databases=len(entries),
             following=sum(entry.source is not None for entry in entries),
-            tables=sum(len(entry.database.tables) for entry in entries),
+            tables=sum(len(entry.shown.tables) for entry in entries),
             revision=self._revision,
             deltas_kept=sum(len(entry.history) for entry in entries),
             committed=self._committed,
@@ -288,49 +235,83 @@ class Catalog:
                 )
             check_text("Storage root", storage_root)
             database = Database(name, self.new_id(), storage_root=storage_root)
-            await self._writer.put(database, None)
+            await self._writer.put(database)
             self._publish()
             return database, True
 
     # Following
 
     async def install_snapshot(
-        self, name: str, leader_cluster: str, leader_database: str, database: Database
+        self,
+        name: str,
+        leader_cluster: str,
+        leader_database: str,
+        database: Database,
+        *,
+        sharing: Sharing | None = None,
+        principals_kind: ModificationKind | None = None,
     ) -> Database:
-        """Makes or replaces follower database ``name`` with the leader's tree.
+        """Makes or replaces follower database ``name`` with the leader's tree; returns it as shown.
 
-        Raises ConflictError if ``name`` is taken by a database of our own or by one that follows
-        something else (``follower.md``: never followed twice), EntityNameError,
-        LimitExceededError, UnavailableError.
+        Its settings stay, but for what the attachment says: ``sharing`` and the default
+        ``principals_kind``; None: as before. Raises ConflictError if ``name`` is taken by a
+        database of our own or by one that follows something else (``follower.md``: never followed
+        twice), EntityNameError, LimitExceededError, UnavailableError.
         """
         source = FollowingSource(leader_cluster, leader_database)
         async with self._lock:
             check_entity_name("Database", name, self._limits)
             self._registry.check_may_follow(name, source)
-            renamed = replace(database, name=name)
-            await self._writer.put(renamed, source)
+            present = self._registry.find(name)
+            settings = FollowingSettings()
+            if present is not None and present.followed is not None:
+                settings = present.followed.settings
+            settings = replace(
+                settings,
+                sharing=settings.sharing if sharing is None else sharing,
+                default_principals_kind=principals_kind or settings.default_principals_kind,
+            )
+            await self._writer.put(replace(database, name=name), source, settings)
             self._publish()
-            return renamed
+            return self.get(name)
+
+    async def set_following(
+        self, name: str, plan: Callable[[FollowingSettings], FollowingSettings]
+    ) -> FollowingSettings:
+        """Changes the settings of a following database; durable and in force when this returns.
+
+        ``plan`` gets the present ones, when no other change can come between; what it raises is
+        raised here. Raises DatabaseNotFoundError, ConflictError (it follows nothing),
+        UnavailableError.
+        """
+        async with self._lock:
+            entry, followed = self._registry.following(name)
+            settings = plan(followed.settings)
+            if settings != followed.settings:
+                await self._writer.set_following(entry, settings)
+                self._publish()
+            return settings
 
     async def apply_delta(self, name: str, delta: Delta) -> Database:
-        """Applies one transaction of the leader; returns the tree after it.
+        """Applies one transaction of the leader; returns the tree after it, as shown.
 
         ``event_time_ns`` is replaced by our own clock. Raises DatabaseNotFoundError,
         ConflictError (not a follower database), ProtocolError (does not continue our version or
         does not apply), UnavailableError.
         """
         async with self._lock:
-            entry = self._registry.following(name)
+            entry, _ = self._registry.following(name)
             database = advance(entry.database, delta)
             received = replace(delta, event_time_ns=self._clock.now_ns())
             await self._writer.append(entry, database, received)
             self._publish()
-            return database
+            return entry.shown
 
     async def remove_following(self, name: str) -> None:
         """Removes a follower database (detach). Raises DatabaseNotFoundError, ConflictError."""
         async with self._lock:
-            await self._writer.remove(self._registry.following(name).database)
+            entry, _ = self._registry.following(name)
+            await self._writer.remove(entry.database)
             self._publish()
 
     # Inside
@@ -381,7 +362,5 @@ class Catalog:
         return plan_references(after, names, self._limits.row_stores, self.new_key)
 
     def _publish(self) -> None:
-        self._revision += 1
         self._committed += 1
-        self._changed.set()
-        self._changed = trio.Event()
+        self._reveal()

@@ -128,26 +128,47 @@ def matches(pattern: str, name: str) -> bool:
     return True
 
 
+class _Patterns:
+    """Many patterns at once: exact names and those of one ``*`` at an end take no loop."""
+
+    __slots__ = ("_exact", "_heads", "_others", "_tails")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        exact, heads, tails, others = [], [], [], []
+        for pattern in patterns:
+            stars = pattern.count(WILDCARD)
+            if not stars:
+                exact.append(pattern)
+            elif stars == 1 and pattern.endswith(WILDCARD):
+                heads.append(pattern[:-1])
+            elif stars == 1 and pattern.startswith(WILDCARD):
+                tails.append(pattern[1:])
+            else:
+                others.append(pattern)
+        self._exact, self._others = frozenset(exact), tuple(others)
+        self._heads, self._tails = tuple(heads), tuple(tails)
+
+    def __contains__(self, name: str) -> bool:
+        return (
+            name in self._exact
+            or name.startswith(self._heads)
+            or name.endswith(self._tails)
+            or any(matches(pattern, name) for pattern in self._others)
+        )
+
+
 class _Names:
     """The names that an include and an exclude list leave."""
 
-    __slots__ = ("_everything", "_exact", "_excluded", "_left_out", "_wild", "everything")
+    __slots__ = ("_excluded", "_included", "everything")
 
-    def __init__(self, include: Iterable[str], exclude: Iterable[str]) -> None:
-        include, exclude = tuple(include), tuple(exclude)
+    def __init__(self, include: Collection[str], exclude: Collection[str]) -> None:
         self.everything = not (include or exclude)
-        self._everything = not include
-        self._exact = frozenset(name for name in include if WILDCARD not in name)
-        self._wild = tuple(name for name in include if WILDCARD in name)
-        self._excluded = frozenset(name for name in exclude if WILDCARD not in name)
-        self._left_out = tuple(name for name in exclude if WILDCARD in name)
+        self._included = _Patterns(include or (WILDCARD,))
+        self._excluded = _Patterns(exclude)
 
     def __contains__(self, name: str) -> bool:
-        if name in self._excluded or any(matches(pattern, name) for pattern in self._left_out):
-            return False
-        if self._everything or name in self._exact:
-            return True
-        return any(matches(pattern, name) for pattern in self._wild)
+        return name not in self._excluded and name in self._included
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import immutables
 
 from cluster.catalog.changes import touched_tables
+from cluster.catalog.following import EVERYTHING, FollowingSettings, FollowingView
 from cluster.catalog.garbage import count_files
 from cluster.catalog.naming import fold_database_name
 from cluster.errors import ConflictError, DatabaseNotFoundError, LimitExceededError, ReadOnlyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from cluster.catalog.journal import Delta
     from cluster.catalog.model import Database, FollowingSource, RowStoreKey, Table, Version
@@ -69,12 +70,34 @@ class History:
         return None
 
 
+class FollowedTrees:
+    """What of a leader's tree is followed, and how it appears here; cached, one version after
+    another. ``shared`` is the part that is followed, ``shown`` has the overrides too."""
+
+    __slots__ = ("_shared", "_shown", "settings", "shared", "shown")
+
+    def __init__(self, tree: Database, settings: FollowingSettings) -> None:
+        self.settings = settings
+        self._shared = FollowingView(FollowingSettings(settings.sharing))
+        # Of what is shared already: no name is looked at twice.
+        self._shown = FollowingView(replace(settings, sharing=EVERYTHING))
+        self.shared = self.shown = tree
+        self.advance(tree, None)
+
+    def advance(self, tree: Database, touched: Collection[str] | None) -> None:
+        """The leader's newest tree; only tables named in ``touched`` changed (None: unknown)."""
+        self.shared = self._shared.show(tree, touched)
+        self.shown = self._shown.show(self.shared, touched)
+
+
 @dataclass(slots=True)
 class Entry:
     """One database: its newest tree, what it follows, and its newest deltas in order.
 
-    ``snapshot_bytes`` is the size of the snapshot in the file, ``journal_bytes`` what was written
-    since. ``files`` counts the extents that name each file; empty for a follower database.
+    ``database`` is the tree as it was committed, here or by the leader. ``followed`` is how it
+    appears here if it follows a leader; readers get :attr:`shown`. ``snapshot_bytes`` is the size
+    of the snapshot in the file, ``journal_bytes`` what was written since. ``files`` counts the
+    extents that name each file; empty for a follower database.
     """
 
     database: Database
@@ -83,6 +106,12 @@ class Entry:
     snapshot_bytes: int = 0
     journal_bytes: int = 0
     files: Counter[str] = field(default_factory=Counter)
+    followed: FollowedTrees | None = None
+
+    @property
+    def shown(self) -> Database:
+        """The tree that readers get."""
+        return self.database if self.followed is None else self.followed.shown
 
     def deltas_since(self, version: Version) -> tuple[Delta, ...] | None:
         """What leads from ``version`` to the newest tree; None if the history cannot tell."""
@@ -146,15 +175,15 @@ class Registry:
             },
         )
 
-    def following(self, name: str) -> Entry:
+    def following(self, name: str) -> tuple[Entry, FollowedTrees]:
         """The entry of a follower database. Raises DatabaseNotFoundError, ConflictError."""
         entry = self.entry(name)
-        if entry.source is None:
+        if entry.followed is None:
             raise ConflictError(
                 f"Database '{entry.database.name}' does not follow a leader.",
                 metadata={"database": entry.database.name},
             )
-        return entry
+        return entry, entry.followed
 
     def check_may_follow(self, name: str, source: FollowingSource) -> None:
         """Refuses a name that is taken by something else. Raises ConflictError.
@@ -185,31 +214,45 @@ class Registry:
         self,
         database: Database,
         source: FollowingSource | None,
+        settings: FollowingSettings,
         *,
         snapshot_bytes: int,
         journal_bytes: int = 0,
         history: Iterable[tuple[Delta, int]] = (),
     ) -> None:
-        """Adds or replaces a database whole; ``history`` is deltas with their sizes."""
+        """Adds or replaces a database whole; ``history`` is deltas with their sizes.
+
+        ``settings`` are those of a database that follows ``source``.
+        """
         folded = fold_database_name(database.name)
         before = self._entries.get(folded)
-        self._entries[folded] = Entry(
+        self._entries[folded] = after = Entry(
             database,
             source,
             History(self._limits, history),
             snapshot_bytes,
             journal_bytes,
             count_files(database) if source is None else Counter(),
+            None if source is None else FollowedTrees(database, settings),
         )
         self._change_keys(
-            before.database.tables.values() if before else (), database.tables.values()
+            before.shown.tables.values() if before else (), after.shown.tables.values()
         )
+
+    def set_following(self, entry: Entry, settings: FollowingSettings) -> None:
+        """Gives a following database other settings; its tree stays, its appearance changes."""
+        before = entry.shown
+        entry.followed = FollowedTrees(entry.database, settings)
+        self._change_keys(before.tables.values(), entry.shown.tables.values())
 
     def advance(self, entry: Entry, database: Database, delta: Delta, size: int) -> None:
         """Gives an entry its next tree; ``size`` is that of the delta as written."""
         names = {name for change in delta.changes for name in touched_tables(change)}
-        before, after = entry.database.tables, database.tables
+        before = entry.shown.tables
         entry.database = database
+        if entry.followed is not None:
+            entry.followed.advance(database, names)
+        after = entry.shown.tables
         entry.history.add(delta, size)
         self._change_keys(
             [before[name] for name in names if name in before],
@@ -219,7 +262,7 @@ class Registry:
     def remove(self, name: str) -> None:
         """Removes a database that is there."""
         entry = self._entries.pop(fold_database_name(name))
-        self._change_keys(entry.database.tables.values(), ())
+        self._change_keys(entry.shown.tables.values(), ())
 
     def tables_by_key(self) -> Mapping[RowStoreKey, Table]:
         """Every table by each of its row store keys. Each change costs what it touches."""

@@ -1,11 +1,11 @@
 """The catalog's file: SQLite, durable before anything is visible. Blocking; called from a worker.
 
-Layout: one row a database with its newest snapshot and, for a follower database, its origin; one
-row a delta; one row a file that became garbage and is not deleted yet. Opening a database decodes
-the snapshot and replays the deltas after it. A snapshot is written when the deltas since the last
-one have outgrown both ``catalog_snapshot_bytes`` and that snapshot: so what is written for
-snapshots stays in proportion to what is written for changes, however large the tree, and what is
-replayed in proportion to the tree. Older deltas are kept for followers that resume.
+Layout: one row a database with its newest snapshot and, for a follower database, its origin and
+settings; one row a delta; one row a file that became garbage and is not deleted yet. Opening a
+database decodes the snapshot and replays the deltas after it. A snapshot is written when the deltas
+since the last one have outgrown both ``catalog_snapshot_bytes`` and that snapshot: so what is
+written for snapshots stays in proportion to what is written for changes, however large the tree,
+and what is replayed in proportion to the tree. Older deltas are kept for followers that resume.
 
 The file is opened in WAL mode with ``synchronous=FULL``: a transaction that has returned survives
 the loss of power. It is locked exclusively, so two nodes can never share it.
@@ -15,14 +15,24 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from cluster.catalog import codec
+from cluster.catalog.codec_following import decode_settings, encode_settings
+from cluster.catalog.following import FollowingSettings
 from cluster.catalog.garbage import GarbageFile
 from cluster.catalog.journal import Delta, check_continuous, replay
 from cluster.catalog.model import FollowingSource, Version
 from cluster.catalog.naming import fold_database_name
+from cluster.catalog.stored import (
+    APPLICATION_ID,
+    DELTA_OVERHEAD_BYTES,
+    FORMAT_VERSION,
+    GARBAGE_TABLE,
+    TABLES,
+    StoredDatabase,
+    Written,
+)
 from cluster.errors import CorruptionError, ProtocolError, UnavailableError
 
 if TYPE_CHECKING:
@@ -30,71 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cluster.catalog.model import Database
-
-APPLICATION_ID: Final = 0x52454D43
-"""``REMC``: marks the file as a Remora catalog in SQLite's header."""
-
-FORMAT_VERSION: Final = 2
-"""Format of the file. One of format 1 is migrated when it is opened, in one transaction; a newer
-one is refused, never rewritten by guess."""
-
-DELTA_OVERHEAD_BYTES: Final = 128
-"""What a delta counts for besides its changes and its text: keys, times, pages."""
-
-_GARBAGE: Final = """CREATE TABLE garbage (
-        folded TEXT NOT NULL,
-        file TEXT NOT NULL,
-        name TEXT NOT NULL,
-        root TEXT NOT NULL,
-        major INTEGER NOT NULL,
-        minor INTEGER NOT NULL,
-        dropped_us INTEGER NOT NULL,
-        PRIMARY KEY (folded, file)
-    ) WITHOUT ROWID, STRICT"""
-
-_TABLES: Final = (
-    """CREATE TABLE databases (
-        folded TEXT PRIMARY KEY,
-        snapshot BLOB NOT NULL,
-        leader_cluster TEXT,
-        leader_database TEXT
-    ) WITHOUT ROWID, STRICT""",
-    """CREATE TABLE deltas (
-        folded TEXT NOT NULL,
-        major INTEGER NOT NULL,
-        minor INTEGER NOT NULL,
-        from_major INTEGER NOT NULL,
-        from_minor INTEGER NOT NULL,
-        changes BLOB NOT NULL,
-        event_time_ns INTEGER NOT NULL,
-        text TEXT NOT NULL,
-        PRIMARY KEY (folded, major, minor)
-    ) WITHOUT ROWID, STRICT""",
-    _GARBAGE,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDatabase:
-    """One database as found at opening.
-
-    ``history``: deltas with their sizes, in order, ending at its version. ``snapshot_bytes`` is the
-    size of its snapshot, ``journal_bytes`` that of the deltas since.
-    """
-
-    database: Database
-    source: FollowingSource | None
-    history: tuple[tuple[Delta, int], ...]
-    snapshot_bytes: int
-    journal_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a transaction wrote: bytes of the delta, and of the snapshot, 0 if there was none."""
-
-    delta_bytes: int
-    snapshot_bytes: int
 
 
 class CatalogStore:
@@ -129,10 +74,7 @@ class CatalogStore:
     def load(self) -> list[StoredDatabase]:
         """Every database. Raises CorruptionError if anything does not decode or replay."""
         with self._reading():
-            rows = self._connection.execute(
-                "SELECT folded, snapshot, leader_cluster, leader_database"
-                " FROM databases ORDER BY folded"
-            ).fetchall()
+            rows = self._connection.execute("SELECT * FROM databases ORDER BY folded").fetchall()
             return [self._load_database(*row) for row in rows]
 
     def garbage(self) -> list[GarbageFile]:
@@ -147,22 +89,36 @@ class CatalogStore:
             for name, root, file, major, minor, dropped_us in rows
         ]
 
-    def put_database(self, database: Database, source: FollowingSource | None) -> int:
-        """Writes a database whole; it has no history any more. Returns the snapshot's bytes."""
+    def put_database(
+        self, database: Database, source: FollowingSource | None, settings: FollowingSettings
+    ) -> int:
+        """Writes a database whole; it has no history any more. Returns the snapshot's bytes.
+
+        ``settings`` are those of a database that follows ``source``.
+        """
         folded = fold_database_name(database.name)
         snapshot = codec.encode_database(database)
         with self._transaction() as connection:
             connection.execute("DELETE FROM deltas WHERE folded = ?", (folded,))
             connection.execute(
-                "INSERT OR REPLACE INTO databases VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO databases VALUES (?, ?, ?, ?, ?)",
                 (
                     folded,
                     snapshot,
                     source.leader_cluster if source else None,
                     source.leader_database if source else None,
+                    encode_settings(settings) if source else None,
                 ),
             )
         return len(snapshot)
+
+    def put_settings(self, name: str, settings: FollowingSettings) -> None:
+        """Writes the settings of a following database."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE databases SET settings = ? WHERE folded = ?",
+                (encode_settings(settings), fold_database_name(name)),
+            )
 
     def append(
         self,
@@ -241,17 +197,17 @@ class CatalogStore:
             )
         if empty and (application, version) == (0, 0):
             with self._transaction() as connection:
-                for statement in _TABLES:
+                for statement in TABLES:
                     connection.execute(statement)
                 self._pragma(f"application_id = {APPLICATION_ID}")
                 self._pragma(f"user_version = {FORMAT_VERSION}")
         elif application != APPLICATION_ID:
             raise self._corrupt("it is a SQLite file, but not a catalog")
-        elif version == 1:
-            self._migrate_format_1()
+        elif version in (1, 2):
+            self._migrate(version)
         elif version != FORMAT_VERSION:
             raise self._corrupt(
-                f"its format is {version}, this program reads {FORMAT_VERSION} and 1",
+                f"its format is {version}, this program reads {FORMAT_VERSION}, 2 and 1",
                 remedy="Start a version at least as new as the one that wrote it.",
             )
         else:
@@ -259,16 +215,19 @@ class CatalogStore:
             with self._transaction():
                 pass
 
-    def _migrate_format_1(self) -> None:
+    def _migrate(self, version: int) -> None:
         """Rewrites every snapshot and delta in today's format, all or nothing.
 
+        Format 1 had no garbage, format 2 no settings of following databases.
         What it reads must replay as :meth:`load` would; anything else is refused and the file stays
         as it was.
         """
         with self._reading():
             folded = self._connection.execute("SELECT folded FROM databases").fetchall()
         with self._transaction() as connection:
-            connection.execute(_GARBAGE)
+            if version == 1:
+                connection.execute(GARBAGE_TABLE)
+            connection.execute("ALTER TABLE databases ADD COLUMN settings BLOB")
             for (name,) in folded:
                 self._migrate_database(name)
             self._pragma(f"user_version = {FORMAT_VERSION}")
@@ -281,7 +240,11 @@ class CatalogStore:
             snapshot = codec.encode_database(codec.decode_database(row[1]))
         except ProtocolError as error:
             raise self._corrupt(f"database '{folded}': {error.message}") from error
-        execute("UPDATE databases SET snapshot = ? WHERE folded = ?", (snapshot, folded))
+        settings = encode_settings(stored.settings) if stored.source else None
+        execute(
+            "UPDATE databases SET snapshot = ?, settings = ? WHERE folded = ?",
+            (snapshot, settings, folded),
+        )
         execute("DELETE FROM deltas WHERE folded = ?", (folded,))
         for delta, _ in stored.history:
             self._insert_delta(folded, delta, codec.encode_changes(delta.changes))
@@ -306,9 +269,17 @@ class CatalogStore:
         return row[0] if row else None
 
     def _load_database(
-        self, folded: str, snapshot: bytes, leader: str | None, leader_database: str | None
+        self,
+        folded: str,
+        snapshot: bytes,
+        leader: str | None,
+        leader_database: str | None,
+        stored_settings: bytes | None,
     ) -> StoredDatabase:
+        settings = FollowingSettings()
         try:
+            if stored_settings is not None:
+                settings = decode_settings(stored_settings)
             snapshot_tree = codec.decode_database(snapshot)
             history = [_read_delta(row) for row in self._delta_rows(folded)]
             deltas = [delta for delta, _ in history]
@@ -325,7 +296,9 @@ class CatalogStore:
         if leader is not None and leader_database is not None:
             source = FollowingSource(leader, leader_database)
         journal_bytes = sum(size for _, size in newer)
-        return StoredDatabase(database, source, tuple(history), len(snapshot), journal_bytes)
+        return StoredDatabase(
+            database, source, settings, tuple(history), len(snapshot), journal_bytes
+        )
 
     def _delta_rows(self, folded: str) -> list[tuple[int, int, int, int, bytes, int, str]]:
         return self._connection.execute(

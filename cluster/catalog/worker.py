@@ -7,10 +7,11 @@ one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
+from cluster.catalog.following import FollowingSettings
 from cluster.catalog.naming import fold_database_name
 from cluster.errors import ConflictError, UnavailableError
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from cluster.limits import Limits
 
 T = TypeVar("T")
+
+_NO_SETTINGS: Final = FollowingSettings()
 
 
 class CatalogWriter:
@@ -98,12 +101,23 @@ class CatalogWriter:
         else:
             entry.journal_bytes += written.delta_bytes
 
-    async def put(self, database: Database, source: FollowingSource | None) -> None:
+    async def put(
+        self,
+        database: Database,
+        source: FollowingSource | None = None,
+        settings: FollowingSettings = _NO_SETTINGS,
+    ) -> None:
         """Adds or replaces a database whole. Raises LimitExceededError, UnavailableError."""
         self._registry.check_room(database.name)
-        size = await self._write(lambda: self._store.put_database(database, source))
-        self._registry.put(database, source, snapshot_bytes=size)
+        size = await self._write(lambda: self._store.put_database(database, source, settings))
+        self._registry.put(database, source, settings, snapshot_bytes=size)
         self._count_snapshot(size)
+
+    async def set_following(self, entry: Entry, settings: FollowingSettings) -> None:
+        """Gives a following database other settings. Raises UnavailableError."""
+        name = entry.database.name
+        await self._write(lambda: self._store.put_settings(name, settings))
+        self._registry.set_following(entry, settings)
 
     async def remove(self, database: Database) -> None:
         """Removes a database."""

@@ -14,6 +14,8 @@ from cluster.catalog.model import (
     Function,
     IngestionMapping,
     Provenance,
+    Role,
+    RoleAssignment,
     RowStoreKey,
     RowStoreReference,
     ScalarType,
@@ -82,6 +84,13 @@ references = st.lists(
     max_size=3,
 ).map(tuple)
 
+principals = st.lists(
+    st.builds(
+        RoleAssignment, st.sampled_from(Role), st.sampled_from(["aaduser=a", "aadapp=b"]), texts
+    ),
+    max_size=2,
+).map(tuple)
+
 blind_changes = st.one_of(
     st.builds(c.CreateTable, tables, texts, keys, column_lists, texts, texts, st.integers(0, 4)),
     st.builds(c.AppendColumns, tables, column_lists),
@@ -115,6 +124,7 @@ blind_changes = st.one_of(
         st.none() | st.builds(Function, st.sampled_from(["F", "G"]), texts, texts, texts, texts),
     ),
     st.builds(c.SetPrettyName, texts),
+    st.builds(c.SetPrincipals, table_or_database, principals),
     st.builds(c.SetReferences, tables, references),
     st.builds(c.SealRows, tables, ranges, extent_lists),
     st.builds(

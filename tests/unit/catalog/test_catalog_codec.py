@@ -27,6 +27,7 @@ from cluster.catalog.changes import (
     SetMapping,
     SetPolicy,
     SetPrettyName,
+    SetPrincipals,
     SetReferences,
     SetSchema,
     SetTableStreamingPolicy,
@@ -46,6 +47,8 @@ from cluster.catalog.model import (
     Function,
     IngestionMapping,
     Provenance,
+    Role,
+    RoleAssignment,
     RowStoreKey,
     RowStoreReference,
     ScalarType,
@@ -98,6 +101,7 @@ NEWER_CHANGES = (
     SealRows("T", (SealedRange(RowStoreKey(8), 2, 77),), (EXTENT,)),
     ReplaceExtents("T", ("e1",), (replace(EXTENT, ingested_min_us=None, ingested_max_us=None),)),
     ClearTable("T", ()),
+    SetPrincipals("", (RoleAssignment(Role.UNRESTRICTED_VIEWERS, "aaduser=a@b.c", "n", "id"),)),
 )
 
 
@@ -124,7 +128,9 @@ def test_newer_changes_golden():
         '{"extents":[' + extent % "6,7" + '],"kind":"SealRows","ranges":[[8,2,77]],"table":"T"},'
         '{"added":[' + extent % "null,null" + '],"dropped":["e1"],"kind":"ReplaceExtents",'
         '"table":"T"},'
-        '{"kind":"ClearTable","ranges":[],"table":"T"}]'
+        '{"kind":"ClearTable","ranges":[],"table":"T"},'
+        '{"kind":"SetPrincipals","principals":[["unrestrictedviewers","aaduser=a@b.c","n","id"]],'
+        '"table":""}]'
     )
     assert decode_changes(encode_changes(NEWER_CHANGES)) == NEWER_CHANGES
 
@@ -159,10 +165,11 @@ def test_changes_golden():
 
 def test_database_golden():
     assert encode_database(TREE).decode() == (
-        '{"database_id":"guid","dropped_tables":[],"format":2,"functions":[],"mappings":[],'
-        '"name":"D","policies":{},"pretty_name":"","storage_root":"","streaming_policy":null,'
+        '{"database_id":"guid","dropped_tables":[],"format":3,"functions":[],"mappings":[],'
+        '"name":"D","policies":{},"pretty_name":"","principals":[],"storage_root":"",'
+        '"streaming_policy":null,'
         '"tables":[{"docstring":"d","extents":[],"folder":"f","mappings":[],"name":"T",'
-        '"policies":{},"references":[[0,18446744073709551615,true,0,0]],'
+        '"policies":{},"principals":[],"references":[[0,18446744073709551615,true,0,0]],'
         '"schemas":[1,[[["a","long"],["größe","dynamic"]],[0,2]]],"streaming_policy":'
         '{"hint_allocated_rate":2.0,"is_enabled":true},"table_id":"id"}],"version":[1,1]}'
     )

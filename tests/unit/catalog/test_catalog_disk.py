@@ -128,14 +128,14 @@ def _sql(statement):
     [
         _overwrite,
         _other_application,
-        _sql("PRAGMA user_version = 3"),
+        _sql("PRAGMA user_version = 4"),
         _sql("UPDATE databases SET snapshot = x'7b7d'"),
         _sql("UPDATE databases SET folded = 'other'"),
         _sql("DELETE FROM deltas WHERE minor = 2"),
         _sql("DELETE FROM deltas WHERE minor = 1"),
         _sql(
             "UPDATE databases SET snapshot ="
-            " CAST(replace(snapshot, '\"format\":2', '\"format\":3') AS BLOB)"
+            " CAST(replace(snapshot, '\"format\":3', '\"format\":4') AS BLOB)"
         ),
         _sql("UPDATE deltas SET changes = x'5b5d' WHERE minor = 3"),
     ],
