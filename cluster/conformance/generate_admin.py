@@ -1,0 +1,185 @@
+"""What administrators of a plan do. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cluster.conformance import statements
+from cluster.conformance.draw import Draw
+from cluster.conformance.plan import ClientPlan, Flip, Follow, Manage, Step, Unfollow
+from cluster.conformance.traits import sharing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from cluster.conformance.plan import Action, Home
+    from cluster.conformance.traits import Frame
+
+Timed = tuple[float, "Action"]
+"""When, what."""
+
+
+def administrators(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:
+    """Episodes of every kind the run has, dealt out to administrators who act at the same time."""
+    steps: dict[str, list[Step]] = {name: [] for name in names}
+    for kind, (usual, episode) in _EPISODES.items():
+        for number in range(frame.count(kind, usual)):
+            draw = Draw(frame.seed, f"{kind} {number}")
+            name, at = draw.pick(names), draw.between(*frame.window)
+            steps[name].extend(Step(at=t, action=action) for t, action in episode(frame, draw, at))
+    end = frame.window[1]
+    for name in names:
+        mine = sorted((step for step in steps[name] if step.at < end), key=lambda step: step.at)
+        yield ClientPlan(name=name, steps=tuple(mine))
+
+
+def _flip(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    """Off for a while, or the other way round where it may be on or off already."""
+    follower = draw.pick(frame.profile.followers)
+    yield at, Flip(cluster=follower, on=draw.chance(0.3))
+    yield at + draw.scale(0.5, 90.0), Flip(cluster=follower, on=True)
+
+
+def _storm(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    follower = draw.pick(frame.profile.followers)
+    on = draw.chance(0.5)
+    for _ in range(draw.integer(4, 14)):
+        yield at, Flip(cluster=follower, on=on)
+        on = not on if draw.chance(0.8) else on
+        at += draw.scale(0.02, 4.0)
+
+
+def _leader_off(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    """Refused while a table streams; then the policies go, and it is off for a while."""
+    home = draw.pick(frame.homes)
+    seconds = draw.scale(2.0, 40.0)
+    yield at, Flip(cluster=home.leader, on=False)
+    places = [(other, table) for other in frame.homes if other.leader == home.leader
+              for table in other.tables]  # fmt: skip
+    if "policies" in frame.traits:
+        for other, table in places:
+            yield at + 0.1, _policy(other, table, on=False)
+        yield at + 0.2, Flip(cluster=home.leader, on=False)
+    yield at + seconds, Flip(cluster=home.leader, on=True)
+    if "policies" in frame.traits:
+        for other, table in places:
+            yield at + seconds + 0.1, _policy(other, table, on=True)
+
+
+def _attachment(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    """Detached and attached again; sometimes attached again while it is, with other tables."""
+    home, follower = draw.pick(frame.homes), draw.pick(frame.profile.followers)
+    include, exclude = sharing(draw, home) if draw.chance(0.5) else ((), ())
+    if "sharing" not in frame.traits:
+        include, exclude = (), ()
+    side = draw.pick(("leader", "follower"))
+    names = {"leader": home.leader, "database": home.database, "follower": follower}
+    if draw.chance(0.7):
+        yield at, Unfollow(**names, side=side)
+    yield at + draw.scale(0.1, 40.0), Follow(**names, include=include, exclude=exclude)
+
+
+def _policy(home: Home, table: str, *, on: bool) -> Manage:
+    return Manage(
+        cluster=home.leader,
+        database=home.database,
+        verb="streaming-on" if on else "streaming-off",
+        text=statements.streaming_policy(table, on=on),
+        table=table,
+    )
+
+
+def _policies(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    home, table = draw.pick(frame.places())
+    yield at, _policy(home, table, on=False)
+    yield at + draw.scale(0.5, 60.0), _policy(home, table, on=True)
+
+
+def _manage(home: Home, verb: str, text: str, table: str = "", argument: str = "") -> Manage:
+    return Manage(
+        cluster=home.leader,
+        database=home.database,
+        verb=verb,
+        text=text,
+        table=table,
+        argument=argument,
+    )
+
+
+def _seal(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    home, table = draw.pick(frame.places())
+    if draw.chance(0.3):
+        yield at, _manage(home, "seal", statements.seal_database(home.database))
+    else:
+        yield at, _manage(home, "seal", statements.seal_table(table), table)
+
+
+def _merge(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    home, table = draw.pick(frame.places())
+    yield at, _manage(home, "merge", "", table)
+
+
+def _recreation(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    """Dropped, and there again with the same name, with no pause or a long one."""
+    home, table = draw.pick(frame.places())
+    yield at, _manage(home, "drop-table", statements.drop_table(table), table)
+    at += draw.scale(0.01, 30.0)
+    yield at, _manage(home, "create-table", statements.create_table(table), table)
+    yield at + draw.scale(0.01, 2.0), _policy(home, table, on=True)
+
+
+def _column(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    home, table = draw.pick(frame.places())
+    column = f"C{draw.integer(1, 4)}"
+    yield at, _manage(home, "add-column", statements.add_column(table, column), table, column)
+
+
+def _clear(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    home, table = draw.pick(frame.places())
+    yield at, _manage(home, "clear-table", statements.clear_table(table), table)
+
+
+def _mutation(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    home, table = draw.pick(frame.places())
+    what, text = draw.pick(statements.mutations(table))
+    yield (
+        at,
+        Manage(
+            cluster=draw.pick(frame.profile.followers),
+            database=home.database,
+            verb="mutate",
+            text=text,
+            table=table,
+            argument=what,
+        ),
+    )
+
+
+def _show(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+    home = draw.pick(frame.homes)
+    yield (
+        at,
+        Manage(
+            cluster=draw.pick(frame.profile.followers),
+            database=home.database,
+            verb="show-follower",
+            text=statements.show_follower(home.database),
+        ),
+    )
+
+
+_EPISODES: Final[Mapping[str, tuple[float, Callable[[Frame, Draw, float], Iterator[Timed]]]]] = {
+    "flips": (5, _flip),
+    "storms": (1, _storm),
+    "leader-off": (1, _leader_off),
+    "attachments": (2, _attachment),
+    "policies": (2, _policies),
+    "seals": (5, _seal),
+    "merges": (2, _merge),
+    "recreations": (2, _recreation),
+    "columns": (2, _column),
+    "clears": (1, _clear),
+    "mutations": (4, _mutation),
+    "shows": (3, _show),
+}
+"""How many episodes of each kind a run has usually, and what one is."""

@@ -1,0 +1,110 @@
+"""What writers and readers of a plan do. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cluster.conformance.calls import FLAWS
+from cluster.conformance.draw import Draw
+from cluster.conformance.plan import Ask, ClientPlan, Step, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cluster.conformance.traits import Frame
+
+IDS_OF_A_WRITER: Final = 100_000
+"""Ids a writer can give away; each has its own range."""
+
+_BATCHES: Final = 22
+_READS: Final = 18
+_BURST_SECONDS: Final = 2.0
+
+
+def writers(
+    frame: Frame, names: Sequence[str], first_id: int, source_prefix: str
+) -> Iterator[ClientPlan]:
+    """Two writers or more; each writes to any table of any leader."""
+    count = Draw(frame.seed, "writers").integer(2, len(names))
+    for number, name in enumerate(names[:count]):
+        draw = Draw(frame.seed, f"writer {name}")
+        batches = frame.count("writes", _BATCHES * draw.scale(0.5, 2.0))
+        next_id = first_id + number * IDS_OF_A_WRITER + 1
+        steps = []
+        for batch, at in enumerate(_moments(frame, draw, batches)):
+            rows = draw.weighted(((1, 4.0), (draw.integer(2, 6), 5.0), (draw.integer(7, 24), 1.0)))
+            ids = tuple(range(next_id, next_id + rows))
+            next_id += rows
+            source = f"{source_prefix}{name}-{batch}"
+            steps.append(Step(at=at, action=_write(frame, f"{name} {batch}", source, ids)))
+        yield ClientPlan(name=name, steps=tuple(steps))
+
+
+def _moments(frame: Frame, draw: Draw, count: int) -> tuple[float, ...]:
+    """Evenly spread, or several requests close together with long silences between."""
+    start, end = frame.window
+    if "bursts" not in frame.traits:
+        return draw.times(count, start, end)
+    times: list[float] = []
+    while len(times) < count:
+        began = draw.between(start, end - _BURST_SECONDS)
+        size = min(count - len(times), draw.integer(2, 8))
+        times.extend(draw.times(size, began, began + _BURST_SECONDS))
+    return tuple(sorted(times))
+
+
+def _write(frame: Frame, purpose: str, source: str, ids: tuple[int, ...]) -> Write:
+    draw, traits = Draw(frame.seed, f"write {purpose}"), frame.traits
+    home, table = draw.pick(frame.places())
+    attempts, retry_seconds = draw.integer(2, 6), draw.scale(0.2, 8.0)
+    twice = draw.chance(0.12 * traits.get("twins", 0.0))
+    flaw = draw.pick(FLAWS) if draw.chance(0.06 * traits.get("flaws", 0.0)) else ""
+    astray = draw.chance(0.05 * traits.get("writes-to-followers", 0.0))
+    follower = draw.pick(frame.profile.followers)
+    return Write(
+        cluster=follower if astray else home.leader,
+        database=home.database,
+        table=table,
+        source=source,
+        ids=ids,
+        attempts=attempts if "retries" in traits and not (flaw or astray) else 1,
+        retry_seconds=retry_seconds,
+        twice=twice and not flaw,
+        flaw=flaw,
+    )
+
+
+def readers(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:
+    """One reader stays with a leader, one with each follower, the others roam with a token."""
+    profile = frame.profile
+    bound = (*profile.followers, profile.leaders[0])[: len(names) - 1]
+    for number, name in enumerate(names):
+        draw = Draw(frame.seed, f"reader {name}")
+        clusters = (
+            (bound[number],) if number < len(bound) else (*profile.leaders, *profile.followers)
+        )
+        if len(clusters) > 1 and "tokens" not in frame.traits:
+            continue  # reading here and there without a token promises nothing
+        reads = frame.count("reads", _READS * draw.scale(0.4, 2.0))
+        steps = [
+            Step(at=at, action=_ask(frame, f"{name} {read}", clusters))
+            for read, at in enumerate(_moments(frame, draw, reads))
+        ]
+        yield ClientPlan(name=name, session=name, steps=tuple(steps))
+
+
+def _ask(frame: Frame, purpose: str, clusters: Sequence[str]) -> Ask:
+    draw, traits = Draw(frame.seed, f"ask {purpose}"), frame.traits
+    cluster = draw.pick(clusters)
+    owned = [place for place in frame.places() if place[0].leader == cluster]
+    home, table = draw.pick(owned or frame.places())
+    token = "acknowledged" if draw.chance(0.25 * traits.get("tokens", 0.0)) else ""
+    bounded = draw.chance(0.25 * traits.get("staleness", 0.0))
+    seconds = draw.scale(0.5, 60.0)
+    return Ask(
+        cluster=cluster,
+        database=home.database,
+        table=table,
+        token="session" if len(clusters) > 1 else token,
+        max_staleness_seconds=seconds if bounded else None,
+    )

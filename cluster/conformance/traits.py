@@ -1,0 +1,82 @@
+"""Which kinds of operations a run has, and how much of each. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cluster.conformance.draw import Draw
+from cluster.conformance.system import Feature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cluster.conformance.plan import Home
+    from cluster.conformance.system import Profile
+
+_KINDS: Final[tuple[tuple[str, float, Feature | None], ...]] = (
+    # what, share of runs that have it, what the system must be able to do
+    ("writes", 1.0, None),
+    ("bursts", 0.5, None),
+    ("retries", 0.8, Feature.SOURCE_IDS),
+    ("twins", 0.5, Feature.SOURCE_IDS),
+    ("flaws", 0.5, None),
+    ("writes-to-followers", 0.4, None),
+    ("reads", 1.0, None),
+    ("tokens", 0.8, Feature.AT_LEAST),
+    ("staleness", 0.5, Feature.STALENESS),
+    ("flips", 0.7, Feature.CAPABILITY),
+    ("storms", 0.25, Feature.CAPABILITY),
+    ("leader-off", 0.2, Feature.CAPABILITY),
+    ("attachments", 0.5, Feature.ATTACH),
+    ("sharing", 0.5, Feature.SHARING),
+    ("policies", 0.4, Feature.COMMANDS),
+    ("seals", 0.7, Feature.SEAL),
+    ("merges", 0.3, Feature.SEAL),
+    ("recreations", 0.4, Feature.COMMANDS),
+    ("columns", 0.4, Feature.COMMANDS),
+    ("clears", 0.25, Feature.COMMANDS),
+    ("mutations", 0.5, Feature.COMMANDS),
+    ("shows", 0.4, Feature.COMMANDS),
+)
+"""Kinds of operations."""
+
+
+def draw_traits(seed: int, profile: Profile) -> dict[str, float]:
+    """The kinds this run has, with a factor from 0.3 to 3 for how much of each."""
+    traits = {}
+    for kind, share, feature in _KINDS:
+        draw = Draw(seed, f"trait {kind}")
+        chosen, factor = draw.chance(share), draw.scale(0.3, 3.0)
+        if chosen and (feature is None or feature in profile.features):
+            traits[kind] = factor
+    return traits
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the makers of a plan's clients share. ``window`` is when clients act, in seconds."""
+
+    seed: int
+    profile: Profile
+    homes: Sequence[Home]
+    traits: Mapping[str, float]
+    window: tuple[float, float]
+    load: float
+
+    def count(self, kind: str, usual: float) -> int:
+        """How many operations of a kind to do, if the run has it: at least one."""
+        if kind not in self.traits:
+            return 0
+        return max(1, round(usual * self.traits[kind] * self.load))
+
+    def places(self) -> list[tuple[Home, str]]:
+        """Every table with its home."""
+        return [(home, table) for home in self.homes for table in home.tables]
+
+
+def sharing(draw: Draw, home: Home) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tables to include (none: all) and to exclude; one that is not there may be named."""
+    include = draw.some((*home.tables, "Later"), 0.6)
+    exclude = draw.some(home.tables, 0.3)
+    return include, exclude
