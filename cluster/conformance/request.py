@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from cluster.conformance.faults import Schedule
     from cluster.conformance.history import History
+    from cluster.conformance.system import Profile
     from cluster.conformance.verdict import Verdict
 
 Ranges = tuple[tuple[int, int], ...]
@@ -85,6 +86,7 @@ class RunResult:
     ``schedule`` are the faults as they were asked for, drawn or given. ``operations`` counts the
     plan's, skipped ones too. ``error`` is empty, or the traceback of what broke the run: the code
     under test crashed, or the run itself did; ``history`` and ``verdicts`` go up to there.
+    ``profile`` is the system's: stored histories are judged again by it.
     """
 
     seed: int
@@ -95,6 +97,7 @@ class RunResult:
     real_seconds: float
     error: str = ""
     operations: int = 0
+    profile: Profile | None = None
 
 
 class RunSeed(Protocol):
