@@ -162,7 +162,14 @@ def _fault(draw: Draw, kind: FaultKind, profile: Profile, menu: FaultMenu) -> Fa
         return Fault(kind=kind, target=target, ratio=ratio)
     if kind is FaultKind.CLOCK_JUMP:
         seconds = draw.scale(0.5, menu.clock_jump_seconds)
-        return Fault(kind=kind, target=target, seconds=draw.pick((seconds, -seconds)))
+        leap = draw.scale(0.5, menu.clock_jump_seconds) if draw.chance(0.3) else 0.0
+        return Fault(
+            kind=kind,
+            target=target,
+            seconds=draw.pick((seconds, -seconds)),
+            # The coordinator's would end other processes' leases before their time.
+            monotonic_seconds=0.0 if target == COORDINATOR else leap,
+        )
     if kind is FaultKind.CLOCK_DRIFT:
         ratio = round(menu.drift_ratio * draw.scale(0.05, 1.0), 6)
         return Fault(kind=kind, target=target, ratio=draw.pick((ratio, -ratio)))
