@@ -1,4 +1,9 @@
-"""Streaming capability of a cluster: on, closing, off. Pure transitions, the table first."""
+"""Streaming capability of a cluster: on, closing, draining, off. Pure transitions, the table first.
+
+Off is done when nothing can be shown any more *and* every row store of the cluster is sealed, in
+this order. A node that cannot be reached, or cannot seal, holds up off for as long as it is known to
+have something to seal; who and why is in the status. ``on`` takes off back at any moment before.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cluster.coordinator.events import CapabilitySet, Certainty
-from cluster.coordinator.state import Change, ChangeKey, ChangeKind
+from cluster.coordinator.state import (
+    NEVER,
+    Change,
+    ChangeKey,
+    ChangeKind,
+    Waiting,
+    longest_lease,
+)
 from cluster.errors import ConflictError, EntityNotFoundError
 
 if TYPE_CHECKING:
     from cluster.coordinator.events import SetCapability
-    from cluster.coordinator.state import Durable
+    from cluster.coordinator.state import Durable, Node, State
     from cluster.coordinator.turn import Turn
 
 
@@ -22,6 +34,8 @@ class Phase(enum.Enum):
     ON = "on"
     CLOSING = "closing"
     """Off is decided and published; some process may still act on the state before."""
+    DRAINING = "draining"
+    """Nothing can be shown or ingested any more; rows in row stores are still being sealed."""
     OFF = "off"
 
 
@@ -32,8 +46,10 @@ class Input(enum.Enum):
     TURN_OFF = "turn off"
     TABLES_REPORTED = "a node reports tables with an enabled policy"
     """Off was decided on an older report; a policy was enabled meanwhile."""
-    CERTAIN = "certain"
+    HIDDEN = "nothing can be shown any more"
     """Every process concerned has confirmed, or its lease has run out."""
+    SEALED = "nothing is left to seal"
+    """Every node has promised it; a node that cannot be reached last reported nothing to seal."""
 
 
 class Action(enum.Enum):
@@ -41,7 +57,8 @@ class Action(enum.Enum):
 
     NOTHING = "answer: it is so already"
     OPEN = "new epoch with rows, answer"
-    CLOSE = "new epoch without rows, wait for certainty"
+    CLOSE = "new epoch without rows, wait until nothing can be shown"
+    DRAIN = "wait until nothing is left to seal"
     JOIN = "wait with the others"
     REOPEN = "new epoch with rows, answer; whoever waited for off is told it was superseded"
     TAKE_BACK = "new epoch with rows; whoever waited for off is told which tables forbid it"
@@ -54,21 +71,35 @@ TABLE: dict[tuple[Phase, Input], tuple[Phase, Action]] = {
     (Phase.CLOSING, Input.TURN_ON): (Phase.ON, Action.REOPEN),
     (Phase.CLOSING, Input.TURN_OFF): (Phase.CLOSING, Action.JOIN),
     (Phase.CLOSING, Input.TABLES_REPORTED): (Phase.ON, Action.TAKE_BACK),
-    (Phase.CLOSING, Input.CERTAIN): (Phase.OFF, Action.FINISH),
+    (Phase.CLOSING, Input.HIDDEN): (Phase.DRAINING, Action.DRAIN),
+    (Phase.CLOSING, Input.SEALED): (Phase.CLOSING, Action.NOTHING),
+    (Phase.DRAINING, Input.TURN_ON): (Phase.ON, Action.REOPEN),
+    (Phase.DRAINING, Input.TURN_OFF): (Phase.DRAINING, Action.JOIN),
+    (Phase.DRAINING, Input.TABLES_REPORTED): (Phase.ON, Action.TAKE_BACK),
+    (Phase.DRAINING, Input.SEALED): (Phase.OFF, Action.FINISH),
     (Phase.ON, Input.TABLES_REPORTED): (Phase.ON, Action.NOTHING),
+    (Phase.ON, Input.SEALED): (Phase.ON, Action.NOTHING),
     (Phase.OFF, Input.TABLES_REPORTED): (Phase.OFF, Action.NOTHING),
+    (Phase.OFF, Input.SEALED): (Phase.OFF, Action.NOTHING),
     (Phase.OFF, Input.TURN_ON): (Phase.ON, Action.OPEN),
     (Phase.OFF, Input.TURN_OFF): (Phase.OFF, Action.NOTHING),
 }
-"""The transitions. Pairs that are missing cannot happen: only CLOSING waits for certainty."""
+"""The transitions. Pairs that are missing cannot happen: only CLOSING waits for gates to close."""
 
 
 def phase(durable: Durable, cluster: str) -> Phase:
     """Where a registered cluster's capability stands."""
     if durable.clusters[cluster].streaming_ingestion:
         return Phase.ON
-    pending = ChangeKey(ChangeKind.OFF, cluster) in durable.changes
-    return Phase.CLOSING if pending else Phase.OFF
+    if ChangeKey(ChangeKind.OFF, cluster) in durable.changes:
+        return Phase.CLOSING
+    return Phase.DRAINING if ChangeKey(ChangeKind.DRAIN, cluster) in durable.changes else Phase.OFF
+
+
+def _pending(durable: Durable, cluster: str) -> ChangeKey:
+    """The off that is not done yet, in whichever phase."""
+    off = ChangeKey(ChangeKind.OFF, cluster)
+    return off if off in durable.changes else ChangeKey(ChangeKind.DRAIN, cluster)
 
 
 def set_capability(turn: Turn, event: SetCapability) -> None:
@@ -80,11 +111,11 @@ def set_capability(turn: Turn, event: SetCapability) -> None:
     if action is Action.CLOSE:
         _close(turn, event)
     elif action is Action.JOIN:
-        turn.join(ChangeKey(ChangeKind.OFF, event.cluster), event.request)
+        turn.join(_pending(turn.durable, event.cluster), event.request)
     else:
         if action is Action.REOPEN:
             turn.supersede(
-                ChangeKey(ChangeKind.OFF, event.cluster),
+                _pending(turn.durable, event.cluster),
                 ConflictError(
                     f"turning streaming ingestion off on cluster '{event.cluster}' was superseded: "
                     "it has been turned on again",
@@ -98,13 +129,13 @@ def set_capability(turn: Turn, event: SetCapability) -> None:
 
 
 def reopen(turn: Turn, cluster: str) -> None:
-    """Takes an off that is not certain yet back: a node reports tables that forbid it."""
+    """Takes an off that is not done yet back: a node reports tables that forbid it."""
     _, action = TABLE[phase(turn.durable, cluster), Input.TABLES_REPORTED]
     if action is not Action.TAKE_BACK:
         return
     error = _forbidden(turn.durable, cluster)
     if error is not None:
-        turn.supersede(ChangeKey(ChangeKind.OFF, cluster), error)
+        turn.supersede(_pending(turn.durable, cluster), error)
         _decide(turn, cluster, on=True)
 
 
@@ -119,7 +150,12 @@ def _close(turn: Turn, event: SetCapability) -> None:
         epoch=turn.durable.epoch,
         revision=turn.durable.revision,
     )
-    if not turn.begin(change, event.request):
+    if turn.begin(change, event.request):
+        return
+    drain = replace(change, kind=ChangeKind.DRAIN)
+    if unsealed(turn.state, drain, turn.now):
+        turn.put_change(drain, Waiting((), (event.request,)))
+    else:
         epoch = newest_epoch(turn.durable, event.cluster)
         turn.reply(event.request, CapabilitySet(epoch, Certainty.IMMEDIATE))
 
@@ -156,8 +192,67 @@ def newest_epoch(durable: Durable, cluster: str) -> int:
     return max((attachment.epoch for attachment in durable.touching(cluster)), default=0)
 
 
+def unsealed(state: State, change: Change, now: float) -> tuple[tuple[Node, float | None], ...]:
+    """Nodes that a DRAIN waits for, each until when at most; None: until they promise.
+
+    A node that is not heard has nothing to seal if its last report said so: it was told off before
+    or will be told before it hears anything else, and then it seals by itself.
+    """
+    if change.kind is not ChangeKind.DRAIN:
+        return ()
+    found: list[tuple[Node, float | None]] = []
+    waiting = state.waiting.get(change.key)
+    patience = NEVER if waiting is None else waiting.patience
+    for node in state.durable.cluster_nodes(change.cluster):
+        session = state.sessions[node.node]
+        if session.drained_revision >= change.revision:
+            continue
+        if node.unsealed:
+            found.append((node, None))
+        elif session.lease_until > now and patience > now:
+            found.append((node, min(session.lease_until, patience)))
+    return tuple(found)
+
+
+def waiting_for(state: State, cluster: str, now: float) -> tuple[str, ...]:
+    """Who an off of the cluster waits for and why, a line a node; empty if there is none."""
+    change = state.durable.changes.get(_pending(state.durable, cluster))
+    if change is None:
+        return ()
+    lines = []
+    for holder in state.waiting[change.key].holders:
+        who = "has not confirmed" if holder.instance else "had an earlier process"
+        left = max(0.0, holder.deadline - now)
+        lines.append(f"node '{holder.node}' {who}; its lease is over in {left:.1f} s at the latest")
+    for node, _ in unsealed(state, change, now):
+        lines.append(_sealing(state, node, now))
+    return tuple(lines)
+
+
+def _sealing(state: State, node: Node, now: float) -> str:
+    session = state.sessions[node.node]
+    where = ", ".join(f"'{name}'" for name in node.unsealed) or "its databases"
+    if session.heard_at is None or session.lease_until <= now:
+        return (
+            f"node '{node.node}' is not heard; it must be started to seal what {where} may have in "
+            "the row stores"
+        )
+    trouble = session.report.drain_trouble if session.report else ""
+    return f"node '{node.node}' is sealing {where}" + (f": {trouble}" if trouble else "")
+
+
+def hidden(turn: Turn, change: Change, certainty: Certainty) -> None:
+    """Nothing can be shown any more: what is left is to seal."""
+    waiting = turn.end(change.key)
+    lapsed = certainty is Certainty.LEASE_EXPIRED
+    drain = replace(change, kind=ChangeKind.DRAIN)
+    # A node that let its lease lapse is not waited for once more, unless it has something to seal.
+    patience = NEVER if lapsed else turn.now + longest_lease(turn.limits)
+    turn.put_change(drain, replace(waiting, lapsed=lapsed, patience=patience))
+
+
 def finish(turn: Turn, change: Change, certainty: Certainty) -> None:
-    """Off is certain."""
+    """Off is done."""
     epoch = newest_epoch(turn.durable, change.cluster)
     for request in turn.end(change.key).requests:
         turn.reply(request, CapabilitySet(epoch, certainty))

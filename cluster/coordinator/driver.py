@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from cluster.coordinator.events import Abandon, Attach, Detach, SetCapability, Tick
+from cluster.coordinator.events import (
+    Abandon,
+    Attach,
+    DeleteConfiguration,
+    Detach,
+    SetCapability,
+    Tick,
+)
 from cluster.coordinator.machine import handle
 from cluster.coordinator.state import restore
 from cluster.errors import RemoraError, ThrottledError, UnavailableError
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-PATIENT = (SetCapability, Attach, Detach)
+PATIENT = (SetCapability, Attach, Detach, DeleteConfiguration)
 """Requests that may wait for nodes, and so are limited. Nodes' own requests never wait for anybody
 and are never turned away: leases must not run out because people are impatient."""
 
@@ -65,12 +72,18 @@ class CoordinatorDriver:
     """
 
     def __init__(
-        self, durable: Durable, persistence: Persistence, *, clock: Clock, limits: Limits
+        self,
+        durable: Durable,
+        persistence: Persistence,
+        *,
+        clock: Clock,
+        limits: Limits,
+        adopts: bool = False,
     ) -> None:
         self._persistence = persistence
         self._clock = clock
         self._limits = limits
-        self._state = restore(durable, clock.monotonic(), limits)
+        self._state = restore(durable, clock.monotonic(), limits, adopts=adopts)
         self._queue: deque[Event] = deque((Tick(),))
         self._arrived = trio.Event()
         self._changed = trio.Event()
@@ -82,6 +95,11 @@ class CoordinatorDriver:
         self._events = 0
         self._saves = 0
         self._throttled = 0
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds it keeps to."""
+        return self._limits
 
     @property
     def state(self) -> State:
@@ -169,6 +187,7 @@ class CoordinatorDriver:
         if changed:
             self._saves += 1
             await self._persistence.save(self._state.durable, state.durable)
+        self._note_contest(self._state, state)
         self._state = state
         if changed:
             self._log(state)
@@ -191,6 +210,16 @@ class CoordinatorDriver:
             len(durable.attachments),
             len(durable.changes),
         )
+
+    def _note_contest(self, before: State, after: State) -> None:
+        reason = after.contest.reason if after.contest else ""
+        known = before.contest.reason if before.contest else ""
+        if reason and reason != known:
+            logger.error("nothing is decided and no lease given: %s", reason)
+        elif known and not reason:
+            logger.info("no doubt any more who the coordinator is")
+        if after.durable.issuer != before.durable.issuer:
+            logger.warning("took the place of another: now %s", after.durable.issuer)
 
     def statistics(self) -> DriverStatistics:
         """Counters since the start."""

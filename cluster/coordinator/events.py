@@ -9,11 +9,15 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cluster.replication.authority import NO_ISSUER, Issuer
+
 if TYPE_CHECKING:
+    from cluster.catalog.following import ModificationKind, Sharing
+    from cluster.coordinator.configuration_status import ConfigurationStatus
     from cluster.coordinator.reports import Report
     from cluster.coordinator.state import State
     from cluster.errors import RemoraError
-    from cluster.replication.authority import Grant, NodeView
+    from cluster.replication.authority import Grant, NodeView, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +33,12 @@ class RegisterNode:
     data: str = ""
     initial_streaming_ingestion: bool = False
     strict: bool = False
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A node process is alive, has applied ``applied_revision`` and reports."""
+    """A node process is alive, has applied ``applied_revision`` of whom it obeys, and reports."""
 
     request: int
     cluster: str
@@ -41,6 +46,8 @@ class Heartbeat:
     instance: str
     applied_revision: int
     report: Report
+    obeys: Issuer = NO_ISSUER
+    newest_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,29 @@ class SetCapability:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """Somebody attaches a leader database to a follower cluster."""
+    """Somebody creates or updates an attachment configuration.
+
+    ``database`` ``*``: every database of the leader. ``name`` empty: the configuration there is of
+    this database, or a new one with a name made from it. None: as it is, or the default.
+    ``location`` empty: the follower's.
+    """
+
+    request: int
+    leader_cluster: str
+    database: str
+    follower_cluster: str
+    name: str = ""
+    database_name_override: str | None = None
+    database_name_prefix: str | None = None
+    sharing: Sharing | None = None
+    principals_kind: ModificationKind | None = None
+    origin: Origin | None = None
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Somebody detaches a database; ``*``: all databases of the leader."""
 
     request: int
     leader_cluster: str
@@ -63,13 +92,16 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
-class Detach:
-    """Somebody detaches it."""
+class DeleteConfiguration:
+    """Somebody deletes an attachment configuration.
+
+    ``leader_cluster`` is set if it is asked for from the leader's side; then it must be its leader.
+    """
 
     request: int
-    leader_cluster: str
-    database: str
     follower_cluster: str
+    name: str
+    leader_cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +116,7 @@ class Tick:
     """Time has passed."""
 
 
-Request = RegisterNode | Heartbeat | SetCapability | Attach | Detach
+Request = RegisterNode | Heartbeat | SetCapability | Attach | Detach | DeleteConfiguration
 Event = Request | Abandon | Tick
 
 
@@ -109,6 +141,8 @@ class Renewed:
 
     view: NodeView
     lease_seconds: float
+    doubt: str = ""
+    """Why there is no lease; empty: there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +155,20 @@ class CapabilitySet:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """Answer to :class:`Attach`."""
+    """Answer to :class:`Attach`. ``certainty`` is of a change of sharing."""
 
-    grant: Grant
+    status: ConfigurationStatus
+    certainty: Certainty = Certainty.IMMEDIATE
+
+    @property
+    def grant(self) -> Grant | None:
+        """The grant of a configuration of one database, if that is attached."""
+        return self.status.grant
 
 
 @dataclass(frozen=True, slots=True)
 class Detached:
-    """Answer to :class:`Detach`."""
+    """Answer to :class:`Detach` and :class:`DeleteConfiguration`."""
 
     certainty: Certainty
 

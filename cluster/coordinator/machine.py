@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cluster.coordinator import attachment, capability, registry
+from cluster.coordinator import attachment, capability, configuration_requests, registry
 from cluster.coordinator.events import (
     Abandon,
     Attach,
     Certainty,
+    DeleteConfiguration,
     Detach,
     Heartbeat,
     RegisterNode,
@@ -17,6 +18,7 @@ from cluster.coordinator.events import (
     Step,
     Tick,
 )
+from cluster.coordinator.identity import check_uncontested
 from cluster.coordinator.state import ChangeKind
 from cluster.coordinator.turn import Turn
 from cluster.errors import RemoraError
@@ -46,18 +48,24 @@ TRANSITIONS: dict[type[Event], Callable[[Turn, Any], None]] = {
     RegisterNode: registry.register,
     Heartbeat: registry.heartbeat,
     SetCapability: capability.set_capability,
-    Attach: attachment.attach,
-    Detach: attachment.detach,
+    Attach: configuration_requests.attach,
+    Detach: configuration_requests.detach,
+    DeleteConfiguration: configuration_requests.delete,
     Abandon: _abandon,
     Tick: _tick,
 }
 """One transition for each event. It may raise RemoraError: the request is refused with it."""
 
+UNDECIDED = (RegisterNode, Heartbeat, Abandon, Tick)
+"""Events in which nobody decides anything: they are handled whoever the coordinator may be."""
+
 FINISH: dict[ChangeKind, Callable[[Turn, Change, Certainty], None]] = {
-    ChangeKind.OFF: capability.finish,
+    ChangeKind.OFF: capability.hidden,
+    ChangeKind.DRAIN: capability.finish,
     ChangeKind.DETACH: attachment.finish,
+    ChangeKind.SHARING: attachment.finish_sharing,
 }
-"""What to do when a change has become certain."""
+"""What to do when nobody has to confirm a change any more. One may become another."""
 
 
 def handle(state: State, event: Event, now: float, limits: Limits) -> Step:
@@ -75,13 +83,15 @@ def handle(state: State, event: Event, now: float, limits: Limits) -> Step:
         turn.drop_inquiry(inquiry.event.request)
         turn = _turn(turn.state, inquiry.event, now, limits, informed=True)
         replies += turn.replies
-    return Step(turn.state, tuple(replies), _next_deadline(turn.state))
+    return Step(turn.state, tuple(replies), _next_deadline(turn.state, now))
 
 
 def _turn(state: State, event: Event, now: float, limits: Limits, *, informed: bool) -> Turn:
     """The turn one event takes, whether it is done or refused."""
     turn = Turn(state, now, limits, informed=informed)
     try:
+        if not isinstance(event, UNDECIDED):
+            check_uncontested(turn)
         TRANSITIONS[type(event)](turn, event)
     except RemoraError as error:
         if isinstance(event, Abandon | Tick):
@@ -93,18 +103,39 @@ def _turn(state: State, event: Event, now: float, limits: Limits, *, informed: b
 
 
 def _settle(turn: Turn) -> None:
-    """Ends every change nobody has to confirm any more."""
+    """Ends every change nobody has to confirm any more, then attaches what can be attached.
+
+    Neither while nobody knows whose word counts.
+    """
+    if turn.contest is not None:
+        if turn.now < turn.contest.until:
+            return
+        turn.contest = None
+    _settle_kinds(turn, lambda kind: kind is not ChangeKind.DRAIN)
+    _settle_kinds(turn, lambda kind: kind is ChangeKind.DRAIN)
+    attachment.expand(turn)
+
+
+def _settle_kinds(turn: Turn, chosen: Callable[[ChangeKind], bool]) -> None:
     for change, waiting in turn.waiting():
+        if not chosen(change.kind):
+            continue
         holders = tuple(holder for holder in waiting.holders if holder.deadline > turn.now)
         lapsed = waiting.lapsed or len(holders) < len(waiting.holders)
         if (holders, lapsed) != (waiting.holders, waiting.lapsed):
             turn.put_waiting(change.key, replace(waiting, holders=holders, lapsed=lapsed))
-        if not holders:
+        if not holders and not capability.unsealed(turn.state, change, turn.now):
             certainty = Certainty.LEASE_EXPIRED if lapsed else Certainty.CONFIRMED
             FINISH[change.kind](turn, change, certainty)
 
 
-def _next_deadline(state: State) -> float | None:
+def _next_deadline(state: State, now: float) -> float | None:
+    if state.contest is not None:
+        return state.contest.until
     holders = [holder for waiting in state.waiting.values() for holder in waiting.holders]
     holders += [holder for inquiry in state.inquiries.values() for holder in inquiry.holders]
-    return min((holder.deadline for holder in holders), default=None)
+    deadlines = [holder.deadline for holder in holders]
+    for change in state.durable.changes.values():
+        left = capability.unsealed(state, change, now)
+        deadlines += [until for _, until in left if until is not None]
+    return min(deadlines, default=None)

@@ -4,7 +4,8 @@ Configured by one JSON line on standard input::
 
     {"data": "/path", "grpc_port": 0, "ready_fd": 1, "limits": {"lease_seconds": 5.0}}
 
-``grpc_port`` 0 means any free port. When it serves, it writes ``{"grpc": "127.0.0.1:PORT",
+``"adopt": true`` makes it take the place of whatever coordinator the nodes obey: after its data was
+lost, or restored from an old copy. ``grpc_port`` 0 means any free port. When it serves, it writes ``{"grpc": "127.0.0.1:PORT",
 "pid": N}`` and a line feed to the descriptor ``ready_fd``. It logs to standard error. SIGTERM and
 SIGINT stop it. Exit codes: 0 stopped, 1 failed, with the reason in the log.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import signal
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from cluster.coordinator.driver import CoordinatorDriver
+from cluster.coordinator.identity import begin
 from cluster.coordinator.service import CoordinatorServicer
 from cluster.coordinator.store import Store, ThreadedStore
 from cluster.errors import InvalidRequestError
@@ -48,6 +51,7 @@ class CoordinatorConfig:
     data: Path
     grpc_port: int = 0
     ready_fd: int = 1
+    adopt: bool = False
     limits: Limits = field(default=LIMITS)
 
     @classmethod
@@ -68,6 +72,7 @@ class CoordinatorConfig:
             data=Path(values["data"]),
             grpc_port=_number(values, "grpc_port", 0, _HIGHEST_PORT),
             ready_fd=_number(values, "ready_fd", 1, 2**20),
+            adopt=_switch(values, "adopt"),
             limits=Limits.with_overrides(values.get("limits") or {}),
         )
 
@@ -79,6 +84,17 @@ def _number(values: dict[str, object], key: str, default: int, highest: int) -> 
     return value
 
 
+def _switch(values: dict[str, object], key: str) -> bool:
+    value = values.get(key, False)
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"'{key}' must be true or false, not {value!r}")
+    return value
+
+
+def _mint() -> str:
+    return secrets.token_hex(16)
+
+
 async def serve(
     config: CoordinatorConfig,
     transport: Transport,
@@ -86,16 +102,24 @@ async def serve(
     ready: Callable[[str], None],
     *,
     host: str = "127.0.0.1",
+    mint: Callable[[], str] = _mint,
 ) -> None:
     """Serves until cancelled; calls ``ready(address)`` when it does.
+
+    ``mint`` gives ids that nothing else has. Every start is durable before anybody hears of it: it
+    is what nodes know this life of the coordinator by.
 
     Raises ConflictError if another coordinator uses the data folder, CorruptionError if its file
     is damaged, OSError if the port is taken or a save fails.
     """
     store = Store.open(config.data)
     try:
+        persistence = ThreadedStore(store)
+        before = store.load()
+        durable = begin(before, coordinator=mint(), instance=mint())
+        await persistence.save(before, durable)
         driver = CoordinatorDriver(
-            store.load(), ThreadedStore(store), clock=clock, limits=config.limits
+            durable, persistence, clock=clock, limits=config.limits, adopts=config.adopt
         )
         server = transport.server()
         CoordinatorServicer(driver, clock).add_to(server)
@@ -105,7 +129,7 @@ async def serve(
             await nursery.start(driver.run)
             await nursery.start(server.serve)
             health.set_serving(True)
-            logger.info("serving on %s, data in %s", address, config.data)
+            logger.info("%s serves on %s, data in %s", durable.issuer, address, config.data)
             ready(address)
     finally:
         store.close()

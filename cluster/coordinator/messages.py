@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cluster.coordinator.capability import phase, waiting_for
+from cluster.coordinator.configuration_messages import configuration_to_message
+from cluster.coordinator.configuration_status import statuses
 from cluster.coordinator.events import Certainty
 from cluster.coordinator.reports import DatabaseReport, FollowingReport, Report
 from cluster.coordinator.views import grants
-from cluster.rpc.convert import grant_to_message, position_from_message, position_to_message
+from cluster.rpc.convert import (
+    grant_to_message,
+    issuer_to_message,
+    position_from_message,
+    position_to_message,
+)
 from cluster.rpc.v1 import coordinator_pb2
 
 if TYPE_CHECKING:
     from cluster.coordinator.state import Node, Session, State
+    from cluster.limits import Limits
 
 CERTAINTY = {
     Certainty.IMMEDIATE: coordinator_pb2.CERTAINTY_IMMEDIATE,
@@ -80,10 +89,14 @@ def report_from_message(message: coordinator_pb2.HeartbeatRequest) -> Report:
     return Report(
         following=tuple(map(following_from_message, message.following)),
         databases=tuple(map(database_from_message, message.databases)),
+        drained_revision=message.drained_revision,
+        drain_trouble=message.drain_trouble,
     )
 
 
-def status_to_message(state: State, now: float) -> coordinator_pb2.GetStatusResponse:
+def status_to_message(
+    state: State, now: float, limits: Limits
+) -> coordinator_pb2.GetStatusResponse:
     """Everything the coordinator knows at ``now``."""
     durable = state.durable
     changing = {change.cluster for change in durable.changes.values() if not change.database}
@@ -93,6 +106,9 @@ def status_to_message(state: State, now: float) -> coordinator_pb2.GetStatusResp
             streaming_ingestion=cluster.streaming_ingestion,
             changing=cluster.name in changing,
             strict=cluster.strict,
+            location=cluster.location,
+            phase=phase(durable, cluster.name).value,
+            waiting_for=waiting_for(state, cluster.name, now),
             nodes=[
                 _node_status(node, state.sessions[node.node], now)
                 for node in durable.cluster_nodes(cluster.name)
@@ -104,6 +120,9 @@ def status_to_message(state: State, now: float) -> coordinator_pb2.GetStatusResp
         clusters=clusters,
         grants=map(grant_to_message, grants(durable)),
         epoch=durable.epoch,
+        configurations=map(configuration_to_message, statuses(state, limits)),
+        issuer=issuer_to_message(durable.issuer),
+        doubt=state.contest.reason if state.contest else "",
     )
 
 

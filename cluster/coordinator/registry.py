@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cluster.coordinator.attachment import notice
 from cluster.coordinator.capability import reopen
+from cluster.coordinator.configuration import DEFAULT_LOCATION
 from cluster.coordinator.events import Registered, Renewed
+from cluster.coordinator.identity import adopt, contest, doubt
 from cluster.coordinator.state import (
+    NEVER,
     ChangeKind,
     Cluster,
     Node,
@@ -20,12 +24,14 @@ from cluster.errors import (
     EntityNotFoundError,
     InvalidRequestError,
     LimitExceededError,
+    UnavailableError,
 )
 
 if TYPE_CHECKING:
     from cluster.coordinator.events import Heartbeat, RegisterNode
     from cluster.coordinator.state import Change, Durable, Holder
     from cluster.coordinator.turn import Turn
+    from cluster.replication.authority import Issuer
 
 
 def register(turn: Turn, event: RegisterNode) -> None:
@@ -38,15 +44,26 @@ def register(turn: Turn, event: RegisterNode) -> None:
         )
     if event.cluster not in turn.durable.clusters:
         _check_room("clusters", len(turn.durable.clusters), turn.limits.clusters)
-        turn.put_cluster(Cluster(event.cluster, event.initial_streaming_ingestion, event.strict))
+        turn.put_cluster(
+            Cluster(
+                event.cluster,
+                event.initial_streaming_ingestion,
+                event.strict,
+                event.location or DEFAULT_LOCATION,
+            )
+        )
         turn.new_revision()
     if known is None:
         _check_room("nodes", len(turn.durable.nodes), turn.limits.nodes)
-        turn.put_session(event.node, Session())
+        # A node that is new to old data may hold a lease of the coordinator that is replaced.
+        until = turn.now + longest_lease(turn.limits) if turn.adopts else NEVER
+        turn.put_session(event.node, Session(ghosts_until=until))
     elif known.instance != event.instance:
         old = turn.session(event.node)
         ghosts_until = max(old.ghosts_until, old.lease_until)
         turn.put_session(event.node, Session(ghosts_until=ghosts_until))
+        # So that data of before this does not pass for newer: it would end this process.
+        turn.new_revision()
     called_at = leader_address(turn.durable, event.cluster)
     node = Node(
         node=event.node,
@@ -56,6 +73,7 @@ def register(turn: Turn, event: RegisterNode) -> None:
         pid=event.pid,
         data=event.data,
         streaming_tables=known.streaming_tables if known else (),
+        unsealed=known.unsealed if known else (),
     )
     if node != known:
         turn.put_node(node)
@@ -111,24 +129,45 @@ def identify(durable: Durable, cluster: str, node: str, instance: str) -> Node:
     return known
 
 
+def check_watcher(
+    durable: Durable, event: tuple[str, str, str], obeys: Issuer, revision: int
+) -> None:
+    """Whether a process (cluster, node, instance) may watch. Raises what :func:`identify` does.
+
+    UnavailableError while it obeys another coordinator: its heartbeats settle that.
+    """
+    cluster, node, instance = event
+    words = doubt(durable, node, obeys, revision)
+    if words:
+        raise UnavailableError(f"The coordinator has no views for this node: {words}.")
+    identify(durable, cluster, node, instance)
+
+
 def heartbeat(turn: Turn, event: Heartbeat) -> None:
     """Renews the lease, takes the report and counts it as a confirmation where it is one."""
+    if _is_doubtful(turn, event):
+        return
     node = identify(turn.durable, event.cluster, event.node, event.instance)
-    if event.applied_revision > turn.durable.revision:
-        raise ConflictError(
-            f"node '{event.node}' has seen revision {event.applied_revision} but the coordinator "
-            f"is at {turn.durable.revision}: its data folder was lost or replaced",
-            remedy="Restart the node, or restore the coordinator's data folder.",
-        )
     session = turn.session(event.node)
+    # One that was late on its way says nothing new: it was built under an older view.
+    is_news = event.applied_revision >= session.report_revision
+    session = replace(
+        session,
+        heard_at=turn.now,
+        report=event.report if is_news else session.report,
+        report_revision=max(session.report_revision, event.applied_revision),
+    )
+    if turn.contest is not None:
+        turn.put_session(event.node, session)
+        _give_no_lease(turn, event, turn.contest.reason)
+        return
     turn.put_session(
         event.node,
         replace(
             session,
             lease_until=turn.now + longest_lease(turn.limits),
-            heard_at=turn.now,
             applied_revision=max(session.applied_revision, event.applied_revision),
-            report=event.report,
+            drained_revision=event.report.drained_revision,
         ),
     )
     streaming = tuple(
@@ -138,11 +177,40 @@ def heartbeat(turn: Turn, event: Heartbeat) -> None:
             if database.streaming_tables
         )
     )
-    if streaming != node.streaming_tables:
-        turn.put_node(replace(node, streaming_tables=streaming))
+    unsealed = tuple(sorted(d.name for d in event.report.databases if d.streaming_content))
+    if (streaming, unsealed) != (node.streaming_tables, node.unsealed):
+        turn.put_node(replace(node, streaming_tables=streaming, unsealed=unsealed))
     _confirm(turn, event)
+    notice(turn, event)
     answer = Renewed(view(turn.durable, event.cluster), turn.limits.lease_seconds)
     turn.reply(event.request, answer)
+
+
+def _is_doubtful(turn: Turn, event: Heartbeat) -> bool:
+    """Whether whom the node obeys is not our past; then the heartbeat is answered already.
+
+    Looked at before who the node is: an old copy of our data knows earlier processes of it.
+    """
+    words = doubt(turn.durable, event.node, event.obeys, event.applied_revision)
+    if not words:
+        return False
+    if not turn.adopts:
+        contest(turn, words)
+        _give_no_lease(turn, event, words)
+        return True
+    adopt(turn, event.obeys, event.applied_revision, event.newest_epoch)
+    known = turn.durable.nodes.get(event.node)
+    if known is not None and known.instance == event.instance:
+        return False
+    unknown = EntityNotFoundError(
+        f"this process of node '{event.node}' is not registered", remedy="Register it again."
+    )
+    turn.reply(event.request, unknown)
+    return True
+
+
+def _give_no_lease(turn: Turn, event: Heartbeat, words: str) -> None:
+    turn.reply(event.request, Renewed(view(turn.durable, event.cluster), 0.0, words))
 
 
 def _confirm(turn: Turn, event: Heartbeat) -> None:
@@ -150,7 +218,8 @@ def _confirm(turn: Turn, event: Heartbeat) -> None:
     if any(database.streaming_tables for database in event.report.databases):
         reopen(turn, event.cluster)
     for change, waiting in turn.waiting():
-        if change.cluster == event.cluster and confirms(turn.durable, change, event):
+        holds = change.kind is not ChangeKind.DRAIN and change.cluster == event.cluster
+        if holds and confirms(turn.durable, change, event):
             left = _without(waiting.holders, event)
             turn.put_waiting(change.key, replace(waiting, holders=left))
     for inquiry in turn.inquiries():
@@ -171,8 +240,11 @@ def confirms(durable: Durable, change: Change, event: Heartbeat) -> bool:
         (following.leader_cluster, following.database.lower()): following.applied_epoch
         for following in event.report.following
     }
+    there = (change.leader_cluster, change.key.database)
     if change.kind is ChangeKind.DETACH:
-        return (change.leader_cluster, change.database.lower()) not in applied
+        return there not in applied
+    if change.kind is ChangeKind.SHARING:
+        return applied.get(there, change.epoch) >= change.epoch
     attached = {
         (attachment.leader_cluster, attachment.key.database)
         for attachment in durable.followed_by(change.cluster)

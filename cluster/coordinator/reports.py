@@ -53,10 +53,16 @@ class Report:
     ``following`` names every attachment of the node's view, connected or not, and every database
     the node still shows although its view no longer names it: a database that is missing here is
     one of which this node shows nothing.
+
+    ``drained_revision`` is a promise, until a newer view turns the capability on: that revision
+    says off, and since it is applied nothing is being ingested and every row of the databases owned
+    is in an extent. 0: it cannot be made. ``drain_trouble`` says why rows could not be sealed.
     """
 
     following: tuple[FollowingReport, ...] = ()
     databases: tuple[DatabaseReport, ...] = ()
+    drained_revision: int = 0
+    drain_trouble: str = ""
 
 
 NO_REPORT = Report()

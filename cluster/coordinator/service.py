@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, cast
 from google.protobuf.duration_pb2 import Duration
 
 from cluster.coordinator import events
+from cluster.coordinator.configuration_messages import (
+    attach_from_message,
+    configuration_to_message,
+    put_from_message,
+)
+from cluster.coordinator.configuration_status import statuses
 from cluster.coordinator.messages import CERTAINTY, report_from_message, status_to_message
-from cluster.coordinator.registry import identify
+from cluster.coordinator.registry import check_watcher
 from cluster.coordinator.views import view
-from cluster.rpc.convert import grant_to_message, view_to_message
+from cluster.errors import EntityNotFoundError, InvalidRequestError
+from cluster.rpc.convert import grant_to_message, issuer_from_message, view_to_message
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 if TYPE_CHECKING:
     from cluster.clock import Clock
+    from cluster.coordinator.configuration_status import ConfigurationStatus
     from cluster.coordinator.driver import CoordinatorDriver
     from cluster.transport.api import Call, Server, ServerStream
 
@@ -52,6 +60,7 @@ class CoordinatorServicer:
                 data=request.data,
                 initial_streaming_ingestion=request.initial_streaming_ingestion,
                 strict=request.strict,
+                location=request.location,
             )
         )
         registered = cast("events.Registered", answer)
@@ -70,11 +79,15 @@ class CoordinatorServicer:
                 instance=request.instance,
                 applied_revision=request.applied_revision,
                 report=report,
+                obeys=issuer_from_message(request.obeys),
+                newest_epoch=request.newest_epoch,
             )
         )
         renewed = cast("events.Renewed", answer)
         return coordinator_pb2.HeartbeatResponse(
-            view=view_to_message(renewed.view), lease=duration(renewed.lease_seconds)
+            view=view_to_message(renewed.view),
+            lease=duration(renewed.lease_seconds),
+            doubt=renewed.doubt,
         )
 
     async def Watch(  # noqa: N802
@@ -84,10 +97,12 @@ class CoordinatorServicer:
     ) -> None:
         """Streams the node's view. A slow reader gets the newest only."""
         sent = -1
+        process = (request.cluster, request.node, request.instance)
+        obeys = issuer_from_message(request.obeys)
         while True:
             changed = self._driver.changed
             durable = self._driver.state.durable
-            identify(durable, request.cluster, request.node, request.instance)
+            check_watcher(durable, process, obeys, request.applied_revision)
             if durable.revision != sent:
                 sent = durable.revision
                 present = view_to_message(view(durable, request.cluster))
@@ -112,13 +127,13 @@ class CoordinatorServicer:
         self, request: coordinator_pb2.AttachRequest, call: Call
     ) -> coordinator_pb2.AttachResponse:
         """Attaches a leader database to a follower cluster."""
-        answer = await self._driver.request(
-            lambda number: events.Attach(
-                number, request.leader_cluster, request.database, request.follower_cluster
-            )
-        )
+        answer = await self._driver.request(lambda number: attach_from_message(number, request))
         attached = cast("events.Attached", answer)
-        return coordinator_pb2.AttachResponse(grant=grant_to_message(attached.grant))
+        return coordinator_pb2.AttachResponse(
+            grant=None if attached.grant is None else grant_to_message(attached.grant),
+            status=configuration_to_message(attached.status),
+            certainty=CERTAINTY[attached.certainty],
+        )
 
     async def Detach(  # noqa: N802
         self, request: coordinator_pb2.DetachRequest, call: Call
@@ -136,4 +151,84 @@ class CoordinatorServicer:
         self, request: coordinator_pb2.GetStatusRequest, call: Call
     ) -> coordinator_pb2.GetStatusResponse:
         """Everything the coordinator knows."""
-        return status_to_message(self._driver.state, self._clock.monotonic())
+        return status_to_message(self._driver.state, self._clock.monotonic(), self._driver.limits)
+
+    async def PutAttachmentConfiguration(  # noqa: N802
+        self, request: coordinator_pb2.PutAttachmentConfigurationRequest, call: Call
+    ) -> coordinator_pb2.PutAttachmentConfigurationResponse:
+        """Creates a configuration or updates it; returns when a change of sharing is certain."""
+        answer = await self._driver.request(
+            lambda number: put_from_message(number, request.configuration)
+        )
+        attached = cast("events.Attached", answer)
+        return coordinator_pb2.PutAttachmentConfigurationResponse(
+            status=configuration_to_message(attached.status),
+            certainty=CERTAINTY[attached.certainty],
+        )
+
+    async def GetAttachmentConfiguration(  # noqa: N802
+        self, request: coordinator_pb2.GetAttachmentConfigurationRequest, call: Call
+    ) -> coordinator_pb2.GetAttachmentConfigurationResponse:
+        """One configuration."""
+        for status in self._statuses(follower=request.follower_cluster):
+            if status.configuration.key.name == request.name.lower():
+                return coordinator_pb2.GetAttachmentConfigurationResponse(
+                    status=configuration_to_message(status)
+                )
+        raise EntityNotFoundError(
+            f"cluster '{request.follower_cluster}' has no attachment configuration '{request.name}'"
+        )
+
+    async def ListAttachmentConfigurations(  # noqa: N802
+        self, request: coordinator_pb2.ListAttachmentConfigurationsRequest, call: Call
+    ) -> coordinator_pb2.ListAttachmentConfigurationsResponse:
+        """The configurations of a follower cluster."""
+        found = self._statuses(follower=request.follower_cluster)
+        return coordinator_pb2.ListAttachmentConfigurationsResponse(
+            configurations=map(configuration_to_message, found)
+        )
+
+    async def DeleteAttachmentConfiguration(  # noqa: N802
+        self, request: coordinator_pb2.DeleteAttachmentConfigurationRequest, call: Call
+    ) -> coordinator_pb2.DeleteAttachmentConfigurationResponse:
+        """Detaches everything of a configuration; returns when that is certain."""
+        answer = await self._driver.request(
+            lambda number: events.DeleteConfiguration(
+                number, request.follower_cluster, request.name
+            )
+        )
+        done = cast("events.Detached", answer)
+        return coordinator_pb2.DeleteAttachmentConfigurationResponse(
+            certainty=CERTAINTY[done.certainty]
+        )
+
+    async def ListFollowerDatabases(  # noqa: N802
+        self, request: coordinator_pb2.ListFollowerDatabasesRequest, call: Call
+    ) -> coordinator_pb2.ListFollowerDatabasesResponse:
+        """Who follows a leader cluster."""
+        found = self._statuses(leader=request.leader_cluster)
+        return coordinator_pb2.ListFollowerDatabasesResponse(
+            configurations=map(configuration_to_message, found)
+        )
+
+    async def DetachFollowerDatabases(  # noqa: N802
+        self, request: coordinator_pb2.DetachFollowerDatabasesRequest, call: Call
+    ) -> coordinator_pb2.DetachFollowerDatabasesResponse:
+        """Detaches everything of a configuration, from the leader's side."""
+        if not request.leader_cluster:
+            raise InvalidRequestError("a detach from the leader's side names the leader cluster")
+        answer = await self._driver.request(
+            lambda number: events.DeleteConfiguration(
+                number, request.follower_cluster, request.configuration, request.leader_cluster
+            )
+        )
+        done = cast("events.Detached", answer)
+        return coordinator_pb2.DetachFollowerDatabasesResponse(certainty=CERTAINTY[done.certainty])
+
+    def _statuses(self, *, follower: str = "", leader: str = "") -> tuple[ConfigurationStatus, ...]:
+        """Raises EntityNotFoundError if there is no such cluster."""
+        state = self._driver.state
+        cluster = follower or leader
+        if cluster not in state.durable.clusters:
+            raise EntityNotFoundError(f"there is no cluster '{cluster}'")
+        return statuses(state, self._driver.limits, follower=follower, leader=leader)

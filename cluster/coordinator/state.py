@@ -10,9 +10,13 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from cluster.coordinator.configuration import DEFAULT_LOCATION, ConfigurationKey
+from cluster.replication.authority import NO_ISSUER, Issuer
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cluster.coordinator.configuration import Configuration
     from cluster.coordinator.events import Attach
     from cluster.coordinator.reports import Report
     from cluster.limits import Limits
@@ -33,7 +37,11 @@ class ChangeKind(enum.Enum):
     """A change that is done only when no node can act on the old state any more."""
 
     OFF = "off"
+    DRAIN = "drain"
+    """What OFF becomes when nothing can be shown any more, until row stores are sealed."""
     DETACH = "detach"
+    SHARING = "sharing"
+    """Sharing or the principals kind of an attachment that stays."""
 
 
 class ChangeKey(NamedTuple):
@@ -47,11 +55,15 @@ class ChangeKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One cluster. ``streaming_ingestion`` is false from the moment OFF is decided."""
+    """One cluster. ``streaming_ingestion`` is false from the moment OFF is decided.
+
+    ``location`` is its region, as it was when the cluster was created.
+    """
 
     name: str
     streaming_ingestion: bool
     strict: bool = False
+    location: str = DEFAULT_LOCATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +77,35 @@ class Node:
     pid: int = 0
     data: str = ""
     streaming_tables: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unsealed: tuple[str, ...] = ()
+    """Databases with streaming content by its last report: something may be left to seal there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One attachment; ``database`` is spelled as on the leader. ``epoch`` is its grant's."""
+    """One attachment; ``database`` is spelled as on the leader. ``epoch`` is its grant's.
+
+    ``configuration`` names what it comes from, ``follower_database`` what it is called on the
+    follower. A report built with ``revision`` applied comes from a node that knows of it.
+    """
 
     leader_cluster: str
     database: str
     follower_cluster: str
     epoch: int
+    configuration: str
+    follower_database: str
+    revision: int = 0
 
     @property
     def key(self) -> AttachmentKey:
         """Identity."""
         return AttachmentKey(self.leader_cluster, self.database.lower(), self.follower_cluster)
+
+    @property
+    def configuration_key(self) -> ConfigurationKey:
+        """Identity of what it comes from."""
+        return ConfigurationKey(self.follower_cluster, self.configuration.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +113,9 @@ class Change:
     """A pending change: decided and published, not yet certain at every node.
 
     ``cluster`` is the cluster whose nodes must confirm. A node confirms with ``revision`` applied
-    and, for OFF, with ``epoch`` applied at the gate of every database it follows.
+    and, for OFF, with ``epoch`` applied at the gate of every database it follows, for SHARING at
+    that of the one attached. ``configuration`` and ``follower_database`` are as in
+    :class:`Attachment`; empty for OFF.
     """
 
     kind: ChangeKind
@@ -96,11 +124,18 @@ class Change:
     revision: int
     leader_cluster: str = ""
     database: str = ""
+    configuration: str = ""
+    follower_database: str = ""
 
     @property
     def key(self) -> ChangeKey:
         """Identity."""
         return ChangeKey(self.kind, self.cluster, self.leader_cluster, self.database.lower())
+
+    @property
+    def configuration_key(self) -> ConfigurationKey:
+        """Identity of the configuration it comes from."""
+        return ConfigurationKey(self.cluster, self.configuration.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +148,8 @@ class Durable:
     nodes: Mapping[str, Node] = field(default_factory=dict)
     attachments: Mapping[AttachmentKey, Attachment] = field(default_factory=dict)
     changes: Mapping[ChangeKey, Change] = field(default_factory=dict)
+    configurations: Mapping[ConfigurationKey, Configuration] = field(default_factory=dict)
+    issuer: Issuer = NO_ISSUER
 
     def cluster_nodes(self, cluster: str) -> tuple[Node, ...]:
         """Nodes of a cluster, by id."""
@@ -141,6 +178,7 @@ class Session:
 
     ``lease_until`` is when the last lease of the present instance has run out at the latest,
     ``ghosts_until`` the same for every earlier instance of the node, which may still be running.
+    ``report_revision`` was applied when ``report`` was built.
     """
 
     lease_until: float = NEVER
@@ -148,6 +186,9 @@ class Session:
     heard_at: float | None = None
     applied_revision: int = 0
     report: Report | None = None
+    report_revision: int = 0
+    drained_revision: int = 0
+    """Newest promise of the present instance; see :class:`~cluster.coordinator.reports.Report`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +205,19 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Who must confirm a change, and which requests are answered then."""
+    """Who must confirm a change, and which requests are answered then.
+
+    A request may wait for several changes; ``late`` are those of ``requests`` for which another
+    change of theirs became certain by a lease that ran out.
+    """
 
     holders: tuple[Holder, ...]
     requests: tuple[int, ...] = ()
     lapsed: bool = False
     """Some holder never confirmed: its lease ran out."""
+    patience: float = NEVER
+    """Until then a DRAIN also waits for the promise of nodes that reported nothing to seal."""
+    late: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +234,30 @@ class Inquiry:
 
 
 @dataclass(frozen=True, slots=True)
+class Contest:
+    """Some node obeys another coordinator, or knows more than this one: nothing is decided.
+
+    ``until`` is when that is forgotten unless it is seen again.
+    """
+
+    reason: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """Everything. ``waiting`` has exactly the keys of ``durable.changes``.
 
-    ``inquiries`` are by request number.
+    ``inquiries`` are by request number. ``adopts``: this process takes the place of whatever
+    coordinator nodes obey, because its operator has said so.
     """
 
     durable: Durable = field(default_factory=Durable)
     sessions: Mapping[str, Session] = field(default_factory=dict)
     waiting: Mapping[ChangeKey, Waiting] = field(default_factory=dict)
     inquiries: Mapping[int, Inquiry] = field(default_factory=dict)
+    contest: Contest | None = None
+    adopts: bool = False
 
 
 def longest_lease(limits: Limits) -> float:
@@ -215,7 +277,7 @@ def holders(state: State, cluster: str, now: float) -> tuple[Holder, ...]:
     return tuple(found)
 
 
-def restore(durable: Durable, now: float, limits: Limits) -> State:
+def restore(durable: Durable, now: float, limits: Limits, *, adopts: bool = False) -> State:
     """The state after a start. Every node may have been renewed just before the last stop.
 
     So may an instance that was superseded shortly before: both leases are assumed to run in full.
@@ -224,6 +286,9 @@ def restore(durable: Durable, now: float, limits: Limits) -> State:
     sessions = {node: Session(lease_until=until, ghosts_until=until) for node in durable.nodes}
     state = State(durable, sessions)
     waiting = {
-        key: Waiting(holders(state, change.cluster, now)) for key, change in durable.changes.items()
+        key: Waiting(patience=until, holders=())
+        if key.kind is ChangeKind.DRAIN
+        else Waiting(holders(state, change.cluster, now))
+        for key, change in durable.changes.items()
     }
-    return State(durable, sessions, waiting)
+    return State(durable, sessions, waiting, adopts=adopts)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
+from cluster.catalog.following import ModificationKind
+from cluster.coordinator.configuration import Configuration, sharing_from_text, sharing_to_text
 from cluster.coordinator.state import (
     Attachment,
     Change,
@@ -24,16 +26,18 @@ from cluster.coordinator.state import (
     Node,
 )
 from cluster.errors import ConflictError, CorruptionError, NotSupportedError
+from cluster.replication.authority import NO_ISSUER, Issuer, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 FILE_NAME = "coordinator.sqlite3"
-FORMAT_VERSION = 1
-"""``PRAGMA user_version`` of the file. A file of a newer format is refused."""
+FORMAT_VERSION = 2
+"""``PRAGMA user_version`` of the file. A file of a newer format is refused, one of an older format
+is brought to this one when it is opened."""
 
-_SCHEMA = """
+_FORMAT_1 = """
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE clusters (name TEXT PRIMARY KEY, streaming_ingestion INTEGER NOT NULL,
     strict INTEGER NOT NULL) WITHOUT ROWID;
@@ -48,20 +52,56 @@ CREATE TABLE changes (kind TEXT, cluster TEXT, leader_cluster TEXT, database_key
     PRIMARY KEY (kind, cluster, leader_cluster, database_key)) WITHOUT ROWID;
 """
 
+_FORMAT_2 = """
+ALTER TABLE clusters ADD COLUMN location TEXT NOT NULL DEFAULT 'local';
+ALTER TABLE attachments ADD COLUMN configuration TEXT NOT NULL DEFAULT '';
+ALTER TABLE attachments ADD COLUMN follower_database TEXT NOT NULL DEFAULT '';
+ALTER TABLE attachments ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE changes ADD COLUMN configuration TEXT NOT NULL DEFAULT '';
+ALTER TABLE changes ADD COLUMN follower_database TEXT NOT NULL DEFAULT '';
+CREATE TABLE configurations (follower_cluster TEXT, name_key TEXT, name TEXT NOT NULL,
+    leader_cluster TEXT NOT NULL, database TEXT NOT NULL, database_name_override TEXT NOT NULL,
+    database_name_prefix TEXT NOT NULL, sharing TEXT NOT NULL, principals_kind TEXT NOT NULL,
+    origin TEXT NOT NULL, PRIMARY KEY (follower_cluster, name_key)) WITHOUT ROWID;
+UPDATE attachments SET configuration = leader_cluster || '.' || database,
+    follower_database = database;
+UPDATE changes SET configuration = leader_cluster || '.' || database, follower_database = database
+    WHERE kind = 'detach';
+INSERT INTO configurations SELECT follower_cluster, lower(leader_cluster) || '.' || database_key,
+    configuration, leader_cluster, database, '', '', '{}', 'union', 'Direct' FROM attachments;
+"""
+"""Attachments have had no configuration before: each gets the one that attaching it makes now."""
+
+_MIGRATIONS = (_FORMAT_1, _FORMAT_2)
+"""What makes each format of the one before; a new file takes them all."""
+
+_FACTS = (
+    "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+)
+"""Whose views these are, and what nodes have left to seal: JSON by name. Made in files of every
+format, because a file without facts says the same as one that has none."""
+
+_ISSUER = "issuer"
+_UNSEALED = "unsealed/"
+
 _PUT = {
+    "facts": "INSERT OR REPLACE INTO facts VALUES (?, ?)",
     "counters": "INSERT OR REPLACE INTO counters VALUES (?, ?)",
-    "clusters": "INSERT OR REPLACE INTO clusters VALUES (?, ?, ?)",
+    "clusters": "INSERT OR REPLACE INTO clusters VALUES (?, ?, ?, ?)",
     "nodes": "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?)",
-    "attachments": "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?)",
-    "changes": "INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "attachments": "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "changes": "INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "configurations": "INSERT OR REPLACE INTO configurations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
 _DROP = {
+    "facts": "DELETE FROM facts WHERE name = ?",
     "clusters": "DELETE FROM clusters WHERE name = ?",
     "nodes": "DELETE FROM nodes WHERE node = ?",
     "attachments": "DELETE FROM attachments "
     "WHERE leader_cluster = ? AND database_key = ? AND follower_cluster = ?",
     "changes": "DELETE FROM changes "
     "WHERE kind = ? AND cluster = ? AND leader_cluster = ? AND database_key = ?",
+    "configurations": "DELETE FROM configurations WHERE follower_cluster = ? AND name_key = ?",
 }
 
 _Rows = dict[tuple[Any, ...], tuple[Any, ...]]
@@ -70,6 +110,7 @@ _Rows = dict[tuple[Any, ...], tuple[Any, ...]]
 def _tables(durable: Durable) -> dict[str, _Rows]:
     """The state as rows: for each table, primary key to whole row."""
     return {
+        "facts": {(name,): (name, value) for name, value in _facts(durable)},
         "counters": {
             ("epoch",): ("epoch", durable.epoch),
             ("revision",): ("revision", durable.revision),
@@ -88,7 +129,15 @@ def _tables(durable: Durable) -> dict[str, _Rows]:
             for n in durable.nodes.values()
         },
         "attachments": {
-            tuple(key): (*key, a.database, a.epoch) for key, a in durable.attachments.items()
+            tuple(key): (
+                *key,
+                a.database,
+                a.epoch,
+                a.configuration,
+                a.follower_database,
+                a.revision,
+            )
+            for key, a in durable.attachments.items()
         },
         "changes": {
             (key.kind.value, *key[1:]): (
@@ -97,10 +146,45 @@ def _tables(durable: Durable) -> dict[str, _Rows]:
                 c.database,
                 c.epoch,
                 c.revision,
+                c.configuration,
+                c.follower_database,
             )
             for key, c in durable.changes.items()
         },
+        "configurations": {
+            tuple(key): (
+                *key,
+                c.name,
+                c.leader_cluster,
+                c.database,
+                c.database_name_override,
+                c.database_name_prefix,
+                sharing_to_text(c.sharing),
+                c.principals_kind.value,
+                c.origin.value,
+            )
+            for key, c in durable.configurations.items()
+        },
     }
+
+
+def _facts(durable: Durable) -> Iterator[tuple[str, str]]:
+    if durable.issuer != NO_ISSUER:
+        yield _ISSUER, json.dumps(astuple(durable.issuer))
+    for node in durable.nodes.values():
+        if node.unsealed:
+            yield _UNSEALED + node.node, json.dumps(node.unsealed)
+
+
+def _issuer(facts: dict[str, str]) -> Issuer:
+    if _ISSUER not in facts:
+        return NO_ISSUER
+    coordinator, generation, instance, began, succeeds = json.loads(facts[_ISSUER])
+    return Issuer(coordinator, generation, instance, began, tuple(succeeds))
+
+
+def _unsealed(facts: dict[str, str], node: str) -> tuple[str, ...]:
+    return tuple(json.loads(facts.get(_UNSEALED + node, "[]")))
 
 
 def _differences(before: Durable, after: Durable) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
@@ -155,10 +239,11 @@ class Store:
                 f"{self._path} has format {version}; this version reads format {FORMAT_VERSION}",
                 remedy="Use the version that wrote it, or another data folder.",
             )
-        if version == 0:
-            for statement in _SCHEMA.split(";"):
+        for migration in _MIGRATIONS[version:]:
+            for statement in migration.split(";"):
                 run(statement)
-            run(f"PRAGMA user_version = {FORMAT_VERSION}")
+        run(f"PRAGMA user_version = {FORMAT_VERSION}")
+        run(_FACTS)
         run("COMMIT")
         (verdict,) = run("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
@@ -169,33 +254,37 @@ class Store:
         with _explained(self._path):
             read = self._connection.execute
             counters = dict(read("SELECT name, value FROM counters").fetchall())
+            facts = dict(read("SELECT name, value FROM facts").fetchall())
             clusters = [
-                Cluster(name, bool(on), bool(strict))
-                for name, on, strict in read("SELECT * FROM clusters")
+                Cluster(name, bool(on), bool(strict), location)
+                for name, on, strict, location in read("SELECT * FROM clusters")
             ]
             nodes = [
-                Node(node, cluster, instance, address, pid, data, _streaming_tables(tables))
-                for node, cluster, instance, address, pid, data, tables in read(
-                    "SELECT * FROM nodes"
-                )
+                Node(*row[:6], _streaming_tables(row[6]), _unsealed(facts, row[0]))
+                for row in read("SELECT * FROM nodes")
             ]
             attachments = [
-                Attachment(leader, database, follower, epoch)
-                for leader, _, follower, database, epoch in read("SELECT * FROM attachments")
+                Attachment(leader, database, follower, *rest)
+                for leader, _, follower, database, *rest in read("SELECT * FROM attachments")
             ]
             changes = [
-                Change(ChangeKind(kind), cluster, epoch, revision, leader, database)
-                for kind, cluster, leader, _, database, epoch, revision in read(
+                Change(ChangeKind(kind), cluster, epoch, revision, leader, database, *rest)
+                for kind, cluster, leader, _, database, epoch, revision, *rest in read(
                     "SELECT * FROM changes"
                 )
+            ]
+            configurations = [
+                _configuration(*row) for row in read("SELECT * FROM configurations").fetchall()
             ]
         return Durable(
             epoch=counters.get("epoch", 0),
             revision=counters.get("revision", 0),
+            issuer=_issuer(facts),
             clusters={cluster.name: cluster for cluster in clusters},
             nodes={node.node: node for node in nodes},
             attachments={attachment.key: attachment for attachment in attachments},
             changes={change.key: change for change in changes},
+            configurations={configuration.key: configuration for configuration in configurations},
         )
 
     def save(self, before: Durable, after: Durable) -> None:
@@ -223,6 +312,31 @@ class ThreadedStore:
     async def save(self, before: Durable, after: Durable) -> None:
         """As :meth:`Store.save`. Cancellation waits until it is done."""
         await trio.to_thread.run_sync(self._store.save, before, after)
+
+
+def _configuration(
+    follower: str,
+    _: str,
+    name: str,
+    leader: str,
+    database: str,
+    override: str,
+    prefix: str,
+    sharing: str,
+    principals_kind: str,
+    origin: str,
+) -> Configuration:
+    return Configuration(
+        follower,
+        name,
+        leader,
+        database,
+        override,
+        prefix,
+        sharing_from_text(sharing),
+        ModificationKind(principals_kind),
+        Origin(origin),
+    )
 
 
 def _streaming_tables(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:

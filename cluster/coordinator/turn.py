@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cluster.coordinator.events import Reply
+from cluster.coordinator.events import Certainty, Reply
 from cluster.coordinator.state import (
     Attachment,
     Change,
+    ChangeKind,
     Inquiry,
     Session,
     State,
@@ -23,6 +24,7 @@ from cluster.coordinator.state import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cluster.coordinator.configuration import Configuration, ConfigurationKey
     from cluster.coordinator.events import Answer, Attach
     from cluster.coordinator.state import AttachmentKey, ChangeKey, Cluster, Node
     from cluster.errors import RemoraError
@@ -39,7 +41,10 @@ class Turn:
         """The event has waited for a fresh report; it does not wait again."""
         self.replies: list[Reply] = []
         self.durable = state.durable
+        self.contest = state.contest
+        self.adopts = state.adopts
         self._before = state
+        self._base = state.durable
         self._sessions = state.sessions
         self._waiting = state.waiting
         self._inquiries = state.inquiries
@@ -47,7 +52,9 @@ class Turn:
     @property
     def state(self) -> State:
         """The state so far."""
-        return State(self.durable, self._sessions, self._waiting, self._inquiries)
+        return State(
+            self.durable, self._sessions, self._waiting, self._inquiries, self.contest, self.adopts
+        )
 
     def reply(self, request: int, outcome: Answer | RemoraError) -> None:
         """Answers a request once the state is durable."""
@@ -55,16 +62,32 @@ class Turn:
 
     def new_revision(self) -> int:
         """Views change in this turn: one revision for all of them."""
-        revision = self._before.durable.revision + 1
+        revision = self._base.revision + 1
         self.durable = replace(self.durable, revision=revision)
         return revision
 
     def new_epoch(self) -> int:
         """Grants change in this turn: one epoch, never used before, for all of them."""
-        epoch = self._before.durable.epoch + 1
+        epoch = self._base.epoch + 1
         self.durable = replace(self.durable, epoch=epoch)
         self.new_revision()
         return epoch
+
+    def raise_counters(self, epoch: int, revision: int) -> None:
+        """New epochs and revisions of this turn are above these."""
+        base = self._base
+        self._base = replace(
+            base, epoch=max(base.epoch, epoch), revision=max(base.revision, revision)
+        )
+
+    def restart_changes(self) -> None:
+        """Whoever may act on a state before this turn confirms every pending change anew."""
+        for change, waiting in self.waiting():
+            now = replace(change, epoch=self.durable.epoch, revision=self.durable.revision)
+            concerned = waiting.holders
+            if change.kind is not ChangeKind.DRAIN:
+                concerned = holders(self.state, change.cluster, self.now)
+            self.put_change(now, replace(waiting, holders=concerned))
 
     def put_cluster(self, cluster: Cluster) -> None:
         """Adds or replaces a cluster."""
@@ -84,6 +107,16 @@ class Turn:
         """Removes an attachment."""
         attachments = {k: a for k, a in self.durable.attachments.items() if k != key}
         self.durable = replace(self.durable, attachments=attachments)
+
+    def put_configuration(self, configuration: Configuration) -> None:
+        """Adds or replaces an attachment configuration."""
+        known = {**self.durable.configurations, configuration.key: configuration}
+        self.durable = replace(self.durable, configurations=known)
+
+    def drop_configuration(self, key: ConfigurationKey) -> None:
+        """Removes an attachment configuration."""
+        known = {k: c for k, c in self.durable.configurations.items() if k != key}
+        self.durable = replace(self.durable, configurations=known)
 
     def regrant(self, attachments: Iterable[Attachment]) -> int:
         """Gives the grants of these attachments one new epoch; returns it, 0 if there are none."""
@@ -107,15 +140,30 @@ class Turn:
         """Pending changes and who they wait for."""
         return tuple((self.durable.changes[key], w) for key, w in self._waiting.items())
 
-    def begin(self, change: Change, request: int) -> bool:
-        """Starts to wait for certainty. False: no process can act on the old state, so it is."""
+    def begin(self, change: Change, request: int | None) -> bool:
+        """Starts to wait for certainty. False: no process can act on the old state, so it is.
+
+        If a change of the key is pending already, this one takes its place, and whoever waited for
+        it waits for this one.
+        """
         concerned = holders(self._before, change.cluster, self.now)
         if not concerned:
             return False
+        before = self._waiting.get(change.key, Waiting(()))
+        asking = () if request is None else (request,)
+        waiting = replace(before, holders=concerned, requests=(*before.requests, *asking))
+        self.put_change(change, waiting)
+        return True
+
+    def waits(self, request: int) -> bool:
+        """Whether the request waits for any change."""
+        return any(request in waiting.requests for waiting in self._waiting.values())
+
+    def put_change(self, change: Change, waiting: Waiting) -> None:
+        """Adds a pending change."""
         changes = {**self.durable.changes, change.key: change}
         self.durable = replace(self.durable, changes=changes)
-        self.put_waiting(change.key, Waiting(concerned, (request,)))
-        return True
+        self.put_waiting(change.key, waiting)
 
     def put_waiting(self, key: ChangeKey, waiting: Waiting) -> None:
         """Replaces who a pending change waits for."""
@@ -124,7 +172,8 @@ class Turn:
     def join(self, key: ChangeKey, request: int) -> None:
         """Answers ``request`` too when the pending change is certain."""
         waiting = self._waiting[key]
-        self.put_waiting(key, replace(waiting, requests=(*waiting.requests, request)))
+        if request not in waiting.requests:
+            self.put_waiting(key, replace(waiting, requests=(*waiting.requests, request)))
 
     def end(self, key: ChangeKey) -> Waiting:
         """The change is not pending any more; returns who waited for it."""
@@ -160,6 +209,29 @@ class Turn:
         self._inquiries = {r: i for r, i in self._inquiries.items() if r != request}
 
     def supersede(self, key: ChangeKey, error: RemoraError) -> None:
-        """A contrary decision was taken: whoever waited is told that."""
-        for request in self.end(key).requests:
+        """A contrary decision was taken: whoever waited is told that, and waits for nothing."""
+        told = self.end(key).requests
+        for request in told:
             self.reply(request, error)
+        for other, waiting in tuple(self._waiting.items()):
+            left = tuple(request for request in waiting.requests if request not in told)
+            if left != waiting.requests:
+                self.put_waiting(other, replace(waiting, requests=left))
+
+    def complete(self, key: ChangeKey, certainty: Certainty) -> Iterable[tuple[int, Certainty]]:
+        """The change is certain. Gives the requests that wait for nothing else, and how certain.
+
+        What several changes have made certain is as certain as the least of them.
+        """
+        done = self.end(key)
+        late = done.late
+        if certainty is Certainty.LEASE_EXPIRED:
+            late |= frozenset(done.requests)
+        for other, waiting in tuple(self._waiting.items()):
+            if both := late.intersection(waiting.requests):
+                self.put_waiting(other, replace(waiting, late=waiting.late | both))
+        return [
+            (request, Certainty.LEASE_EXPIRED if request in late else certainty)
+            for request in done.requests
+            if not self.waits(request)
+        ]

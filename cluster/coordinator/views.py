@@ -52,6 +52,7 @@ def grant(durable: Durable, attachment: Attachment) -> Grant:
     follower_capability = capability(durable, follower)
     rows = follower_capability is Capability.ON
     strict = durable.clusters[follower].strict
+    configuration = durable.configurations[attachment.configuration_key]
     return Grant(
         leader_cluster=attachment.leader_cluster,
         database=attachment.database,
@@ -59,11 +60,15 @@ def grant(durable: Durable, attachment: Attachment) -> Grant:
         epoch=attachment.epoch,
         rows=rows,
         reason="" if rows else refusal(follower, attachment.database, strict=strict),
-        follower_database=attachment.database,
+        follower_database=attachment.follower_database,
         leader_address=leader_address(durable, attachment.leader_cluster),
         leader_capability=capability(durable, attachment.leader_cluster),
         follower_capability=follower_capability,
         strict=strict,
+        configuration=configuration.name,
+        sharing=configuration.sharing,
+        principals_kind=configuration.principals_kind,
+        origin=configuration.origin,
     )
 
 
@@ -82,4 +87,5 @@ def view(durable: Durable, cluster: str) -> NodeView:
         capability=capability(durable, cluster),
         following=tuple(grant(durable, a) for a in touching if a.follower_cluster == cluster),
         followed=tuple(grant(durable, a) for a in touching if a.leader_cluster == cluster),
+        issuer=durable.issuer,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from cluster.catalog.following import shared
 from cluster.errors import (
     DatabaseNotFoundError,
     EntityNotFoundError,
@@ -37,6 +38,7 @@ from cluster.replication.exchange import (
 )
 from cluster.replication.leader import LeaderSession
 from cluster.replication.protocol import FollowAck, Hello, MetadataDelta
+from cluster.replication.sharing import is_file_of
 from cluster.replication.wire import (
     follower_frame_from_message,
     leader_frame_to_messages,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cluster.catalog.driver import Catalog
+    from cluster.catalog.following import Sharing
     from cluster.catalog.model import Database, Version
     from cluster.clock import Clock
     from cluster.extents.root import StorageRoot
@@ -163,7 +166,9 @@ class ReplicationService:
             metadata={"database": name, "extent_id": request.extent_id},
         )
         database = self.find_database(name)
-        file = None if database is None else self._file_of(database, request)
+        file = (
+            None if database is None else self._file_of(database, request, decision.grant.sharing)
+        )
         if database is None or file is None:
             raise unknown
         root = self.root_of(database)
@@ -228,12 +233,20 @@ class ReplicationService:
             return [follower_frame_from_message(message) for message in await stream.recv_many()]
         raise ProtocolError(f"no Hello within {self.limits.lease_seconds} s")
 
-    def _file_of(self, database: Database, request: pb.FetchExtentRequest) -> str | None:
-        """The file of an extent that is there, can be restored, or waits for its removal."""
-        dropped = (item.table for item in database.dropped_tables)
-        for table in (*database.tables.values(), *dropped):
+    def _file_of(
+        self, database: Database, request: pb.FetchExtentRequest, sharing: Sharing
+    ) -> str | None:
+        """The file of an extent that is there, can be restored, or waits for its removal.
+
+        Never one of a table that is not shared.
+        """
+        visible = shared(database, sharing)
+        dropped = (item.table for item in visible.dropped_tables)
+        for table in (*visible.tables.values(), *dropped):
             if (extent := table.extents.get(request.extent_id)) is not None:
                 return extent.file
+        if visible is not database and not is_file_of(visible, request.file):
+            return None
         for garbage in self.catalog.garbage():
             if garbage.database == database.name and garbage.file == request.file:
                 return garbage.file

@@ -5,6 +5,13 @@ the follower before showing. The rule: **every doubt resolves to closed**. No vi
 has run out, an unknown attachment, a capability that is not on: closed, each with a reason in words
 people see in ``remora status``.
 
+One more doubt is about the coordinator itself. A node obeys one coordinator: the first it hears.
+Each view carries an :class:`Issuer`, which says who gave it out. The table of :func:`judge` says
+what a view of another issuer is: the next life of the same coordinator, a late word of an earlier
+one, or a doubt. A doubt forfeits the lease and lets none be given for a while
+(:attr:`Authority.doubt_seconds`), so two coordinators that answer in turn keep the gates closed.
+It ends by itself: the coordinator that is obeyed gives a lease when the other has been silent.
+
 Time is passed in: ``now`` is the node's own monotonic clock in seconds. A lease counts from the
 moment the node *sent* the heartbeat, so the node's idea of its end is never later than the
 coordinator's, whatever the network did (Gray and Cheriton, "Leases", 1989).
@@ -14,6 +21,14 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from cluster.limits import LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+from cluster.catalog.following import EVERYTHING, ModificationKind, Sharing
 
 
 class Capability(enum.Enum):
@@ -24,9 +39,20 @@ class Capability(enum.Enum):
     UNKNOWN = "unknown"
 
 
+class Origin(enum.Enum):
+    """How an attachment came about. The same rules hold for both."""
+
+    DIRECT = "Direct"
+    DATA_SHARE = "DataShare"
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The coordinator's decision for one attachment; see ``coordinator.proto``."""
+    """The coordinator's decision for one attachment; see ``coordinator.proto``.
+
+    ``configuration`` names the attachment configuration it comes from. A change of ``sharing`` or
+    of ``principals_kind`` has a new epoch.
+    """
 
     leader_cluster: str
     database: str
@@ -39,6 +65,39 @@ class Grant:
     leader_capability: Capability = Capability.UNKNOWN
     follower_capability: Capability = Capability.UNKNOWN
     strict: bool = False
+    configuration: str = ""
+    sharing: Sharing = EVERYTHING
+    principals_kind: ModificationKind = ModificationKind.UNION
+    origin: Origin = Origin.DIRECT
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who gives out views: one life of one coordinator.
+
+    ``coordinator`` is the random id of its data, ``generation`` counts its starts, ``instance`` is
+    the random id of this life, ``began`` the revision at which it began. ``succeeds`` are ids of
+    other coordinators in whose place an operator has put it.
+    """
+
+    coordinator: str = ""
+    generation: int = 0
+    instance: str = ""
+    began: int = 0
+    succeeds: tuple[str, ...] = ()
+
+    @property
+    def life(self) -> tuple[str, int, str]:
+        """What tells one life from every other."""
+        return self.coordinator, self.generation, self.instance
+
+    def __str__(self) -> str:
+        """For people: the start of the id is enough to tell two coordinators apart."""
+        return f"{self.coordinator[:8] or 'without id'}, start {self.generation}"
+
+
+NO_ISSUER = Issuer()
+"""Of a view nobody signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +108,64 @@ class NodeView:
     capability: Capability
     following: tuple[Grant, ...] = ()
     followed: tuple[Grant, ...] = ()
+    issuer: Issuer = NO_ISSUER
+
+    @property
+    def newest_epoch(self) -> int:
+        """The newest epoch it names; 0 without a grant."""
+        return max((grant.epoch for grant in (*self.following, *self.followed)), default=0)
+
+
+class Standing(enum.Enum):
+    """What somebody's word is to one who obeys a coordinator. The value says when."""
+
+    SAME = "the same life of the same coordinator"
+    NEXT = "a later life of it, which began with everything obeyed, or its successor"
+    EARLIER = "an earlier life of it"
+    TWIN = "another process of the same start: its data folder was copied"
+    RELAPSED = "a later life that began with less than was obeyed: an old copy of its data"
+    STRANGER = "another coordinator"
+
+
+DOUBTS: Mapping[Standing, str] = {
+    Standing.TWIN: (
+        "two coordinators run on copies of one data folder ({obeyed}): stop one of them and "
+        "restart the other"
+    ),
+    Standing.RELAPSED: (
+        "the coordinator ({heard}) runs on an old copy of its data: decisions were taken since "
+        "that it does not know. Restore its newest data, or restart it with adopt"
+    ),
+    Standing.STRANGER: (
+        "another coordinator ({heard}) answers than the one that is obeyed ({obeyed}): stop it, "
+        "or restart it with adopt to put it in the place of the other"
+    ),
+}
+"""What people read about each kind of doubt, and what they can do."""
+
+
+def judge(obeyed: Issuer, revision: int, heard: Issuer) -> Standing:
+    """What ``heard`` is to one who obeys ``obeyed`` and has seen its ``revision``."""
+    if heard.life == obeyed.life:
+        return Standing.SAME
+    if not obeyed.coordinator:  # nobody signed what is obeyed: a coordinator of before issuers
+        return Standing.NEXT if heard.began >= revision else Standing.RELAPSED
+    succeeds = obeyed.coordinator in heard.succeeds
+    if heard.coordinator != obeyed.coordinator and not succeeds:
+        was_succeeded = heard.coordinator in obeyed.succeeds
+        earlier = was_succeeded and heard.generation < obeyed.generation
+        return Standing.EARLIER if earlier else Standing.STRANGER
+    if heard.generation > obeyed.generation:
+        return Standing.NEXT if heard.began >= revision else Standing.RELAPSED
+    if heard.coordinator != obeyed.coordinator:
+        return Standing.STRANGER
+    return Standing.EARLIER if heard.generation < obeyed.generation else Standing.TWIN
+
+
+def doubt_about(standing: Standing, obeyed: Issuer, heard: Issuer) -> str:
+    """The doubt in words; empty if there is none."""
+    words = DOUBTS.get(standing)
+    return "" if words is None else words.format(obeyed=obeyed, heard=heard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +176,8 @@ class Decision:
     epoch: int
     reason: str = ""
     grant: Grant | None = None
+    is_doubt: bool = False
+    """It is closed because nobody knows, not because somebody decided."""
 
 
 NO_VIEW = "the coordinator has not been heard yet"
@@ -69,29 +188,83 @@ NOT_ATTACHED = "the coordinator knows no such attachment"
 
 @dataclass(slots=True)
 class Authority:
-    """The latest view and the lease under which it holds."""
+    """The latest view and the lease under which it holds.
+
+    ``doubt`` says why no lease is held although the coordinator answers; empty: no doubt.
+    ``doubt_seconds`` is how long no lease is taken after the last sign of a doubt.
+    """
 
     view: NodeView | None = None
     lease_until: float = field(default=float("-inf"))
+    doubt: str = ""
+    doubt_seconds: float = LIMITS.lease_seconds
+    _doubt_until: float = field(default=float("-inf"))
 
-    def apply(self, view: NodeView) -> bool:
-        """Takes a view unless it is older than the present one. Never extends the lease."""
-        if self.view is not None and view.revision < self.view.revision:
-            return False
+    @property
+    def issuer(self) -> Issuer:
+        """Who is obeyed."""
+        return self.view.issuer if self.view is not None else NO_ISSUER
+
+    def is_newer(self, view: NodeView) -> bool:
+        """Whether it is obeyed: of the life that is obeyed and not older, or of the next one."""
+        known = self.view
+        if known is None:
+            return True
+        standing = judge(known.issuer, known.revision, view.issuer)
+        if standing is Standing.SAME:
+            return view.revision >= known.revision
+        return standing is Standing.NEXT
+
+    def apply(self, view: NodeView, now: float) -> bool:
+        """Takes a view unless it is older than the present one. Never extends the lease.
+
+        Returns whether anything changed: the view, or that there is a doubt.
+        """
+        if not self.is_newer(view):
+            return self._suspect(view, now)
         changed = view != self.view
         self.view = view
         return changed
 
-    def renew(self, view: NodeView, sent_at: float, lease_seconds: float) -> bool:
-        """Takes the answer to a heartbeat sent at ``sent_at``.
+    def renew(
+        self,
+        view: NodeView,
+        sent_at: float,
+        lease_seconds: float,
+        *,
+        now: float | None = None,
+        doubt: str = "",
+    ) -> bool:
+        """Takes the answer to a heartbeat sent at ``sent_at``, received ``now``.
 
         An answer with an outdated view renews nothing: the coordinator granted that lease before
-        it changed its mind.
+        it changed its mind. ``doubt`` is the coordinator's own: it gives no lease.
         """
-        if self.view is not None and view.revision < self.view.revision:
-            return False
-        self.lease_until = max(self.lease_until, sent_at + lease_seconds)
-        return self.apply(view)
+        at = sent_at if now is None else now
+        if not self.is_newer(view):
+            return self._suspect(view, at, doubt)
+        if doubt:
+            return self.apply(view, at) | self._doubt(doubt, at)
+        had = self.doubt
+        if at >= self._doubt_until:
+            self.doubt = ""
+            self.lease_until = max(self.lease_until, sent_at + lease_seconds)
+        return self.apply(view, at) or had != self.doubt
+
+    def _suspect(self, view: NodeView, now: float, doubt: str = "") -> bool:
+        known = self.view
+        assert known is not None, "the first view is always taken"
+        standing = judge(known.issuer, known.revision, view.issuer)
+        words = doubt_about(standing, known.issuer, view.issuer) or doubt
+        return bool(words) and self._doubt(words, now)
+
+    def _doubt(self, words: str, now: float) -> bool:
+        """Nothing may be done on the word of a coordinator until this doubt is gone."""
+        changed = words != self.doubt or now < self.lease_until
+        self.doubt = words
+        self.lease_until = float("-inf")
+        self._doubt_until = max(self._doubt_until, now + self.doubt_seconds)
+        return changed
 
     def lease_left(self, now: float) -> float:
         """Seconds until the lease has run out; 0 when it has, or when there never was one."""
@@ -128,7 +301,7 @@ class Authority:
         now: float,
     ) -> Decision:
         if self.view is None:
-            return Decision(False, 0, NO_VIEW)
+            return Decision(False, 0, NO_VIEW, is_doubt=True)
         for grant in grants:
             if (
                 grant.database.lower() == database.lower()
@@ -136,6 +309,7 @@ class Authority:
                 and follower in (None, grant.follower_cluster)
             ):
                 if now >= self.lease_until:
-                    return Decision(False, grant.epoch, LEASE_EXPIRED, grant)
+                    reason = self.doubt or LEASE_EXPIRED
+                    return Decision(False, grant.epoch, reason, grant, is_doubt=True)
                 return Decision(grant.rows, grant.epoch, grant.reason, grant)
         return Decision(False, 0, NOT_ATTACHED)

@@ -45,6 +45,16 @@ def floors_of(database: Database) -> dict[RowStoreKey, KeyPosition]:
     }
 
 
+def has_rows_above(database: Database, ends: Mapping[RowStoreKey, KeyPosition]) -> bool:
+    """Whether any row is still in a row store, so that only streaming can show it.
+
+    ``ends`` is how far each key has come.
+    """
+    return any(
+        ends.get(key, START).ordinal > floor.ordinal for key, floor in floors_of(database).items()
+    )
+
+
 def key_changes(before: Database | None, after: Database) -> KeyChanges:
     """What changed from one tree to a newer one; ``before`` None: everything is new.
 

@@ -9,7 +9,8 @@ being read from the log still stops them.
 
 What is due, in this order (:data:`DUTIES`):
 
-1. *end*: no grant, no database, or a strict follower without the right to rows: the call ends.
+1. *end*: no grant, no database, sharing that follower and coordinator do not agree on, or a strict
+   follower without the right to rows: the call ends.
 2. *deliver*: metadata that has been read goes out before anything else.
 3. *catch up*: the metadata told is not the newest: read it.
 4. *announce*: the leader's end of the gate changed: say so, once.
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from cluster.catalog.following import EVERYTHING
 from cluster.errors import (
     DatabaseNotFoundError,
     FollowNotGrantedError,
@@ -30,7 +32,7 @@ from cluster.errors import (
     UnavailableError,
 )
 from cluster.limits import LIMITS, Limits
-from cluster.replication.authority import LEASE_EXPIRED, NO_VIEW, Decision
+from cluster.replication.authority import NO_VIEW, Decision
 from cluster.replication.exchange import (
     End,
     LeaderSessionStatistics,
@@ -41,7 +43,7 @@ from cluster.replication.exchange import (
     RowsRead,
     Send,
 )
-from cluster.replication.floors import floors_of, key_changes
+from cluster.replication.floors import floors_of, has_rows_above, key_changes
 from cluster.replication.position import START, Position
 from cluster.replication.protocol import (
     FollowAck,
@@ -57,6 +59,7 @@ from cluster.replication.protocol import (
     refusal_error,
     refusal_of,
 )
+from cluster.replication.sharing import SharedTree
 from cluster.replication.shipping import Shipping
 
 if TYPE_CHECKING:
@@ -72,6 +75,7 @@ class LeaderSession:
         self._hello: Hello | None = None
         self._ended = False
         self._told: Database | None = None  # the newest tree handed over
+        self._shared = SharedTree(EVERYTHING)  # the part of it whose rows may be sent
         self._queue: deque[LeaderFrame] = deque()
         self._streaming_content = False
         self._peer: FollowerGate | None = None
@@ -93,6 +97,7 @@ class LeaderSession:
             if self._hello is not None:
                 raise ProtocolError("a second Hello in one session")
             self._hello = frame
+            self._shared = SharedTree(frame.sharing)
         elif self._hello is None:
             raise ProtocolError(f"{type(frame).__name__} before Hello")
         elif isinstance(frame, FollowerGate):
@@ -104,14 +109,15 @@ class LeaderSession:
         """Takes the answer to ReadMetadata."""
         hello, database, shipping = self._hello, read.database, self._shipping
         assert hello is not None
-        shipping.learn(key_changes(self._told, database))
+        before, shared = self._shared.tree, self._shared.of(database)
+        shipping.learn(key_changes(before, shared))
         reset = moved = False
         if self._told is None:
             known = hello.position
             is_same = known is not None and hello.database_id == database.database_id
             # Also one whose rows are dropped shows its tree until it has the snapshot.
             self._acknowledged = known.version if known and is_same else database.version
-            if known is None or not _same_history(hello, known, read):
+            if known is None or not _same_history(hello, known, read, shared):
                 reset, known = True, None
             moved = hello.storage_root != database.storage_root
             shipping.restart(known.keys if known else {})
@@ -122,7 +128,9 @@ class LeaderSession:
             self._queue.extend(read.deltas)
         self._told = database
         self._bookmark_due = True
-        self._streaming_content = bool(database.streaming_tables()) or _has_unsealed_rows(read)
+        self._streaming_content = bool(shared.streaming_tables()) or has_rows_above(
+            shared, read.ends
+        )
 
     def rows_read(self, read: RowsRead) -> None:
         """Takes the answer to ReadRows. Whether it may still be sent is decided by :meth:`next`."""
@@ -185,6 +193,7 @@ class LeaderSession:
     # -- duties ---------------------------------------------------------------------------------
 
     def _end(self, moment: Moment) -> Output | None:
+        """No grant, no database, other sharing, or strict without the right to rows: ends."""
         decision, hello = moment.decision, self._hello
         assert hello is not None
         if decision.grant is None:
@@ -207,6 +216,13 @@ class LeaderSession:
                     metadata={"database": hello.database},
                 )
             )
+        if decision.grant.sharing != hello.sharing:
+            return End(
+                UnavailableError(
+                    f"What is shared of database '{hello.database}' with cluster "
+                    f"'{hello.follower_cluster}' has changed."
+                )
+            )
         if self._told is not None and moment.database_id != self._told.database_id:
             return End(UnavailableError(f"Database '{hello.database}' is another one now."))
         strict = hello.strict or decision.grant.strict
@@ -215,10 +231,12 @@ class LeaderSession:
         return None
 
     def _deliver(self, moment: Moment) -> Output | None:
+        """Metadata that has been read goes out before anything else."""
         del moment
         return Send(self._queue.popleft()) if self._queue else None
 
     def _catch_up(self, moment: Moment) -> Output | None:
+        """The metadata told is not the newest: reads it."""
         if self._told is not None:
             told = self._told.version
             return None if told == moment.version else ReadMetadata(told)
@@ -227,6 +245,7 @@ class LeaderSession:
         return ReadMetadata(hello.position.version if hello.position else None)
 
     def _announce(self, moment: Moment) -> Output | None:
+        """This end of the gate has changed: says so, once."""
         decision = moment.decision
         reason = "" if decision.open else decision.reason
         due = (LeaderGate(decision.epoch, decision.open, reason), self._refusal(decision))
@@ -241,6 +260,7 @@ class LeaderSession:
         return self._deliver(moment)
 
     def _ship(self, moment: Moment) -> Output | None:
+        """Both ends open at one epoch and room in the window: reads rows, sends rows."""
         shipping, peer = self._shipping, self._peer
         if peer is None or not self._may_ship(moment):
             shipping.discard()
@@ -264,6 +284,7 @@ class LeaderSession:
         return shipping.read_request()
 
     def _bookmark(self, moment: Moment) -> Output | None:
+        """A heartbeat is due, or a stamp can be answered: sends Progress."""
         if self._target is None and self._stamp > self._answered:
             self._target = (self._stamp, moment.end_lsn)
         if self._target is not None and self._delivered(moment, self._target[1]):
@@ -314,7 +335,7 @@ class LeaderSession:
     def _refusal(self, decision: Decision) -> Refusal | None:
         """The refusal to show: only of streaming content, and only by decision, not by doubt."""
         grant = decision.grant
-        if grant is None or grant.rows or decision.reason == LEASE_EXPIRED:
+        if grant is None or grant.rows or decision.is_doubt:
             return None
         return refusal_of(grant) if self._streaming_content else None
 
@@ -356,7 +377,7 @@ DUTIES: Final[tuple[Callable[[LeaderSession, Moment], Output | None], ...]] = (
 """In order of priority; see the module's docstring."""
 
 
-def _same_history(hello: Hello, position: Position, read: MetadataRead) -> bool:
+def _same_history(hello: Hello, position: Position, read: MetadataRead, shared: Database) -> bool:
     """Whether the follower's position is a point of this leader's past.
 
     Checksums are compared where both are known: at the leader's newest ordinal of a key and at its
@@ -364,9 +385,9 @@ def _same_history(hello: Hello, position: Position, read: MetadataRead) -> bool:
     because those rows are dropped; above it the follower sees it at its next record, and asks for
     a snapshot.
     """
-    if hello.database_id != read.database.database_id or position.version > read.database.version:
+    if hello.database_id != shared.database_id or position.version > shared.version:
         return False
-    for key, floor in floors_of(read.database).items():
+    for key, floor in floors_of(shared).items():
         theirs, end = position.keys.get(key, START), read.ends.get(key, START)
         known = (floor, end) if end.ordinal > floor.ordinal else (floor,)
         if theirs.ordinal > known[-1].ordinal:
@@ -374,12 +395,3 @@ def _same_history(hello: Hello, position: Position, read: MetadataRead) -> bool:
         if any(at.ordinal == theirs.ordinal and at.checksum != theirs.checksum for at in known):
             return False
     return True
-
-
-def _has_unsealed_rows(read: MetadataRead) -> bool:
-    """Whether any row is still in a row store, so that only streaming can show it."""
-    ends = read.ends
-    return any(
-        ends.get(key, START).ordinal > floor.ordinal
-        for key, floor in floors_of(read.database).items()
-    )

@@ -29,7 +29,11 @@ cleared, and never travel. With the metadata that moves a floor both sides raise
 it: the leader those it has sent when it hands the metadata over, the follower those it has stored
 when it applies it. So a follower whose gate is closed, or that is far behind, jumps.
 
-Rule 6: acknowledgements and bookmarks name the keys that moved since the one before, and are
+Rule 6: both ends count the row store keys of shared tables only, so they must mean the same
+sharing (``Hello.sharing``), or there is no session. A change of it ends the session; the next one
+begins where the follower is under the new one.
+
+Rule 7: acknowledgements and bookmarks name the keys that moved since the one before, and are
 numbered, so that a lost one is noticed. A gate report names all and is the base of what follows.
 
 :mod:`cluster.replication.wire` turns these values into messages and back.
@@ -40,10 +44,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cluster.catalog.following import EVERYTHING
 from cluster.errors import FollowRefusedError
 
 if TYPE_CHECKING:
     from cluster.catalog.changes import Change
+    from cluster.catalog.following import Sharing
     from cluster.catalog.model import Database, RowStoreKey, Version
     from cluster.replication.authority import Capability, Grant
     from cluster.replication.position import Position
@@ -73,7 +79,8 @@ class Hello:
     """Opens a session. ``position`` None: the follower has nothing.
 
     ``database_id`` names the database the position belongs to; ``storage_root`` is where the
-    follower's tree says that its extents are.
+    follower's tree says that its extents are. ``sharing`` is what the follower takes to be shared
+    with it: its position has keys of those tables only.
     """
 
     follower_cluster: str
@@ -85,6 +92,7 @@ class Hello:
     epoch: int = 0
     strict: bool = False
     storage_root: str = ""
+    sharing: Sharing = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ from cluster.rowstore.record import RecordDamageError, parse_header
 from cluster.rpc.convert import (
     position_from_message,
     position_to_message,
+    sharing_from_message,
+    sharing_to_message,
     version_from_message,
     version_to_message,
 )
@@ -90,6 +92,7 @@ def follower_frame_to_message(frame: FollowerFrame) -> pb.FollowRequest:
             strict=frame.strict,
             database_id=frame.database_id,
             storage_root=frame.storage_root,
+            sharing=sharing_to_message(frame.sharing),
         )
         if frame.position is not None:
             hello.position.CopyFrom(position_to_message(frame.position))
@@ -128,6 +131,7 @@ def follower_frame_from_message(message: pb.FollowRequest) -> FollowerFrame:
                 epoch=hello.epoch,
                 strict=hello.strict,
                 storage_root=hello.storage_root,
+                sharing=sharing_from_message(hello.sharing),
             )
         case "ack":
             ack = message.ack

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from cluster.catalog.following import ModificationKind, Sharing
 from cluster.catalog.model import RowStoreKey, Version
-from cluster.replication.authority import Capability, Grant, NodeView
+from cluster.replication.authority import Capability, Grant, Issuer, NodeView, Origin
 from cluster.replication.position import KeyPosition, Position
 from cluster.rpc.v1 import coordinator_pb2, types_pb2
 
@@ -69,7 +71,38 @@ def grant_to_message(grant: Grant) -> coordinator_pb2.Grant:
         leader_capability=grant.leader_capability.value,
         follower_capability=grant.follower_capability.value,
         strict=grant.strict,
+        configuration=grant.configuration,
+        sharing=sharing_to_message(grant.sharing),
+        principals_modification_kind=grant.principals_kind.value,
+        origin=grant.origin.value,
     )
+
+
+def sharing_to_message(sharing: Sharing) -> types_pb2.TableLevelSharing:
+    """Encodes table-level sharing."""
+    return types_pb2.TableLevelSharing(**dict(sharing.lists()))
+
+
+def sharing_from_message(message: types_pb2.TableLevelSharing) -> Sharing:
+    """Decodes it; a message that is not set shares everything."""
+    lists = {field.name: tuple(getattr(message, field.name)) for field in fields(Sharing)}
+    return Sharing(**lists)
+
+
+def _principals_kind(text: str) -> ModificationKind:
+    # Without a word it is the default; a word from a newer coordinator adds nobody.
+    try:
+        return ModificationKind(text or ModificationKind.UNION.value)
+    except ValueError:
+        return ModificationKind.NONE
+
+
+def _origin(text: str) -> Origin:
+    # It decides nothing: an unknown one is shown as an attachment like any other.
+    try:
+        return Origin(text)
+    except ValueError:
+        return Origin.DIRECT
 
 
 def _capability(text: str) -> Capability:
@@ -94,6 +127,10 @@ def grant_from_message(message: coordinator_pb2.Grant) -> Grant:
         leader_capability=_capability(message.leader_capability),
         follower_capability=_capability(message.follower_capability),
         strict=message.strict,
+        configuration=message.configuration,
+        sharing=sharing_from_message(message.sharing),
+        principals_kind=_principals_kind(message.principals_modification_kind),
+        origin=_origin(message.origin),
     )
 
 
@@ -104,6 +141,7 @@ def view_to_message(view: NodeView) -> coordinator_pb2.NodeView:
         streaming_ingestion=view.capability is Capability.ON,
         following=map(grant_to_message, view.following),
         followed=map(grant_to_message, view.followed),
+        issuer=issuer_to_message(view.issuer),
     )
 
 
@@ -114,6 +152,29 @@ def view_from_message(message: coordinator_pb2.NodeView) -> NodeView:
         capability=Capability.ON if message.streaming_ingestion else Capability.OFF,
         following=_grants(message.following),
         followed=_grants(message.followed),
+        issuer=issuer_from_message(message.issuer),
+    )
+
+
+def issuer_to_message(issuer: Issuer) -> coordinator_pb2.Issuer:
+    """Encodes who gives out views."""
+    return coordinator_pb2.Issuer(
+        coordinator=issuer.coordinator,
+        generation=issuer.generation,
+        instance=issuer.instance,
+        began=issuer.began,
+        succeeds=issuer.succeeds,
+    )
+
+
+def issuer_from_message(message: coordinator_pb2.Issuer) -> Issuer:
+    """Decodes it; one that is not set is nobody's."""
+    return Issuer(
+        message.coordinator,
+        message.generation,
+        message.instance,
+        message.began,
+        tuple(message.succeeds),
     )
 
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cluster.coordinator import events
+from cluster.coordinator.identity import begin
 from cluster.coordinator.machine import handle
 from cluster.coordinator.reports import DatabaseReport, FollowingReport, Report
 from cluster.coordinator.state import Durable, restore
 from cluster.coordinator.views import view
 from cluster.limits import LIMITS, Limits
+from cluster.replication.authority import Capability, Issuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +33,8 @@ class Story:
         self.timer: float | None = None
         self.answers: dict[int, events.Answer | RemoraError] = {}
         self._requests = 0
+        self._lives = 0
+        self._owned: dict[str, tuple[str, ...]] = {}
 
     def send(self, event: events.Event) -> None:
         step = handle(self.state, event, self.now, self.limits)
@@ -49,9 +53,15 @@ class Story:
         """Sends a request that must be answered at once."""
         return self.answers[self.ask(kind, *values, **named)]
 
-    def restart(self) -> None:
-        """SIGKILL and start: only what is durable is left."""
-        self.state = restore(self.state.durable, self.now, self.limits)
+    def restart(self, durable: Durable | None = None, *, adopts: bool = False) -> None:
+        """SIGKILL and start: only what is durable is left, or an old copy of it."""
+        self._lives += 1
+        durable = begin(
+            self.state.durable if durable is None else durable,
+            coordinator="c1",
+            instance=f"life {self._lives}",
+        )
+        self.state = restore(durable, self.now, self.limits, adopts=adopts)
         self.send(events.Tick())
 
     def wait(self, seconds: float) -> None:
@@ -88,22 +98,38 @@ class Story:
         revision: int | None = None,
         epoch: int | None = None,
         following: Iterable[FollowingReport] | None = None,
-        databases: Iterable[DatabaseReport] = (),
+        databases: Iterable[DatabaseReport] | None = None,
+        drained: bool | None = None,
+        obeys: Issuer | None = None,
+        newest_epoch: int = 0,
+        trouble: str = "",
     ) -> events.Answer | RemoraError:
-        """A heartbeat of a node that has applied everything, unless told otherwise."""
+        """A heartbeat of a node that has applied everything, unless told otherwise.
+
+        Without ``databases`` it has those it had before, none of them streaming.
+        """
+        if databases is None:
+            databases = owns(*self._owned.get(cluster, ()))
+        databases = tuple(databases)
+        self._owned[cluster] = tuple(database.name for database in databases)
         seen = self.view(cluster)
         if following is None:
             following = (
                 FollowingReport(g.leader_cluster, g.database, g.epoch if epoch is None else epoch)
                 for g in seen.following
             )
+        applied = seen.revision if revision is None else revision
+        if drained is None:
+            drained = seen.capability is Capability.OFF
         return self.get(
             events.Heartbeat,
             cluster,
             f"{cluster}/{number}",
             instance,
-            seen.revision if revision is None else revision,
-            Report(tuple(following), tuple(databases)),
+            applied,
+            Report(tuple(following), databases, applied if drained else 0, trouble),
+            self.state.durable.issuer if obeys is None else obeys,
+            newest_epoch,
         )
 
     def view(self, cluster: str) -> NodeView:
@@ -115,8 +141,17 @@ class Story:
     def on(self, cluster: str) -> int:
         return self.ask(events.SetCapability, cluster, True)
 
-    def attach(self, follower: str, leader: str = "leader", database: str = DATABASE) -> int:
-        return self.ask(events.Attach, leader, database, follower)
+    def attach(
+        self,
+        follower: str,
+        leader: str = "leader",
+        database: str = DATABASE,
+        **named: object,
+    ) -> int:
+        return self.ask(events.Attach, leader, database, follower, **named)
+
+    def delete(self, follower: str, name: str, leader: str = "") -> int:
+        return self.ask(events.DeleteConfiguration, follower, name, leader)
 
     def detach(self, follower: str, leader: str = "leader", database: str = DATABASE) -> int:
         return self.ask(events.Detach, leader, database, follower)

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.catalog.following import ModificationKind, Sharing
+from cluster.coordinator.configuration import Configuration
 from cluster.coordinator.state import (
     Attachment,
     Change,
@@ -20,23 +22,40 @@ from cluster.coordinator.state import (
 )
 from cluster.coordinator.store import FILE_NAME, FORMAT_VERSION, Store, ThreadedStore
 from cluster.errors import ConflictError, CorruptionError, NotSupportedError
+from cluster.replication.authority import Origin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+SHARING = Sharing(tables_to_include=("Logs*", "Tä"), functions_to_exclude=("f",))
+
 FULL = Durable(
     epoch=2**62,
     revision=12,
-    clusters={"l": Cluster("l", True), "f": Cluster("f", False, strict=True)},
+    clusters={"l": Cluster("l", True, location="westus"), "f": Cluster("f", False, strict=True)},
     nodes={
         "l/0": Node("l/0", "l", "i1", "127.0.0.1:1", 7, "/d", (("Db", ("T1", "Tä")), ("E", ("X",))))
     },
-    attachments={a.key: a for a in [Attachment("l", "Db", "f", 9), Attachment("l", "dB2", "f", 3)]},
+    attachments={
+        a.key: a
+        for a in [
+            Attachment("l", "Db", "f", 9, "C", "Db", 5),
+            Attachment("l", "dB2", "f", 3, "all", "p-dB2"),
+        ]
+    },
     changes={
         c.key: c
         for c in [
             Change(ChangeKind.OFF, "f", 9, 11),
-            Change(ChangeKind.DETACH, "f", 9, 12, "l", "Old"),
+            Change(ChangeKind.DETACH, "f", 9, 12, "l", "Old", "Gone", "p-Old"),
+            Change(ChangeKind.SHARING, "f", 9, 12, "l", "Db", "C", "Db"),
+        ]
+    },
+    configurations={
+        c.key: c
+        for c in [
+            Configuration("f", "C", "l", "Db", "Db", sharing=SHARING, origin=Origin.DATA_SHARE),
+            Configuration("f", "all", "l", "*", "", "p-", principals_kind=ModificationKind.NONE),
         ]
     },
 )
@@ -63,18 +82,24 @@ def test_what_is_saved_is_loaded_by_the_next_process(tmp_path: Path) -> None:
 
 names = st.sampled_from(["a", "b", "c"])
 durables = st.builds(
-    lambda clusters, nodes, attachments, changes, epoch: Durable(
+    lambda clusters, nodes, attachments, changes, configurations, epoch: Durable(
         epoch,
         epoch,
         {c.name: c for c in clusters},
         {n.node: n for n in nodes},
         {a.key: a for a in attachments},
         {c.key: c for c in changes},
+        {c.key: c for c in configurations},
     ),
     st.lists(st.builds(Cluster, names, st.booleans(), st.booleans())),
     st.lists(st.builds(Node, names, names, names, names)),
-    st.lists(st.builds(Attachment, names, st.sampled_from(["D", "d"]), names, st.integers(1, 3))),
+    st.lists(
+        st.builds(
+            Attachment, names, st.sampled_from(["D", "d"]), names, st.integers(1, 3), names, names
+        )
+    ),
     st.lists(st.builds(Change, st.sampled_from(ChangeKind), names, st.just(1), st.just(1))),
+    st.lists(st.builds(Configuration, names, st.sampled_from(["N", "n", "m"]), names, names)),
     st.integers(0, 5),
 )
 

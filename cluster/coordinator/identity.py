@@ -1,0 +1,93 @@
+"""Whose word it is: lives of a coordinator, and what to do when nodes obey another one. Pure.
+
+A coordinator's data has a random id, and every start of it is a life of its own: generation,
+random instance, the revision it began with (:class:`cluster.replication.authority.Issuer`). Nodes
+judge by that whom to obey, and say with each heartbeat whom they obey. So the coordinator notices
+the same doubts as they do, by the same function. While there is one it gives no lease to anybody
+and decides nothing: whatever it answered might not be true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cluster.coordinator.state import Contest, longest_lease
+from cluster.errors import ConflictError
+from cluster.replication.authority import NO_ISSUER, Issuer, Standing, doubt_about, judge
+
+if TYPE_CHECKING:
+    from cluster.coordinator.state import Durable
+    from cluster.coordinator.turn import Turn
+
+_KNOWS_MORE = (
+    "node '{node}' has seen decisions ({obeyed}) that the coordinator ({heard}) does not know: it "
+    "runs on an old copy of its data, or beside another. Restore the newest data, or restart it "
+    "with adopt"
+)
+
+
+def begin(durable: Durable, *, coordinator: str, instance: str) -> Durable:
+    """What is on disk when a life begins. ``coordinator`` is its id if it has none yet."""
+    before = durable.issuer
+    issuer = Issuer(
+        coordinator=before.coordinator or coordinator,
+        generation=before.generation + 1,
+        instance=instance,
+        began=durable.revision,
+        succeeds=before.succeeds,
+    )
+    return replace(durable, issuer=issuer)
+
+
+def doubt(durable: Durable, node: str, obeys: Issuer, revision: int) -> str:
+    """Why a node that obeys ``obeys`` and has seen its ``revision`` should not obey us; or empty."""
+    if obeys == NO_ISSUER and not revision:
+        return ""
+    own = durable.issuer
+    standing = judge(obeys, revision, own)
+    behind = standing is Standing.SAME and revision > durable.revision
+    if behind or standing is Standing.EARLIER:
+        return _KNOWS_MORE.format(node=node, obeyed=obeys, heard=own)
+    words = doubt_about(standing, obeys, own)
+    return words and f"{words} (node '{node}')"
+
+
+def contest(turn: Turn, reason: str) -> None:
+    """Nothing is decided and no lease given until this has not been seen for a lease."""
+    turn.contest = Contest(reason, turn.now + longest_lease(turn.limits))
+
+
+def check_uncontested(turn: Turn) -> None:
+    """Raises ConflictError while it is in doubt who the coordinator is."""
+    if turn.contest is not None and turn.now < turn.contest.until:
+        raise ConflictError(
+            f"nothing is decided while it is in doubt who the coordinator is: {turn.contest.reason}",
+            remedy="Stop the other coordinator, restore the newest data, or restart with adopt.",
+        )
+
+
+def adopt(turn: Turn, obeys: Issuer, revision: int, newest_epoch: int) -> None:
+    """Takes the place of whom a node obeys: everything counted goes on above what it has seen.
+
+    Processes may hold leases of the other coordinator, given until now for all we know.
+    """
+    durable = turn.durable
+    turn.raise_counters(newest_epoch, revision)
+    turn.new_epoch()
+    turn.regrant(turn.durable.attachments.values())
+    own = durable.issuer
+    others = {*own.succeeds, obeys.coordinator} - {own.coordinator, ""}
+    issuer = replace(
+        own,
+        generation=max(own.generation, obeys.generation) + 1,
+        began=turn.durable.revision,
+        succeeds=tuple(sorted(others)),
+    )
+    turn.durable = replace(turn.durable, issuer=issuer)
+    turn.contest = None
+    until = turn.now + longest_lease(turn.limits)
+    for node in durable.nodes:
+        session = turn.session(node)
+        turn.put_session(node, replace(session, ghosts_until=max(session.ghosts_until, until)))
+    turn.restart_changes()
