@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cluster.conformance import statements
 from cluster.conformance.draw import Draw
 from cluster.conformance.generate_admin import administrators
-from cluster.conformance.generate_clients import IDS_OF_A_WRITER, readers, writers
+from cluster.conformance.generate_clients import CLOSING_IDS, readers, writers
 from cluster.conformance.plan import Action, End, Follow, Home, Manage, Plan, Write
 from cluster.conformance.schedule import FaultMenu, generate_schedule
 from cluster.conformance.system import Feature
@@ -55,9 +55,9 @@ def generate_plan(
     found = tuple(homes) or _homes(seed, profile)
     start, end = safety_seconds * 0.01, safety_seconds * 0.97
     attachments = _attachments(seed, profile, found, traits, "setup")
-    frame = Frame(seed, profile, found, traits, (start, end), load)
+    frame = Frame(seed, profile, found, traits, (start, end), load, first_id, source_prefix)
     clients = [
-        *writers(frame, WRITERS, first_id, source_prefix),
+        *writers(frame, WRITERS),
         *readers(frame, READERS),
         *administrators(frame, ADMINISTRATORS),
     ]
@@ -67,7 +67,7 @@ def generate_plan(
         clients=tuple(client for client in clients if client.steps),
         end=_end(seed, profile, found, traits),
         setup=(*(() if homes else _create(found)), *attachments),
-        closing=_closing(found, profile, first_id, source_prefix),
+        closing=_closing(frame),
         safety_seconds=safety_seconds,
         liveness_seconds=liveness_seconds,
         call_seconds=call_seconds,
@@ -134,19 +134,16 @@ def _end(seed: int, profile: Profile, homes: Sequence[Home], traits: Mapping[str
     return End(capability=capability, attachments=_attachments(seed, profile, homes, traits, "end"))
 
 
-def _closing(
-    homes: Sequence[Home], profile: Profile, first_id: int, prefix: str
-) -> tuple[Write, ...]:
-    first = first_id + len(WRITERS) * IDS_OF_A_WRITER + 1
-    places = [(home, table) for home in homes for table in home.tables]
+def _closing(frame: Frame) -> tuple[Write, ...]:
+    first = frame.first_id + CLOSING_IDS + 1
     return tuple(
         Write(
             cluster=home.leader,
             database=home.database,
             table=table,
-            source=f"{prefix}closing-{number}",
+            source=f"{frame.source_prefix}closing-{number}",
             ids=(first + 2 * number, first + 2 * number + 1),
-            attempts=10 if Feature.SOURCE_IDS in profile.features else 1,
+            attempts=10 if Feature.SOURCE_IDS in frame.profile.features else 1,
         )
-        for number, (home, table) in enumerate(places)
+        for number, (home, table) in enumerate(frame.places())
     )

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 from cluster.conformance import statements
 from cluster.conformance.draw import Draw
-from cluster.conformance.plan import ClientPlan, Flip, Follow, Manage, Step, Unfollow
+from cluster.conformance.generate_clients import ADMINISTRATORS_IDS
+from cluster.conformance.plan import (
+    Ask,
+    ClientPlan,
+    Flip,
+    Follow,
+    Manage,
+    Step,
+    Unfollow,
+    Write,
+)
 from cluster.conformance.traits import sharing
 
 if TYPE_CHECKING:
@@ -26,30 +36,41 @@ def administrators(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:
         for number in range(frame.count(kind, usual)):
             draw = Draw(frame.seed, f"{kind} {number}")
             name, at = draw.pick(names), draw.between(*frame.window)
-            steps[name].extend(Step(at=t, action=action) for t, action in episode(frame, draw, at))
+            steps[name].extend(
+                Step(at=t, action=action) for t, action in episode(frame, draw, at, number)
+            )
     end = frame.window[1]
     for name in names:
         mine = sorted((step for step in steps[name] if step.at < end), key=lambda step: step.at)
         yield ClientPlan(name=name, steps=tuple(mine))
 
 
-def _flip(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _flip(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     """Off for a while, or the other way round where it may be on or off already."""
     follower = draw.pick(frame.profile.followers)
     yield at, Flip(cluster=follower, on=draw.chance(0.3))
+    yield at, _look(frame, draw, follower)
     yield at + draw.scale(0.5, 90.0), Flip(cluster=follower, on=True)
 
 
-def _storm(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _look(frame: Frame, draw: Draw, follower: str) -> Ask:
+    """By whoever changed something, as soon as it is done: nobody can be sooner."""
+    home, table = draw.pick(frame.places())
+    return Ask(cluster=follower, database=home.database, table=table)
+
+
+def _storm(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     follower = draw.pick(frame.profile.followers)
     on = draw.chance(0.5)
     for _ in range(draw.integer(4, 14)):
         yield at, Flip(cluster=follower, on=on)
+        if draw.chance(0.3):
+            yield at, _look(frame, draw, follower)
         on = not on if draw.chance(0.8) else on
         at += draw.scale(0.02, 4.0)
 
 
-def _leader_off(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _leader_off(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     """Refused while a table streams; then the policies go, and it is off for a while."""
     home = draw.pick(frame.homes)
     seconds = draw.scale(2.0, 40.0)
@@ -60,13 +81,23 @@ def _leader_off(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
         for other, table in places:
             yield at + 0.1, _policy(other, table, on=False)
         yield at + 0.2, Flip(cluster=home.leader, on=False)
+        yield (
+            at + 0.2,
+            Write(
+                cluster=home.leader,
+                database=home.database,
+                table=draw.pick(home.tables),
+                source=f"{frame.source_prefix}off-{number}",
+                ids=(frame.first_id + ADMINISTRATORS_IDS + number,),
+            ),
+        )
     yield at + seconds, Flip(cluster=home.leader, on=True)
     if "policies" in frame.traits:
         for other, table in places:
             yield at + seconds + 0.1, _policy(other, table, on=True)
 
 
-def _attachment(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _attachment(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     """Detached and attached again; sometimes attached again while it is, with other tables."""
     home, follower = draw.pick(frame.homes), draw.pick(frame.profile.followers)
     include, exclude = sharing(draw, home) if draw.chance(0.5) else ((), ())
@@ -76,6 +107,7 @@ def _attachment(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
     names = {"leader": home.leader, "database": home.database, "follower": follower}
     if draw.chance(0.7):
         yield at, Unfollow(**names, side=side)
+        yield at, Ask(cluster=follower, database=home.database, table=draw.pick(home.tables))
     yield at + draw.scale(0.1, 40.0), Follow(**names, include=include, exclude=exclude)
 
 
@@ -89,7 +121,7 @@ def _policy(home: Home, table: str, *, on: bool) -> Manage:
     )
 
 
-def _policies(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _policies(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     home, table = draw.pick(frame.places())
     yield at, _policy(home, table, on=False)
     yield at + draw.scale(0.5, 60.0), _policy(home, table, on=True)
@@ -106,7 +138,7 @@ def _manage(home: Home, verb: str, text: str, table: str = "", argument: str = "
     )
 
 
-def _seal(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _seal(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     home, table = draw.pick(frame.places())
     if draw.chance(0.3):
         yield at, _manage(home, "seal", statements.seal_database(home.database))
@@ -114,12 +146,12 @@ def _seal(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
         yield at, _manage(home, "seal", statements.seal_table(table), table)
 
 
-def _merge(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _merge(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     home, table = draw.pick(frame.places())
     yield at, _manage(home, "merge", "", table)
 
 
-def _recreation(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _recreation(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     """Dropped, and there again with the same name, with no pause or a long one."""
     home, table = draw.pick(frame.places())
     yield at, _manage(home, "drop-table", statements.drop_table(table), table)
@@ -128,18 +160,18 @@ def _recreation(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
     yield at + draw.scale(0.01, 2.0), _policy(home, table, on=True)
 
 
-def _column(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _column(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     home, table = draw.pick(frame.places())
     column = f"C{draw.integer(1, 4)}"
     yield at, _manage(home, "add-column", statements.add_column(table, column), table, column)
 
 
-def _clear(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _clear(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     home, table = draw.pick(frame.places())
     yield at, _manage(home, "clear-table", statements.clear_table(table), table)
 
 
-def _mutation(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _mutation(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     home, table = draw.pick(frame.places())
     what, text = draw.pick(statements.mutations(table))
     yield (
@@ -155,7 +187,7 @@ def _mutation(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
     )
 
 
-def _show(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
+def _show(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     home = draw.pick(frame.homes)
     yield (
         at,
@@ -168,7 +200,9 @@ def _show(frame: Frame, draw: Draw, at: float) -> Iterator[Timed]:
     )
 
 
-_EPISODES: Final[Mapping[str, tuple[float, Callable[[Frame, Draw, float], Iterator[Timed]]]]] = {
+_EPISODES: Final[
+    Mapping[str, tuple[float, Callable[[Frame, Draw, float, int], Iterator[Timed]]]]
+] = {
     "flips": (5, _flip),
     "storms": (1, _storm),
     "leader-off": (1, _leader_off),

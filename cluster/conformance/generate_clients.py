@@ -13,29 +13,32 @@ if TYPE_CHECKING:
 
     from cluster.conformance.traits import Frame
 
-IDS_OF_A_WRITER: Final = 100_000
-"""Ids a writer can give away; each has its own range."""
+_IDS_OF_A_WRITER: Final = 100_000
+
+ADMINISTRATORS_IDS: Final = 800_000
+"""Where ids of rows that administrators send begin; those of writers are below."""
+
+CLOSING_IDS: Final = 900_000
+"""Where ids of rows that end a run begin."""
 
 _BATCHES: Final = 22
 _READS: Final = 18
 _BURST_SECONDS: Final = 2.0
 
 
-def writers(
-    frame: Frame, names: Sequence[str], first_id: int, source_prefix: str
-) -> Iterator[ClientPlan]:
+def writers(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:
     """Two writers or more; each writes to any table of any leader."""
     count = Draw(frame.seed, "writers").integer(2, len(names))
     for number, name in enumerate(names[:count]):
         draw = Draw(frame.seed, f"writer {name}")
         batches = frame.count("writes", _BATCHES * draw.scale(0.5, 2.0))
-        next_id = first_id + number * IDS_OF_A_WRITER + 1
+        next_id = frame.first_id + number * _IDS_OF_A_WRITER + 1
         steps = []
         for batch, at in enumerate(_moments(frame, draw, batches)):
             rows = draw.weighted(((1, 4.0), (draw.integer(2, 6), 5.0), (draw.integer(7, 24), 1.0)))
             ids = tuple(range(next_id, next_id + rows))
             next_id += rows
-            source = f"{source_prefix}{name}-{batch}"
+            source = f"{frame.source_prefix}{name}-{batch}"
             steps.append(Step(at=at, action=_write(frame, f"{name} {batch}", source, ids)))
         yield ClientPlan(name=name, steps=tuple(steps))
 

@@ -8,9 +8,9 @@ import trio
 
 from cluster.conformance import statements
 from cluster.conformance.calls import Answer, Outcome, Refused, Unknown
-from cluster.conformance.plan import Flip, Follow, Manage, Unfollow
+from cluster.conformance.plan import Flip, Follow, Manage, Unfollow, Write
 from cluster.conformance.system import Feature
-from cluster.errors import EntityExistsError
+from cluster.errors import EntityExistsError, EntityNotFoundError
 
 if TYPE_CHECKING:
     from cluster.conformance.plan import Action, Home, Plan
@@ -25,19 +25,24 @@ _RETRY_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _READ_ATTEMPTS: Final = 3
 _SEAL_SECONDS: Final = 90.0
+_PATIENCE_SECONDS: Final = 60.0
+"""For what is refused: a node may not know yet of a capability that was turned on a moment ago."""
+
+_DECIDED: Final = frozenset({EntityExistsError.code, EntityNotFoundError.code})
+"""Refusals that will not change: it is so already."""
 
 
-def is_done(outcome: Outcome) -> bool:
-    """Whether there is no use in asking again: it worked, or never will."""
+def is_certain(outcome: Outcome) -> bool:
+    """Whether asking the same again makes no sense: it worked, or is refused for good."""
     if isinstance(outcome, Unknown):
         return False
     return not isinstance(outcome, Refused) or outcome.permanent
 
 
 def worked(outcome: Outcome) -> bool:
-    """Whether it is so now; a thing that exists already need not be made."""
+    """Whether it is so now; what exists already need not be made, nor what is gone be removed."""
     if isinstance(outcome, Refused):
-        return outcome.code == EntityExistsError.code
+        return outcome.code in _DECIDED
     return not isinstance(outcome, Unknown)
 
 
@@ -50,11 +55,18 @@ class Settler:
         self._until = 0.0
 
     async def insist(self, action: Action, until: float, *, who: str = WHO) -> Outcome:
-        """An action again and again until it is decided or the time is over."""
-        pause = _RETRY_SECONDS
+        """An action again and again until it works, or the time is over.
+
+        What is refused for good is tried for a minute, because the reason may be about to go.
+        Rows that may be stored are not sent again, but for the attempts of their own action.
+        """
+        pause, now = _RETRY_SECONDS, self._system.now
+        patient_until = min(until, now() + _PATIENCE_SECONDS)
         while True:
             outcome = await self._player.act(who, action, until=until)
-            if is_done(outcome) or self._system.now() + pause >= until:
+            doubted = isinstance(action, Write) and isinstance(outcome, Unknown)
+            last = patient_until if is_certain(outcome) else until
+            if worked(outcome) or doubted or now() + pause >= last:
                 return outcome
             await self._system.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -72,7 +84,7 @@ class Settler:
             for home in self._plan.homes:
                 await self._restore(home)
         for write in self._plan.closing:
-            await self._player.act(WHO, write, until=self._until)
+            await self.insist(write, self._until)
         async with trio.open_nursery() as nursery:
             for follower in self._profile.followers:
                 for home in self._plan.homes:
@@ -105,7 +117,7 @@ class Settler:
 
     async def _catch_up(self, follower: str, home: Home) -> None:
         """Until every shared table of a database is the same there; or the time is over."""
-        who = f"{WHO}@{follower}"
+        who = f"{WHO}-{follower}-{home.database}"
         for table in self._shared(follower, home):
             pause = _RETRY_SECONDS
             while self._system.now() + pause < self._until:
@@ -168,7 +180,10 @@ class Settler:
     async def _read(
         self, who: str, cluster: str, home: Home, table: str, at_least: At | None
     ) -> Outcome:
-        """A read that is asked again when it got no answer: it is what the run is judged by."""
+        """A read that is asked again when it got no answer: it is what the run is judged by.
+
+        Without the token then, so that what is there is seen also where it is not everything.
+        """
         token = at_least if Feature.AT_LEAST in self._profile.features else None
         session = f"{who}@{cluster}"
         outcome: Outcome = Unknown(code="NotSent")
@@ -176,8 +191,9 @@ class Settler:
             outcome = await self._player.read(
                 who, cluster, home.database, table, session=session, at_least=token
             )
-            if is_done(outcome):
+            if is_certain(outcome):
                 break
+            token = None
             await self._system.sleep(_RETRY_SECONDS)
         return outcome
 

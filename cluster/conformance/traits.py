@@ -55,7 +55,10 @@ def draw_traits(seed: int, profile: Profile) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What the makers of a plan's clients share. ``window`` is when clients act, in seconds."""
+    """What the makers of a plan's clients share. ``window`` is when clients act, in seconds.
+
+    ``first_id`` and ``source_prefix`` as in :func:`.generate.generate_plan`.
+    """
 
     seed: int
     profile: Profile
@@ -63,6 +66,8 @@ class Frame:
     traits: Mapping[str, float]
     window: tuple[float, float]
     load: float
+    first_id: int
+    source_prefix: str
 
     def count(self, kind: str, usual: float) -> int:
         """How many operations of a kind to do, if the run has it: at least one."""
