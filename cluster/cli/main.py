@@ -10,6 +10,7 @@ from cluster.cli import (
     attach,
     capability,
     command,
+    conform,
     destroy,
     detach,
     down,
@@ -55,6 +56,8 @@ for verb in (
     destroy.destroy,
 ):
     app.command(epilog=EXIT_CODES)(verb)
+
+app.add_typer(conform.app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,7 +2,8 @@
 
 Delta debugging (A. Zeller, R. Hildebrandt: *Simplifying and Isolating Failure-Inducing Input*, IEEE
 TSE 2002): ``ddmin`` over the faults of the schedule, then each fault made shorter and weaker, then
-operations of the plan left out in blocks. A smaller run counts only if the *same* rule fails.
+operations of the plan left out in blocks. A smaller run counts only if the *same* rule fails; for
+a crash, only if it is the same kind of error.
 Simulated runs are functions of their requests, so the search never meets a flaky answer; on real
 processes it does, and then keeps the last request that did fail.
 """
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from cluster.conformance.faults import Fault, FaultKind, Schedule
-from cluster.conformance.summary import violations_of
+from cluster.conformance.summary import CRASH, crash_name, violations_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -120,6 +121,7 @@ class _Search:
         self.tried = 0
         self.exhausted = False
         self._rule = rule
+        self._crash = crash_name(found) if rule == CRASH else ""
         self._run = run
         self._limit = limit
         self._known: dict[RunRequest, bool] = {}
@@ -134,6 +136,7 @@ class _Search:
         self.tried += 1
         result = self._run(request)
         failed = any(violation.rule == self._rule for violation in violations_of(result))
+        failed = failed and (not self._crash or self._crash == crash_name(result))
         self._known[request] = failed
         if failed:
             self.best, self.result = request, result

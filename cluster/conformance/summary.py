@@ -87,6 +87,11 @@ def violations_of(result: RunResult) -> tuple[Violation, ...]:
     return tuple(sorted(found, key=lambda violation: (violation.at, violation.rule)))
 
 
+def crash_name(result: RunResult) -> str:
+    """What kind of error broke the run: ``AssertionError``; empty if none did."""
+    return result.error.strip().splitlines()[-1].partition(":")[0] if result.error else ""
+
+
 def states_reached(history: History) -> dict[str, int]:
     """How often each interesting state was reached, by name."""
     counts: dict[str, int] = {}
