@@ -12,13 +12,12 @@ if TYPE_CHECKING:
 
     from cluster.extents.files import ExtentFiles
     from cluster.history.driver import OperationRunner
-    from cluster.node.platform import Hot
-    from cluster.query.driver import QueryEngine
+    from cluster.node.platform import Engine, Hot
 
 
 def node_load(
     data: Path,
-    engine: QueryEngine,
+    engine: Engine,
     operations: OperationRunner[Any],
     hot: Hot,
     files: ExtentFiles,

@@ -11,12 +11,13 @@ import os
 import random
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from cluster.commands.context import QueryRunner
 from cluster.extents.opening import open_root
 from cluster.node.clock import SystemClock
 from cluster.processors import usable
-from cluster.query.driver import QueryEngine
+from cluster.query.driver import QueryEngine, QueryStatistics
 from cluster.query.hot.driver import HotCache
 from cluster.rowstore.disk import RealDisk
 
@@ -33,11 +34,29 @@ if TYPE_CHECKING:
     from cluster.extents.root import StorageRoot
     from cluster.limits import Limits
     from cluster.query.hot.driver import HotCacheStatistics
+    from cluster.query.inflight import Cancellations
     from cluster.query.records import QueryRecord
     from cluster.rowstore.disk import Disk
     from cluster.transport.api import Transport
 
 LOOPBACK = "127.0.0.1"
+
+
+class Engine(QueryRunner, Protocol):
+    """What answers the queries of a node: :class:`cluster.query.driver.QueryEngine`."""
+
+    @property
+    def cancellations(self) -> Cancellations:
+        """The running queries."""
+
+    async def prewarm(self) -> None:
+        """Makes the first query as quick as the next ones."""
+
+    def statistics(self) -> QueryStatistics:
+        """Counters since the start."""
+
+
+EngineT = TypeVar("EngineT", bound=Engine)
 
 
 class Hot(Protocol):
@@ -53,7 +72,7 @@ class Hot(Protocol):
         """Counters since the start."""
 
 
-class Queries(Protocol):
+class Queries(Protocol[EngineT]):
     """Makes what answers the queries of a node, and its hot cache."""
 
     def engine(
@@ -65,12 +84,12 @@ class Queries(Protocol):
         processors: tuple[int, ...],
         folders: Sequence[Path],
         on_query: Callable[[QueryRecord], None],
-    ) -> AbstractAsyncContextManager[QueryEngine]:
+    ) -> AbstractAsyncContextManager[EngineT]:
         """The engine; files of extents lie in ``folders``."""
 
     def hot_cache(
         self,
-        engine: QueryEngine,
+        engine: EngineT,
         files: ExtentFiles,
         *,
         tables: Callable[[], Any],
@@ -146,7 +165,7 @@ class Platform:
     rng: random.Random
     random_bits: Callable[[int], int]
     open_root: Callable[[str], StorageRoot]
-    queries: Queries
+    queries: Queries[Any]
     cores: int
     processors: tuple[int, ...] = ()
     process_id: int = 0

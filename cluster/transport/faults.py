@@ -15,8 +15,8 @@ from dataclasses import dataclass
 class LinkFaults:
     """Faults of one directed link. The default is a perfect link.
 
-    Frames of one call stay in order whatever the faults. ValueError: a ratio outside 0 to 1, or
-    seconds that are negative or not finite.
+    Frames of one call stay in order whatever the faults. ValueError: a ratio outside 0 to 1, a
+    negative rate, or seconds that are negative or not finite.
     """
 
     delay_seconds: float = 0.0
@@ -33,14 +33,34 @@ class LinkFaults:
     """How long such a frame is held back at most."""
     partitioned: bool = False
     """Frames wait until the link is healed, or the connection's keepalive gives up."""
+    stalled: bool = False
+    """Frames wait until the link is healed, and pings are answered: nobody reads at the end."""
+    duplicate_ratio: float = 0.0
+    """Share of unary requests that arrive twice, as from a client that tries again."""
+    bytes_per_second: int = 0
+    """Frames take as long as their bytes do at this rate; 0: no time."""
+
+    @property
+    def holds(self) -> bool:
+        """Frames wait."""
+        return self.partitioned or self.stalled
+
+    @property
+    def is_certain(self) -> bool:
+        """Nothing depends on chance."""
+        return not (
+            self.drop_ratio or self.reset_ratio or self.reorder_ratio or self.jitter_seconds
+        )
 
     def __post_init__(self) -> None:
-        for name in ("drop_ratio", "reset_ratio", "reorder_ratio"):
+        for name in ("drop_ratio", "reset_ratio", "reorder_ratio", "duplicate_ratio"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
         for name in ("delay_seconds", "jitter_seconds", "reorder_seconds"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be finite and not negative")
+        if self.bytes_per_second < 0:
+            raise ValueError("bytes_per_second must not be negative")
 
 
 NO_FAULTS = LinkFaults()
@@ -57,8 +77,21 @@ class Decision:
     """True: frames of other calls may pass it."""
 
 
+def is_duplicated(seed: int, source: str, target: str, number: int, faults: LinkFaults) -> bool:
+    """Whether unary request ``number`` (0, 1, ...) of a link arrives twice."""
+    if not faults.duplicate_ratio:
+        return False
+    key = f"{seed}\0{source}\0{target}\0unary\0{number}".encode()
+    digest = hashlib.blake2b(key, digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64 < faults.duplicate_ratio
+
+
 def decide(seed: int, source: str, target: str, number: int, faults: LinkFaults) -> Decision:
     """The fate of frame ``number`` (0, 1, ...) of the link from ``source`` to ``target``."""
+    if not (
+        faults.drop_ratio or faults.reset_ratio or faults.reorder_ratio or faults.jitter_seconds
+    ):
+        return Decision(faults.delay_seconds, dropped=False, reset=False, overtaken=False)
     key = f"{seed}\0{source}\0{target}\0{number}".encode()
     digest = hashlib.blake2b(key, digest_size=40).digest()
     drop, reset, reorder, held, jitter = (

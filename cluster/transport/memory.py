@@ -4,12 +4,14 @@ Deadlines and delays follow trio's clock, so a test under ``MockClock`` runs at 
 exactly. Everything above bytes (generated stubs, errors, limits, interceptors) is the code the
 gRPC transports run. Faults of links: see :class:`.memory_network.MemoryNetwork`.
 
-What it does not have: TLS, HTTP/2 metadata sizes, bandwidth.
+What it does not have: TLS, HTTP/2 metadata sizes.
 """
 
 from __future__ import annotations
 
+import contextvars
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
@@ -46,6 +48,7 @@ class MemoryServer:
         self._addresses: list[str] = []
         self._early: list[tuple[MemoryServerCall, Method, bytes | None]] = []
         self._nursery: trio.Nursery | None = None
+        self._context = contextvars.copy_context()
         self._served = False
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
@@ -93,6 +96,7 @@ class MemoryServer:
         if self._served:
             raise RuntimeError("a server serves once")
         self._served = True
+        self._context = contextvars.copy_context()
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -126,7 +130,11 @@ class MemoryServer:
     def _spawn(
         self, nursery: trio.Nursery, call: MemoryServerCall, method: Method, request: bytes | None
     ) -> None:
-        nursery.start_soon(serve_call, self.serving, call, method, request, name=method.path)
+        # In the server's context, not in that of the client whose task may be running this.
+        spawn = partial(
+            nursery.start_soon, serve_call, self.serving, call, method, request, name=method.path
+        )
+        self._context.copy().run(spawn)
 
 
 class MemoryChannel(StubChannel):
@@ -185,6 +193,8 @@ class MemoryChannel(StubChannel):
         """Makes one unary call."""
         await trio.lowlevel.checkpoint_if_cancelled()
         stream = self.raw_stream(call, payload)
+        if self.network.link(self.source, self.target).duplicates():
+            MemoryCall(self, call, payload)
         try:
             status = await stream.status()
         finally:

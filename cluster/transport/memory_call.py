@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from cluster.transport.api import Metadata
     from cluster.transport.interceptors import OutgoingCall
     from cluster.transport.memory import MemoryChannel, MemoryServer
+
+
+class CallTap(Protocol):
+    """Somebody who looks at the messages of a call, and changes nothing."""
+
+    def sent(self, payload: bytes, *, by_client: bool) -> None:
+        """A message has left its sender."""
+
+    def arrived(self, payload: bytes, *, at_client: bool) -> None:
+        """A message has arrived at the other end."""
 
 
 class MemoryCall:
@@ -40,23 +50,24 @@ class MemoryCall:
         self._up = (network.link(channel.source, channel.target), Lane())
         self._down = (network.link(channel.target, channel.source), Lane())
         self.client = MemoryClientStream(self)
+        self.tap = None if network.tap is None else network.tap(self)
         channel.began(self)
-        self.to_server(self._open)
+        self.to_server(self._open, payload or b"")
 
-    def to_server(self, deliver: Callable[[], None]) -> None:
+    def to_server(self, deliver: Callable[[], None], payload: bytes = b"") -> None:
         """Sends one frame to the server."""
         link, lane = self._up
-        link.carry(self.channel, lane, deliver, self.broken)
+        link.carry(self.channel, lane, deliver, self.broken, len(payload))
 
-    def to_client(self, deliver: Callable[[], None]) -> None:
+    def to_client(self, deliver: Callable[[], None], payload: bytes = b"") -> None:
         """Sends one frame to the client."""
         link, lane = self._down
-        link.carry(self.channel, lane, deliver, self.broken)
+        link.carry(self.channel, lane, deliver, self.broken, len(payload))
 
     def _open(self) -> None:
         if self.client.is_over and self.server is None:
             return  # the client gave up before the call arrived
-        server = self.channel.network.servers.get(self.channel.address)
+        server = self.channel.network.server_at(self.channel.source, self.channel.address)
         if server is None:
             self.broken(f"connection refused by {self.channel.address}")
             return
@@ -80,11 +91,15 @@ class MemoryCall:
         """A message has arrived at the server."""
         server = self.server
         if server is not None and not self._too_large(payload, server.limits):
+            if self.tap is not None:
+                self.tap.arrived(payload, at_client=False)
             self.up_window.arrive(payload)
 
     def message_to_client(self, payload: bytes) -> None:
         """A message has arrived at the client."""
         if not self._too_large(payload, self.channel.calling.limits):
+            if self.tap is not None and not self.client.is_over:
+                self.tap.arrived(payload, at_client=True)
             self.down_window.arrive(payload)
 
     def broken(self, reason: str) -> None:
@@ -136,7 +151,9 @@ class MemoryServerCall:
             raise trio.BrokenResourceError("the call is over")
         call = self._call
         call.down_window.reserve(len(payload))
-        call.to_client(lambda: call.message_to_client(payload))
+        if call.tap is not None:
+            call.tap.sent(payload, by_client=False)
+        call.to_client(lambda: call.message_to_client(payload), payload)
         await call.down_window.wait_for_room()
 
     def finish(self, status: CallStatus, trailing: Metadata, payload: bytes | None) -> None:
@@ -155,7 +172,7 @@ class MemoryServerCall:
             call.client.finished(status, trailing)
             call.over()
 
-        call.to_client(arrived)
+        call.to_client(arrived, payload or b"")
 
     def peer_left(self) -> None:
         """The client cancelled, or the connection is gone."""
@@ -202,7 +219,9 @@ class MemoryClientStream:
         call = self._call
         window = call.up_window
         window.reserve(len(payload))
-        call.to_server(lambda: call.message_to_server(payload))
+        if call.tap is not None:
+            call.tap.sent(payload, by_client=True)
+        call.to_server(lambda: call.message_to_server(payload), payload)
         with trio.move_on_at(call.deadline):
             await window.wait_for_room()
         self._expire()

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from cluster.transport.faults import NO_FAULTS, LinkFaults, decide
+from cluster.transport.faults import NO_FAULTS, LinkFaults, decide, is_duplicated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cluster.transport.memory import MemoryServer
+    from cluster.transport.memory_call import CallTap, MemoryCall
 
 
 class Connection(Protocol):
@@ -98,7 +99,14 @@ class Link:
         self.waiting: list[tuple[Connection, Lane, Callable[[], None]]] = []
         self.partitioned_since = math.inf
         self._frames = itertools.count()
+        self._unary = itertools.count()
         self._last_due = -math.inf
+        self._sent_until = -math.inf
+
+    def duplicates(self) -> bool:
+        """Whether the unary request that is sent now arrives twice."""
+        number = next(self._unary)
+        return is_duplicated(self._network.seed, self.source, self.target, number, self.faults)
 
     def carry(
         self,
@@ -106,8 +114,12 @@ class Link:
         lane: Lane,
         deliver: Callable[[], None],
         lost: Callable[[str], None],
+        size_bytes: int = 0,
     ) -> None:
         """Takes one frame: ``deliver`` runs when it arrives, ``lost`` when it never will."""
+        if self._network.down and not self._network.down.isdisjoint((self.source, self.target)):
+            lost(f"the connection to {self.target} was reset")
+            return
         fate = decide(self._network.seed, self.source, self.target, next(self._frames), self.faults)
         self._network.frames_carried += 1
         if fate.reset:
@@ -118,10 +130,16 @@ class Link:
             self._network.frames_dropped += 1
             lost(f"the connection to {self.target} lost a message")
             return
-        if self.faults.partitioned:
+        if self.faults.holds:
             self.waiting.append((connection, lane, deliver))
             return
-        self._deliver(lane, deliver, fate.delay_seconds, overtaken=fate.overtaken)
+        delay_seconds = fate.delay_seconds
+        if self.faults.bytes_per_second:
+            # What is under way takes its time first.
+            began = max(trio.current_time(), self._sent_until)
+            self._sent_until = began + size_bytes / self.faults.bytes_per_second
+            delay_seconds += self._sent_until - trio.current_time()
+        self._deliver(lane, deliver, delay_seconds, overtaken=fate.overtaken)
 
     def _deliver(
         self, lane: Lane, deliver: Callable[[], None], delay_seconds: float, *, overtaken: bool
@@ -163,8 +181,9 @@ class MemoryNetwork:
     What links model, and what not: a frame dropped ends its call at both ends with UNAVAILABLE,
     because HTTP/2 streams lose nothing silently; a partition holds frames back and, once the
     keepalive time is over, ends the calls of the connections that cross it, at both ends; frames
-    of one call never overtake each other. Bandwidth is infinite, and the credit a receiver gives
-    back to a sender's window travels at once, even over a partition.
+    of one call never overtake each other. A host that is off resets its connections at both ends at
+    once. The credit a receiver gives back to a sender's window travels at once, even over a
+    partition.
     """
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -175,6 +194,12 @@ class MemoryNetwork:
         self.frames_dropped = 0
         self.connections_reset = 0
         self._links: dict[tuple[str, str], Link] = {}
+        self.down: set[str] = set()
+        """Hosts that are off: nothing is taken from them or given to them."""
+        self.redirects: dict[tuple[str, str], str] = {}
+        """Which address a host reaches instead of the one it dials."""
+        self.tap: Callable[[MemoryCall], CallTap | None] | None = None
+        """Asked at the start of each call for somebody who looks at its messages."""
         self._connections: dict[Connection, _Opened] = {}
         self._ports: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(50_000))
 
@@ -205,6 +230,7 @@ class MemoryNetwork:
                     self._watch(connection)
         elif before.partitioned and not faults.partitioned:
             link.partitioned_since = math.inf
+        if before.holds and not faults.holds:
             link.heal()
 
     def clear_faults(self) -> None:
@@ -218,6 +244,22 @@ class MemoryNetwork:
             if (connection.source, connection.target) == (source, target):
                 self.connections_reset += 1
                 connection.broken(f"the connection to {target} was reset")
+
+    def turn_off(self, host: str) -> None:
+        """A host ends at once: its connections are reset, and nothing of it is sent any more."""
+        self.down.add(host)
+        for connection in tuple(self._connections):
+            if host in (connection.source, connection.target):
+                self.connections_reset += 1
+                connection.broken(f"the connection to {connection.target} was reset")
+
+    def turn_on(self, host: str) -> None:
+        """A host is there again."""
+        self.down.discard(host)
+
+    def server_at(self, source: str, address: str) -> MemoryServer | None:
+        """Who answers at an address, if somebody does."""
+        return self.servers.get(self.redirects.get((source, address), address))
 
     def free_address(self, host: str) -> str:
         """An address of ``host`` nobody has been given before."""

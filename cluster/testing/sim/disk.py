@@ -1,0 +1,58 @@
+"""The disk of a simulated machine: one that takes time, and fails as disks do."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from typing import TYPE_CHECKING
+
+from cluster.testing.disk import FakeDisk
+
+if TYPE_CHECKING:
+    from cluster.testing.disk import _Handle
+
+
+class MachineDisk(FakeDisk):
+    """A :class:`cluster.testing.disk.FakeDisk` whose calls go to "threads" and take virtual time.
+
+    Chance is a hash of (seed, name, number of the call), as for links.
+    """
+
+    def __init__(self, seed: int, name: str, *, sync_seconds: float = 0.0) -> None:
+        super().__init__()
+        self.sync_seconds = sync_seconds
+        self.slow_seconds = 0.0
+        self.sync_error_ratio = 0.0
+        self.syncs_failed = 0
+        self._seed = seed
+        self._name = name
+        self._calls = 0
+
+    @property
+    def blocks(self) -> bool:
+        """Calls are made where threads make them in production."""
+        return True
+
+    def write_seconds(self) -> tuple[float, float]:
+        """See :class:`cluster.testing.sim.lives.Writing`."""
+        seconds = self.sync_seconds + self.slow_seconds
+        share = self.chance("write")
+        return seconds * share, seconds * (1 - share)
+
+    def sync_of(self, handle: _Handle) -> None:
+        """Called by open files."""
+        if self.sync_error_ratio and self.chance("sync") < self.sync_error_ratio:
+            self.syncs_failed += 1
+            self.fail("datasync", number=errno.EIO)
+        super().sync_of(handle)
+
+    def used_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(len(self.content(path)) for path in self.paths())
+
+    def chance(self, what: str) -> float:
+        """A number from 0 to 1, the same for the same call of the same run."""
+        self._calls += 1
+        key = f"{self._seed}\0{self._name}\0{what}\0{self._calls}".encode()
+        digest = hashlib.blake2b(key, digest_size=8).digest()
+        return int.from_bytes(digest, "big") / 2**64

@@ -1,0 +1,137 @@
+"""One simulated process: lives of real code on a machine whose disk and clock outlive them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from cluster.errors import RemoraError
+from cluster.testing.sim.lives import LIFE, Life
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.testing.sim.clock import MachineClock
+    from cluster.testing.sim.disk import MachineDisk
+    from cluster.transport.memory_network import MemoryNetwork
+
+
+class Program(Protocol):
+    """What a process runs."""
+
+    async def __call__(self, life: Life, ready: Callable[[], None]) -> None:
+        """Serves until cancelled; calls ``ready`` when it serves."""
+
+
+class Watcher(Protocol):
+    """Hears of the lives of processes."""
+
+    def began(self, process: Process, *, lost_disk: bool) -> None:
+        """It serves."""
+
+    def ended(self, process: Process, how: str, error: BaseException | None) -> None:
+        """It is gone; ``how`` as in :class:`cluster.conformance.notes.ProcessEnded`."""
+
+
+class Process:
+    """A process of that name on a host of its own. The nursery is where its lives run."""
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        program: Program,
+        *,
+        clock: MachineClock,
+        disk: MachineDisk,
+        network: MemoryNetwork,
+        nursery: trio.Nursery,
+        watcher: Watcher,
+    ) -> None:
+        self.name = name
+        self.host = host
+        self.clock = clock
+        self.disk = disk
+        self.served = trio.Event()
+        self._program = program
+        self._network = network
+        self._nursery = nursery
+        self._watcher = watcher
+        self._life: Life | None = None
+        self._lost_disk = False
+
+    @property
+    def is_running(self) -> bool:
+        """It has been started and is not gone."""
+        return self._life is not None
+
+    async def start(self) -> None:
+        """Starts it, if it is not running. It serves when ``served`` is set."""
+        await trio.lowlevel.checkpoint()
+        if self._life is not None:
+            return
+        self._network.turn_on(self.host)
+        self._life = Life(self.name, self.disk)
+        self.served = trio.Event()
+        self._nursery.start_soon(self._live, self._life, name=self.name)
+
+    async def end(self, how: str, *, kept_bytes: int = 0) -> None:
+        """``kill``, ``power`` (the disk keeps ``kept_bytes`` unsynced bytes) or ``stop``."""
+        life = self._life
+        if life is None:
+            await trio.lowlevel.checkpoint()
+            return
+        if how == "stop":
+            life.scope.cancel()
+        else:
+            # First what others could notice, then the tasks, which may try to clean up.
+            self._network.turn_off(self.host)
+            if how == "power":
+                self._lost_disk = True
+                self.disk.crash(kept_bytes=kept_bytes)
+            else:
+                self.disk.kill()
+            life.end()
+            self._gone(how, None)
+        await life.ended.wait()
+        if how == "stop":
+            self.disk.kill()
+
+    async def _live(self, life: Life) -> None:
+        LIFE.set(life)
+        failure: BaseException | None = None
+        try:
+            with life.scope:
+                await self._program(life, lambda: self._ready(life))
+        except Exception as error:
+            failure = error
+        finally:
+            if not life.is_over:
+                is_stopped = life.scope.cancel_called and failure is None
+                self._network.turn_off(self.host)
+                self.disk.kill()
+                self._gone("stop" if is_stopped else "crash", failure)
+            life.ended.set()
+
+    def _ready(self, life: Life) -> None:
+        if not life.is_over:
+            lost, self._lost_disk = self._lost_disk, False
+            self.served.set()
+            self._watcher.began(self, lost_disk=lost)
+
+    def _gone(self, how: str, failure: BaseException | None) -> None:
+        self._life = None
+        self._watcher.ended(self, how, failure)
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The errors in a group, or the one that is none."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
+
+
+def is_typed(error: BaseException) -> bool:
+    """Whether a process that ends with this says why: it is no defect by itself."""
+    return all(isinstance(leaf, RemoraError | OSError) for leaf in leaves(error))

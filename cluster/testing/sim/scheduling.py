@@ -1,0 +1,91 @@
+"""Runs trio so that the same seed does the same steps in the same order.
+
+Trio shuffles what is runnable with a source of chance of its own, on purpose. It can be told to
+sort first and to shuffle with a seed, but only by private names, which are all in this file: if one
+moves, :func:`pinned` raises, and no run silently depends on chance.
+
+Threads are taken out: what production hands to a worker thread runs in place, in the life it was
+called in (:mod:`.lives`).
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+import trio._core._run as trio_run
+from trio.testing import MockClock
+
+from cluster.testing.sim.lives import run_in_place, start_in_place
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+T = TypeVar("T")
+
+_SORTED = "_ALLOW_DETERMINISTIC_SCHEDULING"
+_CHANCE = "_r"
+
+
+@contextmanager
+def pinned(seed: int) -> Iterator[None]:
+    """Inside, trio's scheduler follows ``seed`` and threads run in place.
+
+    Raises RuntimeError if trio has not the names this needs.
+    """
+    if not isinstance(getattr(trio_run, _SORTED, None), bool) or not hasattr(
+        getattr(trio_run, _CHANCE, None), "getstate"
+    ):
+        raise RuntimeError(
+            f"trio {trio.__version__} schedules in another way than this simulation pins: "
+            f"trio._core._run has no {_SORTED} or no {_CHANCE}"
+        )
+    chance: Any = getattr(trio_run, _CHANCE)
+    before = (
+        getattr(trio_run, _SORTED),
+        chance.getstate(),
+        trio.to_thread.run_sync,
+        trio.lowlevel.start_thread_soon,
+    )
+    chance.seed(seed)
+    setattr(trio_run, _SORTED, True)
+    trio.to_thread.run_sync = run_in_place  # type: ignore[assignment]
+    trio.lowlevel.start_thread_soon = start_in_place  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        setattr(trio_run, _SORTED, before[0])
+        chance.setstate(before[1])
+        trio.to_thread.run_sync = before[2]
+        trio.lowlevel.start_thread_soon = before[3]
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Inside, nothing is collected by the count of objects, and nothing below an error is logged.
+
+    When garbage is collected must follow from the seed: snapshots that wait in a cycle for the
+    collector keep files from being removed.
+    """
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
+
+
+def run_virtual(main: Callable[[], Awaitable[T]], seed: int) -> T:
+    """``trio.run`` in virtual time: it leaps whenever every task waits."""
+    with undisturbed(), pinned(seed):
+        return trio.run(main, clock=MockClock(autojump_threshold=0))
