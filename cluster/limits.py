@@ -658,6 +658,13 @@ class Limits:
         "LimitExceededError",
         "nodes",
     )
+    faults: int = _limit(
+        64,
+        "faults at one time",
+        _CHOICE,
+        "LimitExceededError",
+        "faults",
+    )
     attachments: int = _limit(
         1024,
         "attachments a setup",

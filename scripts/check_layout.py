@@ -27,6 +27,7 @@ PURE_PACKAGES = (
     "cluster.conformance",
     "cluster.coordinator",
     "cluster.extents",
+    "cluster.faults",
     "cluster.ingest",
     "cluster.query",
     "cluster.replication",

@@ -14,6 +14,7 @@ from cluster.cli import (
     destroy,
     detach,
     down,
+    fault,
     ingest,
     kill,
     logs,
@@ -58,6 +59,7 @@ for verb in (
     app.command(epilog=EXIT_CODES)(verb)
 
 app.add_typer(conform.app)
+app.add_typer(fault.app, name="fault")
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cluster.cli.fault import fault_line
 from cluster.cli.options import DEFAULT_NAME, AsJson, Name
 from cluster.cli.output import console, plain_table, print_json
 from cluster.cli.running import load_setup, run
@@ -143,6 +144,7 @@ def render(view: dict[str, Any], width: int) -> RenderableType:
             if source["gate"] == "closed"
         ]
     head = Text(f"setup '{view['name']}' in {view['folder']}\n")
+    notes += [Text(fault_line(fault), style="yellow") for fault in view["faults"]]
     if view["problem"]:
         notes.insert(0, Text(view["problem"], style="red"))
     return Group(head, table, *([Text("")] if notes else []), *notes)

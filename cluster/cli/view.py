@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cluster.cli.fault import fault_views
 from cluster.launcher.identity import ProcessState
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def status_view(
     view = setup_view(setup, {name: c.streaming_ingestion for name, c in reported.items()})
     coordinator = view["coordinator"]
     view = {"name": setup.name, "folder": str(setup.folder), "problem": problem, **view}
+    view["faults"] = [] if status is None else fault_views(status.faults)
     coordinator["state"] = states[setup.coordinator.id].value
     for spec, cluster in zip(setup.topology.clusters, view["clusters"], strict=True):
         known = reported.get(spec.name)

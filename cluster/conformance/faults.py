@@ -56,7 +56,8 @@ class FaultKind(enum.Enum):
     """A bit of a file flips; ``detail`` says in which part: header, body, extent or cache."""
     # clocks
     CLOCK_JUMP = "clock-jump"
-    """Wall clock leaps by ``seconds``, may be negative."""
+    """Wall clock leaps by ``seconds``, may be negative; monotonic clock by ``monotonic_seconds``,
+    forward only and once."""
     CLOCK_DRIFT = "clock-drift"
     """Monotonic clock runs faster by ``ratio``, may be negative."""
     # control plane
@@ -82,6 +83,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float = 0.0
     jitter_seconds: float = 0.0
     bytes_per_second: int = 0
+    monotonic_seconds: float = 0.0
     detail: str = ""
 
     @property

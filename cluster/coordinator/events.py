@@ -105,6 +105,13 @@ class DeleteConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
+class Republish:
+    """What goes out with every view has changed: views are sent again, with a new revision."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
 class Abandon:
     """Whoever made this request has left. What it asked for goes on."""
 
@@ -116,7 +123,9 @@ class Tick:
     """Time has passed."""
 
 
-Request = RegisterNode | Heartbeat | SetCapability | Attach | Detach | DeleteConfiguration
+Request = (
+    RegisterNode | Heartbeat | SetCapability | Attach | Detach | DeleteConfiguration | Republish
+)
 Event = Request | Abandon | Tick
 
 
@@ -173,7 +182,14 @@ class Detached:
     certainty: Certainty
 
 
-Answer = Registered | Renewed | CapabilitySet | Attached | Detached
+@dataclass(frozen=True, slots=True)
+class Republished:
+    """Answer to :class:`Republish`."""
+
+    revision: int
+
+
+Answer = Registered | Renewed | CapabilitySet | Attached | Detached | Republished
 
 
 @dataclass(frozen=True, slots=True)

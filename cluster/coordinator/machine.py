@@ -14,6 +14,8 @@ from cluster.coordinator.events import (
     Detach,
     Heartbeat,
     RegisterNode,
+    Republish,
+    Republished,
     SetCapability,
     Step,
     Tick,
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from cluster.coordinator.events import Event
     from cluster.coordinator.state import Change, State
     from cluster.limits import Limits
+
+
+def _republish(turn: Turn, event: Republish) -> None:
+    turn.reply(event.request, Republished(turn.new_revision()))
 
 
 def _abandon(turn: Turn, event: Abandon) -> None:
@@ -51,12 +57,13 @@ TRANSITIONS: dict[type[Event], Callable[[Turn, Any], None]] = {
     Attach: configuration_requests.attach,
     Detach: configuration_requests.detach,
     DeleteConfiguration: configuration_requests.delete,
+    Republish: _republish,
     Abandon: _abandon,
     Tick: _tick,
 }
 """One transition for each event. It may raise RemoraError: the request is refused with it."""
 
-UNDECIDED = (RegisterNode, Heartbeat, Abandon, Tick)
+UNDECIDED = (RegisterNode, Heartbeat, Republish, Abandon, Tick)
 """Events in which nobody decides anything: they are handled whoever the coordinator may be."""
 
 FINISH: dict[ChangeKind, Callable[[Turn, Change, Certainty], None]] = {

@@ -14,22 +14,30 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import secrets
 import signal
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
-from cluster.coordinator.driver import CoordinatorDriver
+from cluster.coordinator.driver import CoordinatorDriver, Persistence
 from cluster.coordinator.identity import begin
 from cluster.coordinator.service import CoordinatorServicer
 from cluster.coordinator.store import Store, ThreadedStore
 from cluster.errors import InvalidRequestError
+from cluster.faults.driver import FaultDriver
+from cluster.faults.launching import ProxyLauncher
+from cluster.faults.process import ProcessFaults
+from cluster.faults.service import FaultServicer
+from cluster.faults.store import FaultyPersistence
 from cluster.limits import LIMITS, Limits
 from cluster.node.clock import SystemClock
 from cluster.process import announce, run_process
+from cluster.rowstore.disk import RealDisk
 from cluster.transport.select import transport_from_environment
 from cluster.transport.standard import add_standard_services
 
@@ -95,6 +103,11 @@ def _mint() -> str:
     return secrets.token_hex(16)
 
 
+def _persistence(store: Store, own: ProcessFaults | None) -> Persistence:
+    threaded = ThreadedStore(store)
+    return threaded if own is None else FaultyPersistence(threaded, own.disk)
+
+
 async def serve(
     config: CoordinatorConfig,
     transport: Transport,
@@ -103,8 +116,11 @@ async def serve(
     *,
     host: str = "127.0.0.1",
     mint: Callable[[], str] = _mint,
+    own: ProcessFaults | None = None,
 ) -> None:
     """Serves until cancelled; calls ``ready(address)`` when it does.
+
+    With ``own``, the faults of this process, it serves ``FaultService`` too.
 
     ``mint`` gives ids that nothing else has. Every start is durable before anybody hears of it: it
     is what nodes know this life of the coordinator by.
@@ -114,7 +130,7 @@ async def serve(
     """
     store = Store.open(config.data)
     try:
-        persistence = ThreadedStore(store)
+        persistence = _persistence(store, own)
         before = store.load()
         durable = begin(before, coordinator=mint(), instance=mint())
         await persistence.save(before, durable)
@@ -122,11 +138,20 @@ async def serve(
             durable, persistence, clock=clock, limits=config.limits, adopts=config.adopt
         )
         server = transport.server()
-        CoordinatorServicer(driver, clock).add_to(server)
+        faults = None
+        if own is not None:
+            faults = FaultDriver(
+                driver, own, ProxyLauncher(config.data, transport),
+                folder=config.data, limits=config.limits,
+            )  # fmt: skip
+            FaultServicer(faults).add_to(server)
+        CoordinatorServicer(driver, clock, faults).add_to(server)
         health = add_standard_services(server)
         address = server.listen(f"{host}:{config.grpc_port}")
         async with trio.open_nursery() as nursery:
             await nursery.start(driver.run)
+            if faults is not None:
+                await nursery.start(faults.run, address)
             await nursery.start(server.serve)
             health.set_serving(True)
             logger.info("%s serves on %s, data in %s", durable.issuer, address, config.data)
@@ -138,14 +163,19 @@ async def serve(
 async def run(config: CoordinatorConfig) -> None:
     """Serves until SIGTERM or SIGINT."""
     transport = transport_from_environment(limits=config.limits)
+    rng = random.Random(secrets.randbits(64))  # noqa: S311 - shares of faults
+    own = ProcessFaults(SystemClock(), RealDisk(), rng)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
-                serve,
-                config,
-                transport,
-                SystemClock(),
-                lambda address: announce(config.ready_fd, address),
+                partial(
+                    serve,
+                    config,
+                    transport,
+                    own.clock,
+                    lambda address: announce(config.ready_fd, address),
+                    own=own,
+                )
             )
             async for number in signals:
                 logger.info("stopping: %s", signal.Signals(number).name)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cluster.clock import Clock
     from cluster.coordinator.configuration_status import ConfigurationStatus
     from cluster.coordinator.driver import CoordinatorDriver
+    from cluster.faults.driver import FaultDriver
+    from cluster.replication.authority import NodeView
     from cluster.transport.api import Call, Server, ServerStream
 
 
@@ -37,9 +39,12 @@ def duration(seconds: float) -> Duration:
 class CoordinatorServicer:
     """Turns calls into events of the driver and its answers into responses."""
 
-    def __init__(self, driver: CoordinatorDriver, clock: Clock) -> None:
+    def __init__(
+        self, driver: CoordinatorDriver, clock: Clock, faults: FaultDriver | None = None
+    ) -> None:
         self._driver = driver
         self._clock = clock
+        self._faults = faults
 
     def add_to(self, server: Server) -> None:
         """Registers the service."""
@@ -64,7 +69,14 @@ class CoordinatorServicer:
             )
         )
         registered = cast("events.Registered", answer)
-        return coordinator_pb2.RegisterNodeResponse(view=view_to_message(registered.view))
+        return coordinator_pb2.RegisterNodeResponse(
+            view=self._view(registered.view, request.cluster)
+        )
+
+    def _view(self, view: NodeView, cluster: str) -> coordinator_pb2.NodeView:
+        """The view of a cluster's node, with the addresses that faults of links make it use."""
+        message = view_to_message(view)
+        return message if self._faults is None else self._faults.reroute(message, cluster)
 
     async def Heartbeat(  # noqa: N802
         self, request: coordinator_pb2.HeartbeatRequest, call: Call
@@ -84,8 +96,10 @@ class CoordinatorServicer:
             )
         )
         renewed = cast("events.Renewed", answer)
+        if self._faults is not None:
+            self._faults.heard()
         return coordinator_pb2.HeartbeatResponse(
-            view=view_to_message(renewed.view),
+            view=self._view(renewed.view, request.cluster),
             lease=duration(renewed.lease_seconds),
             doubt=renewed.doubt,
         )
@@ -105,7 +119,7 @@ class CoordinatorServicer:
             check_watcher(durable, process, obeys, request.applied_revision)
             if durable.revision != sent:
                 sent = durable.revision
-                present = view_to_message(view(durable, request.cluster))
+                present = self._view(view(durable, request.cluster), request.cluster)
                 await stream.send(coordinator_pb2.WatchResponse(view=present))
             await changed.wait()
 
@@ -151,7 +165,10 @@ class CoordinatorServicer:
         self, request: coordinator_pb2.GetStatusRequest, call: Call
     ) -> coordinator_pb2.GetStatusResponse:
         """Everything the coordinator knows."""
-        return status_to_message(self._driver.state, self._clock.monotonic(), self._driver.limits)
+        status = status_to_message(self._driver.state, self._clock.monotonic(), self._driver.limits)
+        if self._faults is not None:
+            status.faults.extend(self._faults.messages())
+        return status
 
     async def PutAttachmentConfiguration(  # noqa: N802
         self, request: coordinator_pb2.PutAttachmentConfigurationRequest, call: Call

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import random
+import secrets
 import signal
 
 import trio
 
+from cluster.faults.link import watch_faults
+from cluster.faults.process import ProcessFaults
 from cluster.node.app import Node
+from cluster.node.clock import SystemClock
 from cluster.node.config import NodeConfig
 from cluster.node.platform import machine
 from cluster.process import announce, run_process
+from cluster.rowstore.disk import RealDisk
 from cluster.transport.malloc import tune_malloc
 from cluster.transport.select import transport_from_environment
 
@@ -17,7 +23,10 @@ from cluster.transport.select import transport_from_environment
 async def serve(config: NodeConfig) -> None:
     """Runs the node until SIGTERM or SIGINT."""
     transport = transport_from_environment(limits=config.limits)
-    node = Node(config, machine(transport, config.limits))
+    rng = random.Random(secrets.randbits(64))  # noqa: S311 - shares of faults
+    faults = ProcessFaults(SystemClock(), RealDisk(), rng)
+    platform = machine(transport, config.limits, clock=faults.clock, disk=faults.disk)
+    node = Node(config, platform)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
 
@@ -27,6 +36,7 @@ async def serve(config: NodeConfig) -> None:
 
             # Heard from the first moment: without a coordinator a node may never begin to serve.
             nursery.start_soon(stop)
+            nursery.start_soon(watch_faults, config.coordinator, config.node, transport, faults)
             address = await nursery.start(node.run)
             announce(config.ready_fd, address)
 

@@ -38,7 +38,7 @@ def commands():
 
 
 def test_the_verbs_are_these():
-    assert list(commands()) == VERBS
+    assert [verb for verb, made in commands().items() if not hasattr(made, "commands")] == VERBS
 
 
 @pytest.mark.parametrize("verb", VERBS)
