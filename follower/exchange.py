@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cluster.catalog.following import EVERYTHING
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cluster.catalog.following import Sharing
     from cluster.catalog.model import Database, RowStoreKey
     from cluster.replication.position import KeyPosition
     from cluster.replication.protocol import (
@@ -25,13 +28,15 @@ class Begin:
     """A call is open. ``database`` is the tree stored, None if there is none.
 
     ``keys`` is what is stored of each row store key; ``now`` is monotonic, in seconds.
-    ``streaming_ingestion`` is our cluster's capability, for the leader's information.
+    ``streaming_ingestion`` is our cluster's capability, for the leader's information. ``sharing``
+    is what tree and keys are the part of.
     """
 
     database: Database | None
     keys: Mapping[RowStoreKey, KeyPosition]
     now: float
     streaming_ingestion: bool = False
+    sharing: Sharing = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)

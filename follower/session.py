@@ -188,6 +188,7 @@ class FollowSession:
                 epoch=self._gate.epoch,
                 strict=self._identity.strict,
                 storage_root=known.storage_root if known else "",
+                sharing=event.sharing,
             )
         )
 

@@ -16,12 +16,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from cluster.catalog.arrow_types import arrow_schema
+from cluster.catalog.following import EVERYTHING, ModificationKind, Sharing, shared
 from cluster.catalog.journal import Delta
 from cluster.errors import CorruptionError, DatabaseNotFoundError, DivergenceError
 from cluster.replication.floors import key_changes, raised
@@ -44,6 +45,14 @@ if TYPE_CHECKING:
     from cluster.rowstore.record import RecordHeader
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What an attachment says of the copy; the coordinator decides it."""
+
+    sharing: Sharing = EVERYTHING
+    principals_kind: ModificationKind = ModificationKind.UNION
 
 
 def folder_name(leader_cluster: str, leader_database: str) -> str:
@@ -83,19 +92,62 @@ class FollowedCopy:
         self._positions: dict[RowStoreKey, KeyPosition] = {}
         self._positions_lsn = -1
         self._learned: Database | None = None
+        self._attached: Attached | None = None  # as heard before there was a tree
         self._rows: RowStore | None = None
         self._run_scope = trio.CancelScope()
         self._run_ended = trio.Event()
 
     @property
-    def database(self) -> Database | None:
-        """The tree; None before the first snapshot, or if the name here belongs to another."""
+    def is_stored(self) -> bool:
+        """There is a tree: a snapshot has come, and the name here does not belong to another."""
         try:
-            if self._catalog.following_source(self.name) != self.source:
-                return None
-            return self._catalog.get(self.name)
+            return self._catalog.following_source(self.name) == self.source
         except DatabaseNotFoundError:
+            return False
+
+    @property
+    def database(self) -> Database | None:
+        """The part of the leader's tree that is followed; None if there is no tree."""
+        return self._catalog.shared_tree(self.name) if self.is_stored else None
+
+    def shown(self, attached: Attached | None = None) -> Database | None:
+        """The same with the follower's overrides: what is to be seen here.
+
+        ``attached`` is what has been heard: what it does not share is not shown, stored or not.
+        """
+        if not self.is_stored:
             return None
+        database = self._catalog.get(self.name)
+        if attached is None or attached == self.attached:
+            return database
+        return shared(database, attached.sharing)
+
+    @property
+    def attached(self) -> Attached | None:
+        """What is stored of the attachment; without a tree, what is to be; None: not known."""
+        if not self.is_stored:
+            return self._attached
+        settings = self._catalog.following_settings(self.name)
+        return Attached(settings.sharing, settings.default_principals_kind)
+
+    async def attach(self, attached: Attached) -> None:
+        """Stores what the attachment says. Rows of tables that are not shared any more are gone.
+
+        Tables that are shared from now on are as any new table: their rows begin at the floors.
+        Raises UnavailableError.
+        """
+        self._attached = attached
+        if not self.is_stored:
+            return
+        await self._catalog.set_following(
+            self.name,
+            lambda now: replace(
+                now,
+                sharing=attached.sharing,
+                default_principals_kind=attached.principals_kind,
+            ),
+        )
+        self._learn(self._catalog.shared_tree(self.name))
 
     @property
     def is_open(self) -> bool:
@@ -197,21 +249,26 @@ class FollowedCopy:
             self._positions_lsn = -1
             for key in self._floors:
                 self._store.reset(key)
-        installed = await self._catalog.install_snapshot(
-            self.name, self.source.leader_cluster, self.source.leader_database, database
+        attached = self._attached
+        await self._catalog.install_snapshot(
+            self.name,
+            self.source.leader_cluster,
+            self.source.leader_database,
+            database,
+            sharing=attached.sharing if attached else None,
+            principals_kind=attached.principals_kind if attached else None,
         )
-        self._learn(installed, begins_anew=reset_rows)
+        self._learn(self._catalog.shared_tree(self.name), begins_anew=reset_rows)
 
     async def apply_delta(self, delta: MetadataDelta) -> None:
         """Applies one metadata transaction; rows of tables it drops, or below floors, are gone.
 
         Raises DivergenceError if the copy turns out not to be the leader's.
         """
-        self._learn(
-            await self._catalog.apply_delta(
-                self.name, Delta(delta.from_version, delta.to_version, delta.changes)
-            )
+        await self._catalog.apply_delta(
+            self.name, Delta(delta.from_version, delta.to_version, delta.changes)
         )
+        self._learn(self._catalog.shared_tree(self.name))
 
     async def apply_rows(self, records: bytes) -> tuple[RecordHeader, ...]:
         """Stores records; their rows can be read when this returns. See ``RowStore.apply``."""
@@ -229,7 +286,7 @@ class FollowedCopy:
     async def remove(self) -> None:
         """Removes tree and rows. The row store must have stopped."""
         self._rows = None
-        if self.database is not None:
+        if self.is_stored:
             await self._catalog.remove_following(self.name)
         await self._remove_files()
 

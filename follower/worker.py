@@ -8,7 +8,6 @@ it returns: from then on no query sees what the gate hides.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -27,17 +26,19 @@ from cluster.replication.position import Position
 from cluster.replication.protocol import LeaderGate
 from follower import exchange as x
 from follower.gate import Gate, GateState
-from follower.lag import ApplyLag, ApplyLagStatistics
+from follower.lag import ApplyLag
 from follower.link import LeaderCall, fetch_extent
 from follower.pinned import FollowedPin
-from follower.session import FollowSession, SessionStatistics
+from follower.session import FollowSession
 from follower.session_table import SessionState
+from follower.statistics import FollowedDatabaseStatistics
+from follower.store import Attached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from cluster.catalog.model import Extent, RowStoreKey
+    from cluster.catalog.model import Database, Extent, RowStoreKey
     from cluster.clock import Clock
     from cluster.limits import Limits
     from cluster.replication.position import KeyPosition
@@ -55,18 +56,6 @@ NO_METADATA = "the leader's metadata has not arrived yet"
 REOPEN_LONGEST_SECONDS: Final = 60.0
 """Longest pause before a copy that takes no more rows (its disk was full) is opened again. Opening
 reads all of it, so the pause doubles until rows can be stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class FollowedDatabaseStatistics:
-    """``trouble`` is why the last call to the leader ended; empty while one is healthy."""
-
-    name: str
-    gate: GateState
-    session: SessionStatistics
-    apply_lag: ApplyLagStatistics
-    copies_dropped: int
-    trouble: str
 
 
 class FollowedDatabase:
@@ -95,6 +84,7 @@ class FollowedDatabase:
         self._on_gate = on_gate
         self._address = ""
         self._capability = Capability.UNKNOWN
+        self._attached: Attached | None = None  # as heard; None before
         self._lag = ApplyLag()
         self._moved = trio.lowlevel.ParkingLot()
         self._word = trio.Event()  # a word of the coordinator that is worth a call at once
@@ -107,11 +97,14 @@ class FollowedDatabase:
         """Takes the coordinator's word; returns whether the gate moved. In effect on return."""
         moved = self.gate.hear(word, self._clock.monotonic())
         self._capability = word.capability
-        address = word.grant.leader_address if word.grant else ""
-        if address != self._address:
-            self._address = address
+        grant = word.grant
+        address = grant.leader_address if grant else ""
+        attached = Attached(grant.sharing, grant.principals_kind) if grant else self._attached
+        if (address, attached) != (self._address, self._attached):
+            # A call that was made with what was said before ends; the next one begins at once.
+            self._address, self._attached = address, attached
             if self._call is not None:
-                self._call.hang_up(UnavailableError("the leader has another address"))
+                self._call.hang_up(UnavailableError("the attachment or its leader has changed"))
             self._word.set()
         if moved:
             self._gate_moved()
@@ -132,9 +125,14 @@ class FollowedDatabase:
 
     # -- reading --------------------------------------------------------------------------------
 
+    @property
+    def shown(self) -> Database | None:
+        """The tree that is to be seen here; None before the first snapshot."""
+        return self.copy.shown(self._attached)
+
     def pin(self) -> FollowedPin:
         """What may be seen now. Raises DatabaseNotFoundError before the first snapshot."""
-        database = self.copy.database
+        database = self.shown
         if database is None:
             raise DatabaseNotFoundError(
                 f"Database '{self.copy.name}' follows '{self.copy.source.leader_cluster}' but has "
@@ -265,10 +263,12 @@ class FollowedDatabase:
 
     async def _follow_once(self) -> RemoraError | None:
         """One call to the leader, and the pause after it; returns why it ended."""
-        while not self._address:
+        while True:
             self._word = trio.Event()
+            await self._settle()
+            if self._address:
+                break
             await self._word.wait()
-        self._word = trio.Event()
         self._call = call = LeaderCall(self._connect(self._address), self._limits)
         error = await call.run(self._begin, self._take)
         if error is not None:
@@ -284,12 +284,22 @@ class FollowedDatabase:
             await self._word.wait()
         return error
 
+    async def _settle(self) -> None:
+        """Stores what the attachment says, until nothing newer has been said meanwhile."""
+        while (attached := self._attached) is not None and attached != self.copy.attached:
+            try:
+                await self.copy.attach(attached)
+            except RemoraError as error:
+                self._note(error)
+                await trio.sleep(self._limits.follow_retry_longest_seconds)
+        self._moved.unpark_all()
+
     async def _begin(self) -> None:
+        copy, attached = self.copy, self.copy.attached or Attached()
         on = self._capability is Capability.ON
         now = self._clock.monotonic()
-        await self._perform(
-            self._session.handle(x.Begin(self.copy.database, self.copy.positions(), now, on))
-        )
+        begin = x.Begin(copy.database, copy.positions(), now, on, attached.sharing)
+        await self._perform(self._session.handle(begin))
 
     async def _take(self, frames: Iterable[LeaderFrame]) -> None:
         session = self._session

@@ -69,6 +69,7 @@ from cluster.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from cluster.catalog.following import Sharing
     from cluster.catalog.model import Database
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "entity_not_found",
     "find_dropped",
     "find_table",
+    "is_shared",
     "next_column_id",
     "table_not_found",
     "touched_tables",
@@ -210,6 +212,13 @@ def apply(
                 watch(tree, change)
             tree = after
     return replace(tree, version=database.version.next())
+
+
+def is_shared(change: Change, sharing: Sharing) -> bool:
+    """Whether a change may be told where this is shared: all tables it names, or its function."""
+    if isinstance(change, SetFunction):
+        return sharing.shares_function(change.name)
+    return all(sharing.shares_table(name) for name in touched_tables(change))
 
 
 def touched_tables(change: Change) -> tuple[str, ...]:

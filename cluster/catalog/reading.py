@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
+
+from cluster.catalog.changes import is_shared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,11 +57,19 @@ class CatalogReader:
     def history(self, name: str) -> tuple[Delta, ...]:
         """The newest transactions of a database, oldest first, as many as are kept.
 
-        Raises DatabaseNotFoundError.
+        Of a following database, without changes of what is not followed. Raises
+        DatabaseNotFoundError.
         """
-        history = self._registry.entry(name).history
-        oldest = history.oldest_version
-        return () if oldest is None else history.since(oldest) or ()
+        entry = self._registry.entry(name)
+        oldest = entry.history.oldest_version
+        deltas = () if oldest is None else entry.history.since(oldest) or ()
+        if entry.followed is None or entry.followed.settings.sharing.is_everything:
+            return deltas
+        sharing = entry.followed.settings.sharing
+        return tuple(
+            replace(delta, changes=tuple(c for c in delta.changes if is_shared(c, sharing)))
+            for delta in deltas
+        )
 
     def tables_by_key(self) -> Mapping[RowStoreKey, Table]:
         """Every table of every database by each of its row store keys; what is missing is dropped.

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cluster.catalog.changes import Change
+    from cluster.catalog.following import FollowingSettings
     from cluster.catalog.journal import Delta
-    from cluster.catalog.model import Column, Database, RowStoreKey
+    from cluster.catalog.model import Column, Database, FollowingSource, RowStoreKey
     from cluster.catalog.policies import UpdatePolicy
     from cluster.clock import Clock
     from cluster.commands.doors import (
         DatabasesDoor,
         ExtentsDoor,
+        FollowersDoor,
         IngestionDoor,
         NodeLoad,
         OperationsDoor,
@@ -103,6 +105,7 @@ class Services:
     ingestion: IngestionDoor
     row_stores: RowStoresDoor
     databases: DatabasesDoor
+    followers: FollowersDoor
     cancel_query: Callable[[str], bool]
     load: Callable[[], NodeLoad]
     limits: Limits
@@ -130,6 +133,14 @@ class CatalogDoor(Protocol):
     def databases(self) -> tuple[Database, ...]: ...
 
     def is_following(self, name: str) -> bool: ...
+
+    def following_source(self, name: str) -> FollowingSource | None: ...
+
+    def following_settings(self, name: str) -> FollowingSettings: ...
+
+    async def set_following(
+        self, name: str, plan: Callable[[FollowingSettings], FollowingSettings]
+    ) -> FollowingSettings: ...
 
     def history(self, name: str) -> Sequence[Delta]: ...
 

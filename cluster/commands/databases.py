@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cluster.catalog.changes import SetPrettyName
 from cluster.catalog.naming import fold_database_name
 from cluster.commands.policy_rows import database_text
+from cluster.commands.principals import principals_text
 from cluster.commands.properties import read_properties
 from cluster.commands.sizes import Sizes, database_sizes
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from cluster.commands.results import Row
 
     RowOf = Callable[[Context, Database], Row]
-
-_PRINCIPALS: Final = "[]"
-"""There are no principals: an empty list of them."""
 
 
 def _of_all(row: RowOf) -> Executor:
@@ -125,7 +123,7 @@ def _details_row(context: Context, database: Database) -> Row:
     policies = {kind: database_text(database, kind) for kind in _POLICIES}
     return (
         *_start(context, database),
-        _PRINCIPALS,
+        principals_text(database.principals),
         policies["retention"],
         policies["merge"],
         "",
@@ -141,7 +139,12 @@ def _details_row(context: Context, database: Database) -> Row:
 
 def _policies_row(context: Context, database: Database) -> Row:
     texts = (database_text(database, kind) for kind in _POLICIES)
-    return (*_start(context, database), database.database_id, _PRINCIPALS, *texts)
+    return (
+        *_start(context, database),
+        database.database_id,
+        principals_text(database.principals),
+        *texts,
+    )
 
 
 def _statistics_row(context: Context, database: Database) -> Row:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cluster.batch.ports import Request
     from cluster.batch.schema import Mode
     from cluster.batch.sources import Source
-    from cluster.catalog.model import Column, Extent, RowStoreKey, Table
+    from cluster.catalog.model import Column, Extent, RowStoreKey, Table, Version
     from cluster.commands.results import CommandResult
     from cluster.extents.keeping import KeeperStatistics
     from cluster.extents.operations import (
@@ -139,6 +139,41 @@ class DatabasesDoor(Protocol):
 
     def streamed(self, database: str) -> Mapping[RowStoreKey, Rows]:
         """The rows above the floors of a database that queries see; DatabaseNotFoundError."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowingState:
+    """Where a following database stands, now.
+
+    ``configuration`` and ``origin`` are the attachment's, empty while it is not known. ``gate`` is
+    ``open`` or ``closed``, ``reason`` why it is closed. ``ordinals``: how far each key has come
+    here. ``lag_seconds`` is never too small, None while it is not known; the lag of applying is
+    that of the last rows, None before there were any. ``trouble`` is why the last call to the
+    leader ended; empty while one is healthy.
+    """
+
+    leader_cluster: str
+    leader_database: str
+    configuration: str
+    origin: str
+    epoch: int
+    gate: str
+    reason: str
+    is_connected: bool
+    version: Version
+    ordinals: Mapping[RowStoreKey, int]
+    rows_visible: int
+    lag_seconds: float | None
+    apply_lag_p50_seconds: float | None
+    apply_lag_p99_seconds: float | None
+    trouble: str
+
+
+class FollowersDoor(Protocol):
+    """What commands need of :class:`follower.driver.FollowerManager`."""
+
+    def state(self, database: str) -> FollowingState:
+        """Where it stands. Raises DatabaseNotFoundError if nothing of that name is followed."""
 
 
 class OperationsDoor(Protocol):

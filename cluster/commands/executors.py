@@ -11,12 +11,14 @@ from cluster.commands import (
     extent_changes,
     extent_tags,
     extents,
+    followers,
     functions,
     ingestion,
     journal,
     mappings,
     operations,
     policies,
+    principals,
     rowstores,
     schema,
     streaming_policies,
@@ -49,5 +51,7 @@ EXECUTORS: Final[Mapping[str, Executor]] = {
     **rowstores.EXECUTORS,
     **operations.EXECUTORS,
     **diagnostics.EXECUTORS,
+    **principals.EXECUTORS,
+    **followers.EXECUTORS,
 }
 """One module a subject; a name is in one of them only."""

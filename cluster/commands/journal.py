@@ -2,7 +2,7 @@
 
 One row a change; those that only add, move or seal data are not journaled. The journal goes back
 as far as the history kept for followers (``limits.catalog_history_deltas``). What columns hold is
-not contractual; there are no principals, users or client request ids.
+not contractual; there are no users or client request ids.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from cluster.catalog.changes import (
     SetMapping,
     SetPolicy,
     SetPrettyName,
+    SetPrincipals,
     SetSchema,
     SetTableStreamingPolicy,
 )
@@ -34,6 +35,7 @@ from cluster.catalog.policy_text import shown
 from cluster.commands.functions import shown_body
 from cluster.commands.literals import EPOCH
 from cluster.commands.policy_json import policy_text
+from cluster.commands.principals import principals_text
 from cluster.commands.table_views import stored_type
 
 if TYPE_CHECKING:
@@ -131,6 +133,8 @@ def _entries(database: str, change: Change) -> list[Entry]:
             return [(database, database, f"PrettyName: {text}")]
         case SetDatabaseStreamingPolicy(policy):
             return [(database, database, policy_text(policy))]
+        case SetPrincipals(table, principals):
+            return [(table or database, table or database, principals_text(principals))]
         case SetPolicy(table, kind, policy):
             name = table or ("" if _is_of_cluster(change) else database)
             return [(name, name, f"{kind}: {shown(policy)}")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cluster.catalog.changes import find_table
 from cluster.catalog.model import ScalarType
 from cluster.commands.policy_rows import effective_text
+from cluster.commands.principals import principals_text
 from cluster.commands.schema_text import csl_schema, schema_row, table_row
 from cluster.commands.sizes import table_sizes
 
@@ -105,7 +106,7 @@ def _details_row(database: Database, table: Table, now_us: int) -> Row:
         float(hot.extent_bytes),
         float(hot.original_bytes),
         hot.rows,
-        "[]",
+        principals_text(table.principals),
         *(
             effective_text(database, table, kind)
             for kind in (

@@ -224,6 +224,7 @@ class Node:
             ingestion=self._ingestion,
             row_stores=self._row_stores,
             databases=self._databases,
+            followers=self._followers,
             cancel_query=self._cancel_query,
             load=self._load,
             limits=limits,

@@ -2,8 +2,8 @@
 
 One row a form: grammar, result, kind, minimum permission. Syntax and result columns are those of
 Microsoft's published grammar (``EngineCommandInfos.cs``), which also declares forms no page
-documents; semantics are those of the command pages. Permissions are for reading: this service has
-no principals yet.
+documents; semantics are those of the command pages. Permissions are for reading: this service
+keeps principals and keeps nobody out yet.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from cluster.commands.grammar.columns import COMMANDS as COLUMNS
 from cluster.commands.grammar.databases import COMMANDS as DATABASES
 from cluster.commands.grammar.diagnostics import COMMANDS as DIAGNOSTICS
 from cluster.commands.grammar.extents import COMMANDS as EXTENTS
+from cluster.commands.grammar.followers import COMMANDS as FOLLOWERS
 from cluster.commands.grammar.functions import COMMANDS as FUNCTIONS
 from cluster.commands.grammar.ingestion import COMMANDS as INGESTION
 from cluster.commands.grammar.mappings import COMMANDS as MAPPINGS
 from cluster.commands.grammar.operations import COMMANDS as OPERATIONS
 from cluster.commands.grammar.policies import COMMANDS as POLICIES
+from cluster.commands.grammar.principals import COMMANDS as PRINCIPALS
 from cluster.commands.grammar.refusals import COMMANDS as REFUSALS
 from cluster.commands.grammar.rowstores import COMMANDS as ROW_STORES
 from cluster.commands.grammar.schema import COMMANDS as SCHEMA
@@ -47,6 +49,8 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *ROW_STORES,
     *OPERATIONS,
     *DIAGNOSTICS,
+    *PRINCIPALS,
+    *FOLLOWERS,
     *REFUSALS,
 )
 """Every form that parses. The interpreter tries them in this order; no text fits two of them."""

@@ -6,21 +6,10 @@ from typing import Final
 
 from cluster.commands.grammar.spec import CommandSpec, refused
 
-_PRINCIPALS: Final = "this service has no principals: whoever reaches it may do everything."
-_ROLES: Final = (
-    "admins | alldatabasesadmins | alldatabasesmonitors | alldatabasesviewers | databasecreators | "
-    "ingestors | monitors | ops | unrestrictedviewers | users | viewers | none"
-)
 _VIEWS: Final = "materialized views are not supported."
 _EXTERNAL: Final = "external tables and what is exported to them are not supported."
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
-    refused("principals",
-            "(add | drop | set) (cluster | database <database:name> | table <table:name> | "
-            f"function <function:name>) ({_ROLES}) <rest:rest>", _PRINCIPALS),
-    refused("show principals",
-            "show (cluster | database [<database:name>] | table <table:name> | "
-            "function <function:name>) (principals | principal) <rest:rest>", _PRINCIPALS),
     refused("materialized-view",
             "(create | create-or-alter | alter | alter-merge | drop | delete | show | rename | "
             "enable | disable | clear | undo) [async] [ifnotexists] [drop] materialized-view "

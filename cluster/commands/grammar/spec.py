@@ -18,6 +18,7 @@ class Kind(enum.Enum):
 
     SHOW = "reads; its result can be piped into KQL"
     MUTATE = "changes; refused on a follower database"
+    OVERRIDE = "changes what belongs to the follower; refused on a database of this cluster"
     REFUSE = "known to Kusto, refused here"
 
 

@@ -115,6 +115,7 @@ class FakeNode:
             ingestion=world.batch,
             row_stores=world.row_stores,
             databases=DatabasesDoor(world.databases),
+            followers=None,
             cancel_query=None,
             load=None,
             limits=world.limits,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data_examples import DATA_EXAMPLES
+from follower_examples import FOLLOWER_EXAMPLES
 from ingestion_examples import INGESTION_EXAMPLES
 
 from cluster.catalog.policy_kinds import POLICY_KINDS, Form, Scope
@@ -163,8 +164,9 @@ EXAMPLES = {
     "show journal": ".show journal",
     "show database journal": ".show database Sales journal",
     "show cluster journal": ".show cluster journal",
-    "principals": ".add table T admins ('aaduser=x')",
-    "show principals": ".show database Sales principals",
+    "principals": ".add cluster admins ('aaduser=x')",
+    "show principals": ".show function F principals",
+    **FOLLOWER_EXAMPLES,
     "materialized-view": ".create async materialized-view V on table T { T | count }",
     "show materialized-views": ".show materialized-views",
     "external table": ".show external tables",

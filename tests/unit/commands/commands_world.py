@@ -25,9 +25,11 @@ from cluster.catalog.model import (
     RowStoreKey,
     ScalarType,
     StreamingIngestionPolicy,
+    Version,
 )
 from cluster.catalog.policies import update_of
 from cluster.commands.context import NodeFacts, Services
+from cluster.commands.doors import FollowingState
 from cluster.commands.service import CommandService
 from cluster.history.driver import OperationRunner
 from cluster.history.log import History
@@ -59,6 +61,25 @@ LEADER_TREE = apply(
         ReplaceExtents("T", (), (sealed(ID), sealed(OTHER_ID))),
     ],
     LIMITS,
+)
+
+
+FOLLOWING_STATE = FollowingState(
+    leader_cluster="leader",
+    leader_database="Sales",
+    configuration="sales",
+    origin="Direct",
+    epoch=7,
+    gate="closed",
+    reason="streaming ingestion is off on this cluster",
+    is_connected=True,
+    version=Version(1, 1),
+    ordinals={RowStoreKey(77): 12},
+    rows_visible=0,
+    lag_seconds=0.25,
+    apply_lag_p50_seconds=None,
+    apply_lag_p99_seconds=1.5,
+    trouble="",
 )
 
 
@@ -128,6 +149,7 @@ class FakeNode:
             ingestion=self.ingestion,
             row_stores=self.row_stores,
             databases=self.databases,
+            followers=self,
             cancel_query=self.cancel_query,
             load=lambda: LOAD,
             limits=LIMITS,
@@ -136,6 +158,9 @@ class FakeNode:
     def cancel_query(self, activity_id):
         self.cancelled.append(activity_id)
         return activity_id == "running"
+
+    def state(self, database):
+        return FOLLOWING_STATE
 
     def streaming_capability(self):
         return self.capability

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data_examples import DATA_RESULTS
+from follower_examples import FOLLOWER_RESULTS
 from ingestion_examples import INGESTION_RESULTS
 
 DATABASE_START = (
@@ -137,12 +138,13 @@ RESULTS = {
     "show database journal": JOURNAL_ROW,
     "show cluster journal": JOURNAL_ROW,
     **DATA_RESULTS,
+    **FOLLOWER_RESULTS,
     **INGESTION_RESULTS,
 }
 
 
 def documented(name):
-    if " policy " in name:
+    if " policy " in name and " follower " not in name:
         return POLICY_ROW
     if " mapping" in name and name not in RESULTS:
         return f"{MAPPING_ROW} Table" if " table " in name else MAPPING_ROW

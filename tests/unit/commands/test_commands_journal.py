@@ -90,6 +90,7 @@ async def test_every_change_that_has_an_event_is_shown(world):
         ".create function F() { T }",
         ".drop function F",
         ".alter database Sales prettyname 'P'",
+        ".add table T admins ('aaduser=a@b.c')",
     ):
         await world.run(text)
     await world.catalog.commit(

@@ -72,7 +72,7 @@ GOLDEN = [
      "The nearest command is: .create table <table> <columns> [with <properties>]")),
     (".drop table T | count",
      ("at line 1, column 15: expected 'ifexists', the end of the command, 'columns', "
-     "'ingestion' or 'extent', found '|'. "
+     "'ingestion', 'extent', 'admins' or 'ingestors', found '|'. "
      "The nearest command is: .drop table <table> columns <columns>")),
     (".delete database policy streamingingestion",
      ("at line 1, column 25: expected 'policy', found 'streamingingestion'. "
