@@ -3,7 +3,8 @@
 Rule 1: only the coordinator's word opens. Nothing the leader says does.
 
 Rule 2: every doubt resolves to closed. Nothing heard yet, own capability off or unknown, no right
-to rows, a lease that has run out, a leader that knows of a newer close: closed.
+to rows, a lease that has run out, a coordinator that is not to be believed, a leader that knows of
+a newer close: closed.
 
 Rule 3: a stale open after a newer close is ignored. A close heard from the leader raises the epoch
 an open must have (``floor``); a word of the coordinator below it does not open.
@@ -40,6 +41,7 @@ class GateState(enum.Enum):
     REFUSED = "refused"
     LEASE_EXPIRED = "lease expired"
     OVERRULED = "overruled"
+    DOUBTED = "doubted"
     OPEN = "open"
     DETACHED = "detached"
 
@@ -49,6 +51,7 @@ class GateInput(enum.Enum):
 
     ALLOWED = "coordinator: rows allowed, lease runs"
     ALLOWED_WITHOUT_LEASE = "coordinator: rows allowed, lease has run out"
+    DOUBTED = "coordinator: not to be believed at the moment"
     ALLOWED_BUT_STALE = "coordinator: rows allowed, at an epoch below the floor"
     CAPABILITY_OFF = "coordinator: own capability is not on"
     REFUSED = "coordinator: no right to rows"
@@ -62,36 +65,38 @@ class GateInput(enum.Enum):
     DISCONNECTED = "leader: lost"
 
 
-_U, _C, _R, _L, _V, _O, _D = (
+_U, _C, _R, _L, _V, _B, _O, _D = (
     GateState.UNKNOWN,
     GateState.CAPABILITY_OFF,
     GateState.REFUSED,
     GateState.LEASE_EXPIRED,
     GateState.OVERRULED,
+    GateState.DOUBTED,
     GateState.OPEN,
     GateState.DETACHED,
 )
 
 # One line an input; one column a state, in the order of the tuple above.
 _LINES: Final[Mapping[GateInput, tuple[GateState, ...]]] = {
-    GateInput.ALLOWED: (_O, _O, _O, _O, _O, _O, _D),
-    GateInput.ALLOWED_WITHOUT_LEASE: (_L, _L, _L, _L, _L, _L, _D),
-    GateInput.ALLOWED_BUT_STALE: (_V, _V, _V, _V, _V, _V, _D),
-    GateInput.CAPABILITY_OFF: (_C, _C, _C, _C, _C, _C, _D),
-    GateInput.REFUSED: (_R, _R, _R, _R, _R, _R, _D),
-    GateInput.NOT_ATTACHED: (_D, _D, _D, _D, _D, _D, _D),
-    GateInput.LEASE_RAN_OUT: (_U, _C, _R, _L, _V, _L, _D),
-    GateInput.LEADER_CLOSED_NEWER: (_U, _C, _R, _V, _V, _V, _D),
-    GateInput.LEADER_CONTRADICTS: (_U, _C, _R, _V, _V, _V, _D),
-    GateInput.LEADER_CLOSED: (_U, _C, _R, _L, _V, _O, _D),
-    GateInput.LEADER_OPEN: (_U, _C, _R, _L, _V, _O, _D),
-    GateInput.LEADER_STALE: (_U, _C, _R, _L, _V, _O, _D),
-    GateInput.DISCONNECTED: (_U, _C, _R, _L, _V, _O, _D),
+    GateInput.ALLOWED: (_O, _O, _O, _O, _O, _O, _O, _D),
+    GateInput.ALLOWED_WITHOUT_LEASE: (_L, _L, _L, _L, _L, _L, _L, _D),
+    GateInput.DOUBTED: (_B, _B, _B, _B, _B, _B, _B, _D),
+    GateInput.ALLOWED_BUT_STALE: (_V, _V, _V, _V, _V, _V, _V, _D),
+    GateInput.CAPABILITY_OFF: (_C, _C, _C, _C, _C, _C, _C, _D),
+    GateInput.REFUSED: (_R, _R, _R, _R, _R, _R, _R, _D),
+    GateInput.NOT_ATTACHED: (_D, _D, _D, _D, _D, _D, _D, _D),
+    GateInput.LEASE_RAN_OUT: (_U, _C, _R, _L, _V, _B, _L, _D),
+    GateInput.LEADER_CLOSED_NEWER: (_U, _C, _R, _V, _V, _B, _V, _D),
+    GateInput.LEADER_CONTRADICTS: (_U, _C, _R, _V, _V, _B, _V, _D),
+    GateInput.LEADER_CLOSED: (_U, _C, _R, _L, _V, _B, _O, _D),
+    GateInput.LEADER_OPEN: (_U, _C, _R, _L, _V, _B, _O, _D),
+    GateInput.LEADER_STALE: (_U, _C, _R, _L, _V, _B, _O, _D),
+    GateInput.DISCONNECTED: (_U, _C, _R, _L, _V, _B, _O, _D),
 }
 
 TABLE: Final[Mapping[GateState, Mapping[GateInput, GateState]]] = {
     state: {event: line[column] for event, line in _LINES.items()}
-    for column, state in enumerate((_U, _C, _R, _L, _V, _O, _D))
+    for column, state in enumerate((_U, _C, _R, _L, _V, _B, _O, _D))
 }
 """Every state and every input: the state after it."""
 
@@ -101,6 +106,7 @@ _WORDS: Final[Mapping[GateState, str]] = {
     GateState.REFUSED: "the coordinator gives no right to streaming rows",
     GateState.LEASE_EXPIRED: LEASE_EXPIRED,
     GateState.OVERRULED: "the leader knows of a newer decision that closes",
+    GateState.DOUBTED: "the coordinator is not to be believed at the moment",
     GateState.OPEN: "",
     GateState.DETACHED: NOT_ATTACHED,
 }
@@ -124,12 +130,14 @@ def table_as_markdown() -> str:
 class Word:
     """The coordinator's newest word: ``grant`` None means the database is not attached.
 
-    ``lease_until`` is on the clock that ``now`` is given on, in seconds.
+    ``lease_until`` is on the clock that ``now`` is given on, in seconds. ``doubt`` says why the
+    coordinator is not believed at the moment (``Authority.doubt``); empty: it is.
     """
 
     grant: Grant | None
     capability: Capability
     lease_until: float
+    doubt: str = ""
 
 
 class Gate:
@@ -173,7 +181,9 @@ class Gate:
         self.epoch = max(self.epoch, grant.epoch)
         self._lease_until = word.lease_until
         self._allows = grant.rows and word.capability is Capability.ON and not stale
-        if word.capability is not Capability.ON:
+        if word.doubt:
+            event, words = GateInput.DOUBTED, word.doubt
+        elif word.capability is not Capability.ON:
             event, words = GateInput.CAPABILITY_OFF, grant.reason
         elif not grant.rows:
             event, words = GateInput.REFUSED, grant.reason

@@ -8,16 +8,28 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cluster.catalog.policy_kinds import POLICY_KINDS
 from cluster.commands.grammar import COMMANDS
 from cluster.commands.grammar.spec import Kind
+from cluster.coordinator import attachment, capability
 from cluster.errors import error_classes
 from cluster.limits import KIB, MIB, Limits
+from cluster.replication.authority import DOUBTS, Standing
+from cluster.replication.leader import DUTIES
+from follower import gate, session_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from enum import Enum
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 COMMANDS_PAGE = ROOT / "cluster" / "commands" / "COMMANDS.md"
+COORDINATOR_PAGE = ROOT / "cluster" / "coordinator" / "DESIGN.md"
+REPLICATION_PAGE = ROOT / "cluster" / "replication" / "DESIGN.md"
+FOLLOWER_PAGE = ROOT / "follower" / "DESIGN.md"
 
 
 def amount(value: float, unit: str) -> str:
@@ -88,6 +100,47 @@ def refused_table() -> str:
     return "\n".join(rows)
 
 
+def transitions_table(
+    table: Mapping[tuple[Any, Any], tuple[Any, Any]], states: type[Enum], inputs: type[Enum]
+) -> str:
+    """A line an input, a column a state: the state after it, and what is done. A dash: never."""
+    rows = [
+        "| what happens | " + " | ".join(state.value for state in states) + " |",
+        "|---|" + "---|" * len(states),
+    ]
+    for event in inputs:
+        cells = []
+        for state in states:
+            after = table.get((state, event))
+            if after is None:
+                cells.append("-")
+                continue
+            words = f"**{after[0].value}**: " if after[0] is not state else ""
+            cells.append(words + cell(after[1].value))
+        rows.append(f"| {cell(event.value)} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def standings_table() -> str:
+    """One row a kind of answer: when it is that, and what people read."""
+    rows = ["| an answer is of | then |", "|---|---|"]
+    then = {Standing.SAME: "obeyed, unless its revision is older", Standing.NEXT: "obeyed"}
+    for standing in Standing:
+        words = then.get(standing) or DOUBTS.get(standing) or "ignored"
+        rows.append(f"| {standing.value} | {cell(words)} |")
+    return "\n".join(rows)
+
+
+def duties_table() -> str:
+    """One row a duty of the leader's end, in order of priority."""
+    rows = ["| | duty | what it does |", "|---|---|---|"]
+    for number, duty in enumerate(DUTIES, 1):
+        words = " ".join((duty.__doc__ or "").split())
+        name = duty.__name__.strip("_").replace("_", " ")
+        rows.append(f"| {number} | {name} | {cell(words)} |")
+    return "\n".join(rows)
+
+
 def cell(text: str) -> str:
     """Text that may have a bar in it, as one cell of a table."""
     return text.replace("|", "\\|").replace("\n", " ")
@@ -96,6 +149,20 @@ def cell(text: str) -> str:
 PAGES = {
     README: {"limits": limits_table, "errors": errors_table, "policies": policies_table},
     COMMANDS_PAGE: {"commands": commands_table, "refused": refused_table},
+    COORDINATOR_PAGE: {
+        "capability": lambda: transitions_table(
+            capability.TABLE, capability.Phase, capability.Input
+        ),
+        "attachment": lambda: transitions_table(
+            attachment.TABLE, attachment.Phase, attachment.Input
+        ),
+        "standings": standings_table,
+    },
+    FOLLOWER_PAGE: {
+        "gate": gate.table_as_markdown,
+        "session": session_table.table_as_markdown,
+    },
+    REPLICATION_PAGE: {"duties": duties_table},
 }
 
 

@@ -1,8 +1,8 @@
 """Streaming capability of a cluster: on, closing, draining, off. Pure transitions, the table first.
 
 Off is done when nothing can be shown any more *and* every row store of the cluster is sealed, in
-this order. A node that cannot be reached, or cannot seal, holds up off for as long as it is known to
-have something to seal; who and why is in the status. ``on`` takes off back at any moment before.
+this order. A node that cannot be reached, or cannot seal, holds up off for as long as it is known
+to have something to seal; who and why is in the status. ``on`` takes off back until it is done.
 """
 
 from __future__ import annotations

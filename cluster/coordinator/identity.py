@@ -41,7 +41,7 @@ def begin(durable: Durable, *, coordinator: str, instance: str) -> Durable:
 
 
 def doubt(durable: Durable, node: str, obeys: Issuer, revision: int) -> str:
-    """Why a node that obeys ``obeys`` and has seen its ``revision`` should not obey us; or empty."""
+    """Why a node that obeys ``obeys``, and has seen ``revision``, should not obey us; or empty."""
     if obeys == NO_ISSUER and not revision:
         return ""
     own = durable.issuer
@@ -61,8 +61,9 @@ def contest(turn: Turn, reason: str) -> None:
 def check_uncontested(turn: Turn) -> None:
     """Raises ConflictError while it is in doubt who the coordinator is."""
     if turn.contest is not None and turn.now < turn.contest.until:
+        reason = turn.contest.reason
         raise ConflictError(
-            f"nothing is decided while it is in doubt who the coordinator is: {turn.contest.reason}",
+            f"nothing is decided while it is in doubt who the coordinator is: {reason}",
             remedy="Stop the other coordinator, restore the newest data, or restart with adopt.",
         )
 

@@ -5,9 +5,10 @@ Configured by one JSON line on standard input::
     {"data": "/path", "grpc_port": 0, "ready_fd": 1, "limits": {"lease_seconds": 5.0}}
 
 ``"adopt": true`` makes it take the place of whatever coordinator the nodes obey: after its data was
-lost, or restored from an old copy. ``grpc_port`` 0 means any free port. When it serves, it writes ``{"grpc": "127.0.0.1:PORT",
-"pid": N}`` and a line feed to the descriptor ``ready_fd``. It logs to standard error. SIGTERM and
-SIGINT stop it. Exit codes: 0 stopped, 1 failed, with the reason in the log.
+lost, or restored from an old copy. ``grpc_port`` 0 means any free port. When it serves, it writes
+``{"grpc": "127.0.0.1:PORT", "pid": N}`` and a line feed to the descriptor ``ready_fd``. It logs to
+standard error. SIGTERM and SIGINT stop it. Exit codes: 0 stopped, 1 failed, with the reason in the
+log.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from cluster.coordinator.service import CoordinatorServicer
 from cluster.coordinator.store import Store, ThreadedStore
 from cluster.errors import InvalidRequestError
 from cluster.faults.driver import FaultDriver
-from cluster.faults.launching import ProxyLauncher
+from cluster.faults.opening import ProxyLauncher
 from cluster.faults.process import ProcessFaults
 from cluster.faults.service import FaultServicer
 from cluster.faults.store import FaultyPersistence

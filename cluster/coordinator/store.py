@@ -260,8 +260,19 @@ class Store:
                 for name, on, strict, location in read("SELECT * FROM clusters")
             ]
             nodes = [
-                Node(*row[:6], _streaming_tables(row[6]), _unsealed(facts, row[0]))
-                for row in read("SELECT * FROM nodes")
+                Node(
+                    node,
+                    cluster,
+                    instance,
+                    address,
+                    pid,
+                    data,
+                    streaming_tables=_streaming_tables(tables),
+                    unsealed=_unsealed(facts, node),
+                )
+                for node, cluster, instance, address, pid, data, tables in read(
+                    "SELECT * FROM nodes"
+                )
             ]
             attachments = [
                 Attachment(leader, database, follower, *rest)

@@ -162,6 +162,10 @@ class ExtentKeeper(ExtentOperations):
             extents.extend(await self._seal_all(waiting, SealReason.DRAIN))
         return Drained(tuple(extents), is_empty=not any(self._schedule.streamed(database)))
 
+    def is_drained(self, database: str | None = None) -> bool:
+        """Whether no row of a database, or of all this node owns, is in a row store only."""
+        return not any(self._schedule.streamed(database))
+
     def wake(self) -> None:
         """Something changed that may call for a seal: look now, not at the next tick."""
         self._wake.set()

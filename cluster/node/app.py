@@ -73,7 +73,7 @@ class Node:
         self._config = config
         self._platform = platform
         self._clock = platform.clock
-        self._authority = Authority()
+        self._authority = Authority(doubt_seconds=config.limits.lease_seconds)
         self._history = History(self._clock, config.limits)
         self._reports = HistoryReports.of(self._history, lambda: self._catalog.new_id())
         self._started_at_ns = self._clock.now_ns()
@@ -170,7 +170,11 @@ class Node:
             on_data_operation=self._history.data_operation,
         )
         self._drain = CapabilityDrain(
-            self._storage.keeper, self._authority, retry_seconds=limits.seal_retry_first_seconds
+            self._storage.keeper,
+            self._row_stores,
+            self._authority,
+            retry_seconds=limits.seal_retry_first_seconds,
+            on_news=lambda: self._link.poke(),
         )
         self._replication = ReplicationService(
             row_stores=self._row_stores,
@@ -224,7 +228,6 @@ class Node:
             ingestion=self._ingestion,
             row_stores=self._row_stores,
             databases=self._databases,
-            followers=self._followers,
             cancel_query=self._cancel_query,
             load=self._load,
             limits=limits,
@@ -305,10 +308,19 @@ class Node:
                 strict=config.strict,
             ),
             authority=self._authority,
-            report=lambda: Report(self._followers.report(), self._databases.reports()),
+            report=self._report,
             on_change=self._authority_changed,
             rng=self._platform.rng,
             limits=config.limits,
+        )
+
+    def _report(self) -> Report:
+        drain = self._drain
+        return Report(
+            self._followers.report(),
+            self._databases.reports(),
+            drain.drained_revision,
+            drain.trouble,
         )
 
     def _authority_changed(self) -> None:

@@ -6,8 +6,9 @@ Either may be late, lost or out of order; the authority keeps the newest view, a
 extends the lease, counted from when it was sent.
 
 While the coordinator is away the link tries again with a capped back-off; nothing has to be done
-when it comes back. Only a permanent refusal ends it, such as another process having registered as
-this node.
+when it comes back. Nor when it is in doubt who the coordinator is: then there is no lease, the
+reason is in the statistics and at every gate, and the link goes on asking. Only a permanent refusal
+ends it, such as another process having registered as this node.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from cluster.coordinator.messages import database_to_message, following_to_messa
 from cluster.errors import EntityNotFoundError, RemoraError, UnavailableError
 from cluster.faults.link import nobody_listens
 from cluster.limits import LIMITS, Limits
-from cluster.rpc.convert import view_from_message
+from cluster.node.pauses import Pauses
+from cluster.rpc.convert import issuer_to_message, view_from_message
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 if TYPE_CHECKING:
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
     from cluster.transport.api import Transport
 
 logger = logging.getLogger(__name__)
-
-FIRST_PAUSE_SECONDS = 0.05
-"""First pause of a back-off; it doubles up to a third of the lease."""
 
 LOOK_PAUSE_SECONDS = 0.02
 """Pause after looks for news that found none. A report of thousands of tables takes milliseconds,
@@ -59,6 +58,7 @@ class Identity:
     data: str
     initial_streaming_ingestion: bool
     strict: bool = False
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +79,7 @@ class LinkStatistics:
     lease_left_seconds: float
     round_trip_seconds: float
     last_error: str
-
-
-class _Pauses:
-    """A capped exponential back-off with jitter: half of each pause is random."""
-
-    def __init__(self, longest: float, rng: random.Random) -> None:
-        self._longest = longest
-        self._rng = rng
-        self.reset()
-
-    def reset(self) -> None:
-        self._next = min(FIRST_PAUSE_SECONDS, self._longest)
-
-    def take(self) -> float:
-        pause = self._next
-        self._next = min(self._longest, pause * 2)
-        return pause * self._rng.uniform(0.5, 1.0)
+    doubt: str = ""
 
 
 class CoordinatorLink:
@@ -181,7 +165,7 @@ class CoordinatorLink:
     def _call_at(self, address: str) -> None:
         """The coordinator says where it is to be called; empty: where it was at the start."""
         address = address or self._address
-        if address not in (self._called, self._gone):
+        if not self._authority.doubt and address not in (self._called, self._gone):
             self._called = self._gone = address
             self._calls.cancel()
 
@@ -210,7 +194,7 @@ class CoordinatorLink:
         self, stub: coordinator_pb2_grpc.CoordinatorServiceStub
     ) -> RemoraError:
         """Registers whenever the coordinator does not know the node; returns the refusal."""
-        pauses = _Pauses(self._longest_pause, self._rng)
+        pauses = Pauses(self._longest_pause, self._rng)
         while True:
             refusal = await self._register(stub, pauses)
             if refusal is not None:
@@ -224,7 +208,7 @@ class CoordinatorLink:
             await trio.sleep(pauses.take())
 
     async def _register(
-        self, stub: coordinator_pb2_grpc.CoordinatorServiceStub, pauses: _Pauses
+        self, stub: coordinator_pb2_grpc.CoordinatorServiceStub, pauses: Pauses
     ) -> RemoraError | None:
         who = self._identity
         request = coordinator_pb2.RegisterNodeRequest(
@@ -236,6 +220,7 @@ class CoordinatorLink:
             data=who.data,
             initial_streaming_ingestion=who.initial_streaming_ingestion,
             strict=who.strict,
+            location=who.location,
         )
         while True:
             try:
@@ -269,7 +254,7 @@ class CoordinatorLink:
         return ended[0]
 
     async def _heartbeat(self, stub: coordinator_pb2_grpc.CoordinatorServiceStub) -> RemoraError:
-        pauses = _Pauses(self._longest_pause, self._rng)
+        pauses = Pauses(self._longest_pause, self._rng)
         while True:
             self._poked = trio.Event()
             sent_at = self._clock.monotonic()
@@ -292,7 +277,8 @@ class CoordinatorLink:
     def _compose(self) -> tuple[coordinator_pb2.HeartbeatRequest, object]:
         """A heartbeat, and the part of it somebody may be waiting for."""
         report = self._report()
-        revision = self._authority.view.revision if self._authority.view else 0
+        view = self._authority.view
+        revision = view.revision if view else 0
         request = coordinator_pb2.HeartbeatRequest(
             cluster=self._identity.cluster,
             node=self._identity.node,
@@ -300,6 +286,10 @@ class CoordinatorLink:
             applied_revision=revision,
             following=map(following_to_message, report.following),
             databases=map(database_to_message, report.databases),
+            obeys=issuer_to_message(self._authority.issuer),
+            newest_epoch=view.newest_epoch if view else 0,
+            drained_revision=report.drained_revision,
+            drain_trouble=report.drain_trouble,
         )
         return request, _said(revision, report)
 
@@ -309,13 +299,15 @@ class CoordinatorLink:
         with trio.move_on_after(pause):
             while True:
                 await self._poked.wait()
-                revision = self._authority.view.revision if self._authority.view else 0
-                if _said(revision, self._report()) != self._said:
+                if _said(self._revision(), self._report()) != self._said:
                     return
                 self._poked = trio.Event()
                 looks += 1
                 if looks >= LOOKS_AT_ONCE:
                     await trio.sleep(LOOK_PAUSE_SECONDS)
+
+    def _revision(self) -> int:
+        return self._authority.view.revision if self._authority.view else 0
 
     def _renew(self, response: coordinator_pb2.HeartbeatResponse, sent_at: float) -> None:
         self._heartbeats += 1
@@ -323,38 +315,54 @@ class CoordinatorLink:
         self._last_error = ""
         view = view_from_message(response.view)
         lease_seconds = response.lease.ToNanoseconds() / 1e9
-        known = self._authority.view
-        if known is not None and view.revision < known.revision:
+        is_newer = self._authority.is_newer(view)
+        if not is_newer:
             # Granted before the coordinator changed its mind: it renews nothing. Ask again.
             self._stale_views += 1
             self._said = None
-        else:
-            self._authority.renew(view, sent_at, lease_seconds)
+        now = self._clock.monotonic()
+        had_doubt = self._authority.doubt
+        changed = self._authority.renew(view, sent_at, lease_seconds, now=now, doubt=response.doubt)
+        self._note_doubt(had_doubt)
+        if is_newer or changed:
             self._renewed.set()
-            self._beating.set()
             self._call_at(response.view.coordinator_address)
             self._on_change()
+        if self._authority.doubt:
+            # There is nothing new to ask for until the next heartbeat is due.
+            self._said = _said(self._revision(), self._report())
+        elif is_newer:
+            self._beating.set()
         self.poke()
 
     def _heard(self, message: coordinator_pb2.NodeView) -> None:
         """Takes a view that carries no lease."""
         view = view_from_message(message)
-        known = self._authority.view
-        if known is not None and view.revision < known.revision:
-            self._stale_views += 1
-        elif self._authority.apply(view):
+        self._stale_views += not self._authority.is_newer(view)
+        had_doubt = self._authority.doubt
+        if self._authority.apply(view, self._clock.monotonic()):
+            self._note_doubt(had_doubt)
             self._call_at(message.coordinator_address)
             self._on_change()
             self.poke()
 
+    def _note_doubt(self, before: str) -> None:
+        doubt = self._authority.doubt
+        if doubt and doubt != before:
+            logger.error("streaming rows are closed: %s", doubt)
+        elif before and not doubt:
+            logger.info("no doubt any more who the coordinator is")
+
     async def _watch(self, stub: coordinator_pb2_grpc.CoordinatorServiceStub) -> RemoraError:
-        pauses = _Pauses(self._longest_pause, self._rng)
-        request = coordinator_pb2.WatchRequest(
-            cluster=self._identity.cluster,
-            node=self._identity.node,
-            instance=self._identity.instance,
-        )
+        pauses = Pauses(self._longest_pause, self._rng)
         while True:
+            request = coordinator_pb2.WatchRequest(
+                cluster=self._identity.cluster,
+                node=self._identity.node,
+                instance=self._identity.instance,
+                obeys=issuer_to_message(self._authority.issuer),
+                applied_revision=self._revision(),
+            )
             ended: RemoraError = UnavailableError("the coordinator ended the watch")
             try:
                 async with stub.Watch(request) as stream:
@@ -406,6 +414,7 @@ class CoordinatorLink:
             lease_left_seconds=self._authority.lease_left(self._clock.monotonic()),
             round_trip_seconds=self._round_trip,
             last_error=self._last_error,
+            doubt=self._authority.doubt,
         )
 
 
@@ -415,4 +424,6 @@ def _said(revision: int, report: Report) -> object:
         revision,
         tuple((f.leader_cluster, f.database, f.applied_epoch) for f in report.following),
         tuple((d.name, d.streaming_tables) for d in report.databases),
+        report.drained_revision,
+        report.drain_trouble,
     )

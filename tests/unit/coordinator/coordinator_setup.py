@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from cluster.coordinator.driver import CoordinatorDriver
+from cluster.coordinator.identity import begin
 from cluster.coordinator.reports import DatabaseReport, FollowingReport, Report
 from cluster.coordinator.service import CoordinatorServicer
 from cluster.coordinator.state import Durable
 from cluster.errors import RemoraError
 from cluster.limits import LIMITS, Limits
 from cluster.node.link import CoordinatorLink, Identity
-from cluster.replication.authority import Authority
+from cluster.replication.authority import Authority, Capability
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 from cluster.transport.faults import LinkFaults
 from cluster.transport.memory import MemoryTransport
@@ -74,6 +75,7 @@ class FakeNode:
         self.databases: list[DatabaseReport] = []
         self.applied: dict[tuple[str, str], int] = {}
         self.stuck = False
+        self.unsealed = False
         self.changes = 0
         self.revisions: list[int] = []
         self.ended: RemoraError | None = None
@@ -102,7 +104,10 @@ class FakeNode:
 
     def report(self) -> Report:
         following = (FollowingReport(*key, epoch) for key, epoch in self.applied.items())
-        return Report(tuple(following), tuple(self.databases))
+        view = self.authority.view
+        is_off = view is not None and view.capability is Capability.OFF
+        drained = view.revision if is_off and not self.unsealed else 0
+        return Report(tuple(following), tuple(self.databases), drained)
 
     def on_change(self) -> None:
         self.changes += 1
@@ -139,11 +144,18 @@ class Setup:
         self.network = MemoryNetwork(seed=seed)
         self.disk = Disk(durable)
         self.driver: CoordinatorDriver | None = None
+        self.lives = 0
+        self._adopts = False
         self._coordinator = trio.CancelScope()
         self._stopped = trio.Event()
 
-    async def start(self) -> None:
+    async def start(self, *, adopts: bool = False) -> None:
         """Starts a coordinator process on what the disk holds."""
+        self.lives += 1
+        self.disk.durable = begin(
+            self.disk.durable, coordinator=f"id-{self.lives}", instance=f"life {self.lives}"
+        )
+        self._adopts = adopts
         self._coordinator = trio.CancelScope()
         self._stopped = trio.Event()
         await self.nursery.start(self._serve)
@@ -151,7 +163,11 @@ class Setup:
     async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
         transport = MemoryTransport(network=self.network, host="coordinator", limits=self.limits)
         self.driver = CoordinatorDriver(
-            self.disk.durable, self.disk, clock=self.clock, limits=self.limits
+            self.disk.durable,
+            self.disk,
+            clock=self.clock,
+            limits=self.limits,
+            adopts=self._adopts,
         )
         server = transport.server()
         CoordinatorServicer(self.driver, self.clock).add_to(server)

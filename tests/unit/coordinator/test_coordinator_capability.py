@@ -31,6 +31,8 @@ def in_phase(phase: capability.Phase) -> tuple[Story, list[int]]:
     if phase is capability.Phase.ON:
         return story, []
     waiting = [story.off("follower")]
+    if phase is capability.Phase.DRAINING:
+        story.beat("follower", drained=False)
     if phase is capability.Phase.OFF:
         story.beat("follower")
         waiting = []
@@ -51,10 +53,12 @@ def test_every_capability_transition(phase: capability.Phase, what: capability.I
     elif what is capability.Input.TABLES_REPORTED:
         tables = (DatabaseReport("Own", True, ("T",)),)
         story.beat("follower", revision=0, epoch=0, databases=tables)
+    elif what is capability.Input.SEALED:
+        story.beat("follower", epoch=0 if phase is capability.Phase.CLOSING else None)
     elif phase is capability.Phase.CLOSING:
-        story.beat("follower")
+        story.beat("follower", drained=False)
     else:
-        assert (phase, what) not in capability.TABLE  # nothing waits, nothing can become certain
+        assert (phase, what) not in capability.TABLE  # no gate is waited for
         return
     expected, action = capability.TABLE[phase, what]
     after = story.state.durable
@@ -76,7 +80,11 @@ def test_every_capability_transition(phase: capability.Phase, what: capability.I
     elif request is not None:
         assert story.answers[request] == CapabilitySet(granted, Certainty.IMMEDIATE)
     for waiter in waiting:
-        if action is capability.Action.JOIN:
+        if action in (
+            capability.Action.JOIN,
+            capability.Action.NOTHING,
+            capability.Action.DRAIN,
+        ):
             assert waiter not in story.answers
         elif action is capability.Action.FINISH:
             assert story.answers[waiter] == CapabilitySet(granted, Certainty.CONFIRMED)
@@ -86,10 +94,9 @@ def test_every_capability_transition(phase: capability.Phase, what: capability.I
 
 def test_table_of_capability_names_every_pair_but_those_that_cannot_be() -> None:
     pairs = {(p, i) for p in capability.Phase for i in capability.Input}
-    certain = capability.Input.CERTAIN
+    hidden = capability.Input.HIDDEN
     assert pairs - capability.TABLE.keys() == {
-        (capability.Phase.ON, certain),
-        (capability.Phase.OFF, certain),
+        (phase, hidden) for phase in capability.Phase if phase is not capability.Phase.CLOSING
     }
 
 

@@ -50,9 +50,11 @@ def test_a_superseded_instance_is_refused_and_an_unknown_node_must_register() ->
     assert isinstance(story.beat("leader", number=7), EntityNotFoundError)
 
 
-def test_a_node_that_has_seen_the_future_is_refused() -> None:
+def test_a_node_that_has_seen_the_future_gets_no_lease_and_is_told_why() -> None:
     story = attached()
-    assert isinstance(story.beat("leader", revision=99), ConflictError)
+    answer = story.beat("leader", revision=99)
+    assert answer.lease_seconds == 0
+    assert "old copy" in answer.doubt
 
 
 def test_renewal_gives_the_lease_and_the_newest_view() -> None:

@@ -269,7 +269,7 @@ class World(RuleBasedStateMachine):
     @rule(index=pick)
     def deliver_push(self, index: int) -> None:
         process, pushed = self.pushes.pop(index % len(self.pushes))
-        process.authority.apply(pushed)
+        process.authority.apply(pushed, process.clock(self.now))
 
     @rule(back=st.integers(0, 5))
     def gates_settle(self, back: int) -> None:

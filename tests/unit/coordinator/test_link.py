@@ -181,7 +181,7 @@ async def test_a_node_is_registered_again_when_the_coordinator_has_forgotten_it(
     await setup.start()
     node = await setup.node("leader")
     await setup.stop()
-    setup.disk.durable = Durable(epoch=50, revision=50)
+    setup.disk.durable = Durable(epoch=50, revision=50, issuer=setup.disk.durable.issuer)
     await setup.start()
     with trio.fail_after(LEASE):
         await until(lambda: node.revisions[-1] > 50)
@@ -191,14 +191,122 @@ async def test_a_node_is_registered_again_when_the_coordinator_has_forgotten_it(
 async def test_a_coordinator_that_lost_its_data_is_not_believed(
     autojump_clock: MockClock, setup: Setup
 ) -> None:
-    _, follower = await setup.pair()
+    leader, follower = await setup.pair()
     await setup.stop()
-    setup.disk.durable = Durable()
+    known, setup.disk.durable = setup.disk.durable, Durable()
     await setup.start()
-    await trio.sleep(LEASE)
-    assert isinstance(follower.ended, ConflictError)
-    assert "lost or replaced" in str(follower.ended)
+    await trio.sleep(2)
+    for node in leader, follower:
+        assert node.ended is None
+        assert "another coordinator" in node.link.statistics().doubt
     assert not follower.open()
+    decision = follower.authority.following("leader", "Db", trio.current_time())
+    assert "adopt" in decision.reason
+    before = follower.link.statistics().heartbeats
+    await trio.sleep(10)
+    assert follower.link.statistics().heartbeats - before < 15, "it does not ask all the time"
+    status = await setup.call("GetStatus", coordinator_pb2.GetStatusRequest())
+    assert "another coordinator" in status.doubt
+    await setup.stop()
+    setup.disk.durable = known  # its data is found again
+    await setup.start()
+    with trio.fail_after(2 * LEASE):
+        await until(follower.open)
+    assert follower.link.statistics().doubt == ""
+
+
+async def restored(setup: Setup, *, adopts: bool) -> FakeNode:
+    """A follower whose coordinator has lost that it was turned off."""
+    _, follower = await setup.pair()
+    copy = setup.disk.durable
+    await setup.capability("follower", False)
+    assert not follower.open()
+    await setup.stop()
+    setup.disk.durable = copy
+    await setup.start(adopts=adopts)
+    return follower
+
+
+async def test_an_old_copy_of_the_data_shows_nothing_that_was_hidden_since(
+    autojump_clock: MockClock, setup: Setup
+) -> None:
+    follower = await restored(setup, adopts=False)
+    for _ in range(1000):
+        await trio.sleep(0.03)
+        assert not follower.open()
+    assert follower.ended is None
+    assert "old copy" in follower.link.statistics().doubt
+    with pytest.raises(ConflictError, match="old copy"):
+        await setup.capability("follower", True)
+
+
+async def test_an_old_copy_that_adopts_decides_again_and_counts_on(
+    autojump_clock: MockClock, setup: Setup
+) -> None:
+    follower = await restored(setup, adopts=True)
+    before = follower.authority.view
+    assert before is not None
+    with trio.fail_after(3 * LEASE):
+        await until(follower.open)  # what the copy says counts now: that is what adopt means
+    after = follower.authority.view
+    assert after is not None
+    assert after.revision > before.revision
+    assert after.following[0].epoch > before.following[0].epoch
+    answer = await setup.capability("follower", False)
+    assert answer.epoch > after.following[0].epoch
+    assert not follower.open()
+    await setup.stop()
+    await setup.start()
+    await trio.sleep(2 * LEASE)
+    assert follower.link.statistics().doubt == ""
+
+
+async def test_two_coordinators_on_copies_of_one_folder_close_everything(
+    autojump_clock: MockClock, setup: Setup
+) -> None:
+    leader, follower = await setup.pair()
+    await setup.stop()
+    copy = setup.disk.durable
+    await setup.start()
+    with trio.fail_after(LEASE):
+        await until(lambda: follower.authority.issuer.instance == "life 2")
+    await setup.stop()
+    setup.disk.durable = copy  # the other process of the same start now answers at the address
+    await setup.start()
+    await trio.sleep(2)
+    assert not follower.open()
+    assert "copies of one data folder" in follower.link.statistics().doubt
+    await setup.stop()
+    await setup.start()  # one of them is restarted
+    with trio.fail_after(2 * LEASE):
+        await until(follower.open)
+    assert leader.ended is None
+
+
+async def test_off_of_a_leader_waits_until_its_row_stores_are_sealed(
+    autojump_clock: MockClock, setup: Setup
+) -> None:
+    leader, _ = await setup.pair()
+    leader.unsealed = True
+    began = trio.current_time()
+
+    async def seal() -> None:
+        await trio.sleep(30)
+        status = await setup.call("GetStatus", coordinator_pb2.GetStatusRequest())
+        (cluster,) = (entry for entry in status.clusters if entry.name == "leader")
+        assert cluster.phase == "draining"
+        assert cluster.changing
+        assert "leader/0" in cluster.waiting_for[0]
+        leader.unsealed = False
+        leader.link.poke()
+
+    leader.databases[0] = DatabaseReport("Db", streaming_content=True)
+    leader.link.poke()
+    await wait_all_tasks_blocked()
+    setup.nursery.start_soon(seal)
+    answer = await setup.capability("leader", False)
+    assert trio.current_time() == began + 30
+    assert answer.certainty == coordinator_pb2.CERTAINTY_CONFIRMED
 
 
 async def test_a_registration_that_can_never_succeed_ends_the_link(

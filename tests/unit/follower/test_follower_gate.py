@@ -17,9 +17,9 @@ LEASE = 100.0
 ON, OFF, UNKNOWN = Capability.ON, Capability.OFF, Capability.UNKNOWN
 
 
-def word(epoch=5, rows=True, capability=ON, lease_until=LEASE, reason=""):
+def word(epoch=5, rows=True, capability=ON, lease_until=LEASE, reason="", doubt=""):
     grant = Grant("leader", "db", "follower", epoch, rows, reason)
-    return Word(grant, capability, lease_until)
+    return Word(grant, capability, lease_until, doubt)
 
 
 def refusal(epoch, message="refused by the leader"):
@@ -42,6 +42,8 @@ def gate_in(state):
         case GateState.OVERRULED:
             gate.hear(word(), 0)
             gate.leader_says(LeaderGate(7, False, "newer"))
+        case GateState.DOUBTED:
+            gate.hear(word(doubt="two of them"), 0)
         case GateState.OPEN:
             gate.hear(word(), 0)
         case GateState.DETACHED:
@@ -61,6 +63,7 @@ def hear_stale(gate):
 HAPPENINGS = {
     GateInput.ALLOWED: lambda gate: gate.hear(word(epoch=7), 0),
     GateInput.ALLOWED_WITHOUT_LEASE: lambda gate: gate.hear(word(epoch=7), LEASE),
+    GateInput.DOUBTED: lambda gate: gate.hear(word(epoch=7, doubt="two of them"), 0),
     GateInput.ALLOWED_BUT_STALE: hear_stale,
     GateInput.CAPABILITY_OFF: lambda gate: gate.hear(word(capability=OFF), 0),
     GateInput.REFUSED: lambda gate: gate.hear(word(rows=False), 0),
@@ -208,6 +211,26 @@ def test_visible_implies_every_condition(happenings):
                 assert last.grant.rows
                 assert at < last.lease_until
                 assert last.grant.epoch >= newest_close
+
+
+def test_a_doubt_about_the_coordinator_hides_rows_says_why_and_ends_by_itself():
+    gate = gate_in(GateState.OPEN)
+    assert gate.hear(word(lease_until=-math.inf, doubt="two of them"), 1)
+    assert not gate.visible(1)
+    assert gate.reason == "two of them"
+    assert not gate.tick(math.inf)
+    assert gate.hear(word(), 2)
+    assert gate.visible(2)
+
+
+def test_a_contradiction_heard_during_a_doubt_outlives_it():
+    gate = gate_in(GateState.DOUBTED)
+    gate.leader_refuses(refusal(5))
+    assert gate.state is GateState.DOUBTED
+    gate.hear(word(), 2)
+    assert gate.state is GateState.OVERRULED
+    gate.hear(word(epoch=6), 2)
+    assert gate.open
 
 
 def test_the_document_shows_this_table():

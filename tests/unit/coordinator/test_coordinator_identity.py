@@ -1,0 +1,273 @@
+"""Lives of a coordinator: what nodes know of it, old copies, two at once, adopting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from coordinator_story import DATABASE, Story, attached, owns
+
+from cluster.coordinator import events
+from cluster.coordinator.events import CapabilitySet, Certainty, Renewed
+from cluster.coordinator.identity import begin
+from cluster.coordinator.registry import check_watcher
+from cluster.coordinator.state import Durable, longest_lease
+from cluster.errors import ConflictError, EntityNotFoundError, UnavailableError
+from cluster.limits import LIMITS
+from cluster.replication.authority import NO_ISSUER, Issuer
+
+LEASE = longest_lease(LIMITS)
+
+
+def running() -> Story:
+    """A leader and a follower of it, of a coordinator in its first signed life."""
+    story = attached()
+    story.restart()
+    story.beat("leader", databases=owns(DATABASE))
+    story.beat("follower")
+    return story
+
+
+def test_each_start_is_a_life_of_its_own_with_one_id() -> None:
+    first = begin(Durable(revision=7), coordinator="c", instance="x")
+    assert first.issuer == Issuer("c", 1, "x", began=7)
+    second = begin(replace(first, revision=9), coordinator="other", instance="y")
+    assert second.issuer == Issuer("c", 2, "y", began=9)
+
+
+def test_views_are_signed_and_a_restart_changes_nothing_else_of_them() -> None:
+    story = running()
+    before = story.view("follower")
+    assert before.issuer == story.state.durable.issuer
+    story.restart()
+    after = story.view("follower")
+    assert after.issuer.generation == before.issuer.generation + 1
+    assert replace(after, issuer=before.issuer) == before
+
+
+def test_a_node_of_the_life_before_is_renewed() -> None:
+    story = running()
+    obeyed = story.state.durable.issuer
+    story.restart()
+    assert story.beat("follower", obeys=obeyed).lease_seconds == LIMITS.lease_seconds
+    story.wait(LEASE)  # processes of before the start, whoever they were
+    story.beat("follower", obeys=obeyed)
+    request = story.off("follower")
+    story.beat("follower")
+    assert story.answers[request].certainty is Certainty.CONFIRMED
+
+
+TWIN = "another process of the same start"
+
+
+def strangers(story: Story) -> dict[str, tuple[Issuer, int]]:
+    """What a node may obey that is not the coordinator's past: issuer and revision seen."""
+    own, revision = story.state.durable.issuer, story.state.durable.revision
+    return {
+        "another coordinator": (Issuer("c2", 1, "q"), 1),
+        TWIN: (replace(own, instance="copy"), revision),
+        "a later start": (replace(own, generation=own.generation + 1, instance="q"), revision),
+        "this start, further on": (own, revision + 1),
+        "an earlier start, further on": (
+            replace(own, generation=own.generation - 1, instance="p"),
+            own.began + 1,
+        ),
+    }
+
+
+KINDS = tuple(strangers(running()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_node_that_obeys_what_is_not_our_past_gets_no_lease(kind: str) -> None:
+    story = running()
+    obeys, revision = strangers(story)[kind]
+    answer = story.beat("follower", obeys=obeys, revision=revision)
+    assert isinstance(answer, Renewed)
+    assert answer.lease_seconds == 0
+    assert "follower/0" in answer.doubt
+    assert "adopt" in answer.doubt or "restart" in answer.doubt
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_while_in_doubt_nothing_is_decided_nobody_gets_a_lease_and_it_ends_by_itself(
+    kind: str,
+) -> None:
+    story = running()
+    obeys, revision = strangers(story)[kind]
+    story.beat("follower", obeys=obeys, revision=revision)
+    before = story.state.durable
+    for request in story.off("follower"), story.on("follower"), story.detach("follower"):
+        error = story.answers[request]
+        assert isinstance(error, ConflictError)
+        assert "follower/0" in str(error)
+    assert story.state.durable == before
+    other = story.beat("leader", databases=owns(DATABASE))
+    assert other.lease_seconds == 0
+    assert other.doubt
+    assert story.timer == story.now + LEASE
+    story.wait(LEASE - 0.001)
+    assert story.beat("leader", databases=owns(DATABASE)).doubt
+    story.wait(0.001)
+    assert story.beat("leader", databases=owns(DATABASE)).lease_seconds == LIMITS.lease_seconds
+    assert isinstance(story.answers[story.on("follower")], CapabilitySet)
+
+
+def test_a_pending_off_never_becomes_certain_while_in_doubt() -> None:
+    story = running()
+    story.wait(LEASE)
+    story.beat("leader", databases=owns(DATABASE))
+    story.beat("follower")
+    request = story.off("follower")
+    obeys, revision = strangers(story)[TWIN]
+    for _ in range(4):
+        story.beat("follower", obeys=obeys, revision=revision)
+        story.wait(LEASE - 0.5)
+    assert request not in story.answers, "its lease is over for us; another may have renewed it"
+    story.wait(0.5)
+    assert story.answers[request].certainty is Certainty.LEASE_EXPIRED
+
+
+def test_a_process_unknown_to_an_old_copy_is_told_of_the_doubt_not_superseded() -> None:
+    story = running()
+    copy = story.state.durable
+    story.register("follower", instance="newer")
+    story.on("follower")
+    newest = story.state.durable
+    story.restart(copy)
+    answer = story.beat("follower", instance="newer", obeys=newest.issuer, revision=newest.revision)
+    assert isinstance(answer, Renewed), "superseded would end the process"
+    assert answer.doubt
+    assert isinstance(story.beat("follower", instance="newer", revision=0), ConflictError)
+
+
+def restored(*, adopts: bool) -> tuple[Story, Durable]:
+    """A story restarted on a copy of before its follower was turned off; what was newest."""
+    story = running()
+    story.wait(LEASE)
+    for name in "leader", "follower":
+        story.beat(name, databases=owns(DATABASE) if name == "leader" else ())
+    copy = story.state.durable
+    request = story.off("follower")
+    story.beat("follower")
+    assert story.answers[request].certainty is Certainty.CONFIRMED
+    newest = story.state.durable
+    story.restart(copy, adopts=adopts)
+    return story, newest
+
+
+def test_an_old_copy_that_gives_rows_again_is_found_out_by_the_first_node_that_knows_more() -> None:
+    story, newest = restored(adopts=False)
+    assert story.view("follower").following[0].rows
+    answer = story.beat("follower", obeys=newest.issuer, revision=newest.revision)
+    assert answer.lease_seconds == 0
+    assert "old copy" in answer.doubt
+
+
+def test_adopting_goes_on_above_everything_reported() -> None:
+    story, newest = restored(adopts=True)
+    answer = story.beat(
+        "follower", obeys=newest.issuer, revision=newest.revision, newest_epoch=newest.epoch + 3
+    )
+    durable = story.state.durable
+    assert answer.doubt == ""
+    assert answer.lease_seconds == LIMITS.lease_seconds
+    assert durable.revision > newest.revision
+    assert durable.issuer.began == durable.revision
+    assert durable.issuer.generation > newest.issuer.generation
+    assert all(grant.epoch > newest.epoch + 3 for grant in answer.view.following)
+    assert durable.epoch > newest.epoch + 3
+
+
+def test_what_was_acknowledged_before_adopting_waits_for_leases_of_whoever_was_adopted() -> None:
+    story, newest = restored(adopts=True)
+    story.beat("follower", obeys=newest.issuer, revision=newest.revision)
+    request = story.off("follower")
+    story.beat("follower")
+    assert request not in story.answers, "an unknown process may hold a lease of the other"
+    story.wait(LEASE)
+    assert story.answers[request].certainty is Certainty.LEASE_EXPIRED
+
+
+def test_a_pending_change_of_an_old_copy_is_confirmed_anew_after_adopting() -> None:
+    story = running()
+    story.wait(LEASE)
+    story.beat("follower")
+    story.off("follower")
+    copy = story.state.durable  # closing
+    story.beat("follower")
+    story.on("follower")
+    newest = story.state.durable
+    story.restart(copy, adopts=True)
+    story.wait(0.1)
+    (pending,) = story.state.durable.changes.values()
+    assert pending.revision < newest.revision
+    story.beat(
+        "follower",
+        obeys=newest.issuer,
+        revision=newest.revision,
+        epoch=newest.epoch,
+        newest_epoch=newest.epoch,
+    )
+    (pending,) = story.state.durable.changes.values()
+    assert pending.revision > newest.revision
+    assert pending.epoch > newest.epoch
+
+
+def test_adopting_after_everything_was_lost() -> None:
+    story = running()
+    newest = story.state.durable
+    lost = Story()
+    lost.now = story.now
+    lost.restart(Durable(), adopts=True)
+    lost.state = replace(
+        lost.state,
+        durable=replace(
+            lost.state.durable, issuer=replace(lost.state.durable.issuer, coordinator="c2")
+        ),
+    )
+    answer = lost.beat("follower", obeys=newest.issuer, revision=newest.revision)
+    assert isinstance(answer, EntityNotFoundError), "it registers again"
+    assert lost.state.durable.issuer.succeeds == ("c1",)
+    assert lost.state.durable.revision > newest.revision
+    lost.register("follower", on=True)
+    assert lost.beat("follower", obeys=newest.issuer, revision=newest.revision).doubt == ""
+    request = lost.off("follower")
+    lost.beat("follower")
+    assert request not in lost.answers, "it may hold a lease of the one that was lost"
+    lost.wait(LEASE)
+    assert lost.answers[request].certainty is Certainty.LEASE_EXPIRED
+
+
+def test_nodes_of_two_coordinators_can_both_be_adopted() -> None:
+    story = running()
+    story.restart(adopts=True)
+    for other in "c2", "c3":
+        story.beat("follower", obeys=Issuer(other, 50, "q"), revision=500)
+    issuer = story.state.durable.issuer
+    assert issuer.succeeds == ("c2", "c3")
+    for other in "c2", "c3":
+        assert story.beat("follower", obeys=Issuer(other, 50, "q"), revision=500).doubt == ""
+    assert story.state.durable.issuer == issuer
+
+
+def test_a_watcher_that_obeys_another_is_told_to_try_again() -> None:
+    story = running()
+    durable = story.state.durable
+    check_watcher(durable, ("follower", "follower/0", "a"), NO_ISSUER, 0)
+    check_watcher(durable, ("follower", "follower/0", "a"), durable.issuer, durable.revision)
+    with pytest.raises(UnavailableError, match="another coordinator"):
+        check_watcher(durable, ("follower", "follower/0", "newer"), Issuer("c2", 1, "q"), 1)
+    with pytest.raises(ConflictError, match="superseded"):
+        check_watcher(durable, ("follower", "follower/0", "newer"), durable.issuer, 1)
+
+
+def test_an_abandoned_request_and_time_are_handled_while_in_doubt() -> None:
+    story = running()
+    request = story.off("follower")
+    obeys, revision = strangers(story)[TWIN]
+    story.beat("follower", obeys=obeys, revision=revision)
+    story.send(events.Abandon(request))
+    story.wait(LEASE)
+    assert request not in story.answers
+    assert not story.state.durable.changes
