@@ -17,6 +17,7 @@ from cluster.conformance.plan import (
     Unfollow,
     Write,
 )
+from cluster.conformance.system import Feature
 from cluster.conformance.traits import sharing
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _flip(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     follower = draw.pick(frame.profile.followers)
     yield at, Flip(cluster=follower, on=draw.chance(0.3))
     yield at, _look(frame, draw, follower)
-    yield at + draw.scale(0.5, 90.0), Flip(cluster=follower, on=True)
+    yield at + frame.pause(draw, 0.5, 90.0), Flip(cluster=follower, on=True)
 
 
 def _look(frame: Frame, draw: Draw, follower: str) -> Ask:
@@ -67,17 +68,17 @@ def _storm(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
         if draw.chance(0.3):
             yield at, _look(frame, draw, follower)
         on = not on if draw.chance(0.8) else on
-        at += draw.scale(0.02, 4.0)
+        at += frame.pause(draw, 0.02, 4.0)
 
 
 def _leader_off(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     """Refused while a table streams; then the policies go, and it is off for a while."""
     home = draw.pick(frame.homes)
-    seconds = draw.scale(2.0, 40.0)
+    seconds = frame.pause(draw, 2.0, 40.0)
     yield at, Flip(cluster=home.leader, on=False)
     places = [(other, table) for other in frame.homes if other.leader == home.leader
               for table in other.tables]  # fmt: skip
-    if "policies" in frame.traits:
+    if Feature.COMMANDS in frame.profile.features:
         for other, table in places:
             yield at + 0.1, _policy(other, table, on=False)
         yield at + 0.2, Flip(cluster=home.leader, on=False)
@@ -92,7 +93,7 @@ def _leader_off(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Ti
             ),
         )
     yield at + seconds, Flip(cluster=home.leader, on=True)
-    if "policies" in frame.traits:
+    if Feature.COMMANDS in frame.profile.features:
         for other, table in places:
             yield at + seconds + 0.1, _policy(other, table, on=True)
 
@@ -108,7 +109,7 @@ def _attachment(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Ti
     if draw.chance(0.7):
         yield at, Unfollow(**names, side=side)
         yield at, Ask(cluster=follower, database=home.database, table=draw.pick(home.tables))
-    yield at + draw.scale(0.1, 40.0), Follow(**names, include=include, exclude=exclude)
+    yield at + frame.pause(draw, 0.1, 40.0), Follow(**names, include=include, exclude=exclude)
 
 
 def _policy(home: Home, table: str, *, on: bool) -> Manage:
@@ -124,7 +125,7 @@ def _policy(home: Home, table: str, *, on: bool) -> Manage:
 def _policies(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     home, table = draw.pick(frame.places())
     yield at, _policy(home, table, on=False)
-    yield at + draw.scale(0.5, 60.0), _policy(home, table, on=True)
+    yield at + frame.pause(draw, 0.5, 60.0), _policy(home, table, on=True)
 
 
 def _manage(home: Home, verb: str, text: str, table: str = "", argument: str = "") -> Manage:
@@ -155,9 +156,9 @@ def _recreation(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Ti
     """Dropped, and there again with the same name, with no pause or a long one."""
     home, table = draw.pick(frame.places())
     yield at, _manage(home, "drop-table", statements.drop_table(table), table)
-    at += draw.scale(0.01, 30.0)
+    at += frame.pause(draw, 0.01, 30.0)
     yield at, _manage(home, "create-table", statements.create_table(table), table)
-    yield at + draw.scale(0.01, 2.0), _policy(home, table, on=True)
+    yield at + frame.pause(draw, 0.01, 2.0), _policy(home, table, on=True)
 
 
 def _column(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:

@@ -41,6 +41,8 @@ _KINDS: Final[tuple[tuple[str, float, Feature | None], ...]] = (
 )
 """Kinds of operations."""
 
+_USUAL_SECONDS: Final = 576.0
+
 
 def draw_traits(seed: int, profile: Profile) -> dict[str, float]:
     """The kinds this run has, with a factor from 0.3 to 3 for how much of each."""
@@ -74,6 +76,11 @@ class Frame:
         if kind not in self.traits:
             return 0
         return max(1, round(usual * self.traits[kind] * self.load))
+
+    def pause(self, draw: Draw, low: float, high: float) -> float:
+        """Seconds between two things; what is long in a run of ten minutes shrinks with others."""
+        share = (self.window[1] - self.window[0]) / _USUAL_SECONDS
+        return draw.scale(low, max(2 * low, high * min(1.0, share)))
 
     def places(self) -> list[tuple[Home, str]]:
         """Every table with its home."""
