@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cluster.conformance.faults import Fault
     from cluster.coordinator.driver import CoordinatorDriver
-    from cluster.faults.launching import Proxies, ProxyClient
+    from cluster.faults.opening import Proxies, ProxyClient
     from cluster.faults.process import ProcessFaults
     from cluster.limits import Limits
     from cluster.rpc.v1 import coordinator_pb2

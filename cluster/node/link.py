@@ -21,8 +21,8 @@ import trio
 
 from cluster.coordinator.messages import database_to_message, following_to_message
 from cluster.errors import EntityNotFoundError, RemoraError, UnavailableError
-from cluster.faults.link import nobody_listens
 from cluster.limits import LIMITS, Limits
+from cluster.node.dialing import Dialer
 from cluster.node.pauses import Pauses
 from cluster.rpc.convert import issuer_to_message, view_from_message
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
@@ -112,9 +112,7 @@ class CoordinatorLink:
         self._report = report
         self._on_change = on_change
         self._rng = rng
-        self._called = self._gone = address
-        self._calls = trio.CancelScope()
-        self._call_failed = trio.Event()
+        self._dialer = Dialer(address, transport)
         self._heartbeat_seconds = min(limits.heartbeat_seconds, limits.lease_seconds / 3)
         self._longest_pause = limits.lease_seconds / 3
         self._poked = trio.Event()
@@ -137,47 +135,17 @@ class CoordinatorLink:
         Raises the coordinator's refusal if it is permanent: ConflictError when another process has
         registered as this node, InvalidRequestError or LimitExceededError when it may not register.
         """
-        refusal: RemoraError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_lease)
             nursery.start_soon(self._announce, task_status)
-            while refusal is None:
-                refusal = await self._call()
+            refusal = await self._dialer.keep(
+                lambda channel: self._stay_registered(
+                    coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+                )
+            )
             nursery.cancel_scope.cancel()
         logger.error("the coordinator refuses this node: %s", refusal)
         raise refusal
-
-    async def _call(self) -> RemoraError | None:
-        """Stays registered; returns the refusal, None if another address is to be called now."""
-        refusal: RemoraError | None = None
-        with trio.CancelScope() as self._calls:
-            async with (
-                self._transport.connect(self._called) as channel,
-                trio.open_nursery() as nursery,
-            ):
-                if self._called != self._address:
-                    nursery.start_soon(self._fall_back)
-                stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
-                refusal = await self._stay_registered(stub)
-                nursery.cancel_scope.cancel()
-        return refusal
-
-    def _call_at(self, address: str) -> None:
-        """The coordinator says where it is to be called; empty: where it was at the start."""
-        address = address or self._address
-        if not self._authority.doubt and address not in (self._called, self._gone):
-            self._called = self._gone = address
-            self._calls.cancel()
-
-    async def _fall_back(self) -> None:
-        """Calls the address of the start again when nobody is at the other one any more."""
-        while True:
-            await self._call_failed.wait()
-            self._call_failed = trio.Event()
-            if await nobody_listens(self._called):
-                logger.warning("nobody is at %s: back to %s", self._called, self._address)
-                self._called = self._address
-                self._calls.cancel()
 
     def poke(self) -> None:
         """Something the report says has changed: heartbeat now instead of in a while.
@@ -326,7 +294,7 @@ class CoordinatorLink:
         self._note_doubt(had_doubt)
         if is_newer or changed:
             self._renewed.set()
-            self._call_at(response.view.coordinator_address)
+            self._dialer.call_at(response.view.coordinator_address)
             self._on_change()
         if self._authority.doubt:
             # There is nothing new to ask for until the next heartbeat is due.
@@ -342,7 +310,7 @@ class CoordinatorLink:
         had_doubt = self._authority.doubt
         if self._authority.apply(view, self._clock.monotonic()):
             self._note_doubt(had_doubt)
-            self._call_at(message.coordinator_address)
+            self._dialer.call_at(message.coordinator_address)
             self._on_change()
             self.poke()
 
@@ -382,7 +350,7 @@ class CoordinatorLink:
         if not self._last_error:
             logger.warning("the coordinator at %s does not answer: %s", self._address, error)
         self._last_error = str(error)
-        self._call_failed.set()
+        self._dialer.failed()
 
     async def _watch_lease(self) -> None:
         """Tells the node when its lease has run out."""
