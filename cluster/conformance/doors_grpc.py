@@ -6,6 +6,7 @@ channels they pass.
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Final
 
 import pyarrow.compute as pc
@@ -224,6 +225,13 @@ def filled(table: pa.Table) -> dict[str, tuple[int, ...]]:
         for name in table.column_names
         if name not in BASE_COLUMNS
     }
+
+
+def _text(value: object) -> str:
+    """A value as a command takes it; guids travel as 16 bytes, and nothing else as bytes."""
+    if isinstance(value, bytes):
+        return str(uuid.UUID(bytes=value))
+    return "" if value is None else str(value)
 
 
 def position_of(at: At) -> Position:

@@ -87,7 +87,8 @@ class Everything(
         self.asked.append(request)
         if request.command == "hang":
             await trio.sleep_forever()
-        result = pa.table({"Name": ["T", None], "Rows": [1, 2]})
+        guids = pa.array([bytes(range(16)), None], pa.uuid())
+        result = pa.table({"Name": ["T", None], "Rows": [1, 2], "Id": guids})
         columns = [types_pb2.Column(name=name, type="string") for name in result.column_names]
         return management_pb2.ExecuteCommandResponse(columns=columns, arrow=arrow(result))
 
@@ -173,7 +174,8 @@ async def test_an_answer_is_every_row_in_the_order_it_came(autojump_clock):
 async def test_a_command_tells_its_result_as_text(autojump_clock):
     async with serving() as (_service, door, _control):
         assert await door.command("D1", ".show tables") == Ran(
-            columns=("Name", "Rows"), rows=(("T", "1"), ("", "2"))
+            columns=("Name", "Rows", "Id"),
+            rows=(("T", "1", "00010203-0405-0607-0809-0a0b0c0d0e0f"), ("", "2", "")),
         )
 
 
