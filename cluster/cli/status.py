@@ -143,6 +143,13 @@ def render(view: dict[str, Any], width: int) -> RenderableType:
             for source in cluster["attachments"]
             if source["gate"] == "closed"
         ]
+        notes += [
+            Text(
+                f"{cluster['name']} does not follow {item['leader']}/{item['database']} "
+                f"({item['configuration']}): {item['reason']}"
+            )
+            for item in cluster["unattached"]
+        ]
     head = Text(f"setup '{view['name']}' in {view['folder']}\n")
     notes += [Text(fault_line(fault), style="yellow") for fault in view["faults"]]
     if view["problem"]:
@@ -164,8 +171,13 @@ def _attachment(attachment: dict[str, Any]) -> list[RenderableType]:
 
     p50, p99 = attachment["lag_ms_p50"], attachment["lag_ms_p99"]
     is_open = attachment["gate"] == "open"
+    name = f"{attachment['leader']}/{attachment['database']}"
+    if attachment["follower_database"] != attachment["database"]:
+        name += f" as {attachment['follower_database']}"
+    if attachment["sharing"]:
+        name += " (in part)"
     return [
-        f"{attachment['leader']}/{attachment['database']}",
+        name,
         Text(attachment["gate"], style="green" if is_open else "red"),
         _position(attachment["position"]),
         "-" if p50 is None or p99 is None else f"{p50:.2f} / {p99:.2f}",

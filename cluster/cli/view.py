@@ -81,6 +81,14 @@ def status_view(
             for grant in grants
             if grant.follower_cluster == spec.name
         ]
+        cluster["location"] = spec.location if known is None else known.location
+        configurations = [] if status is None else status.configurations
+        cluster["unattached"] = [
+            {"leader": item["leader"], "configuration": item["configuration"], **one}
+            for item in map(configuration_view, configurations)
+            if item["follower"] == spec.name
+            for one in item["unattached"]
+        ]
         cluster["databases"] = [
             {
                 "name": database.name,
@@ -91,6 +99,39 @@ def status_view(
             for database in ([] if heard is None else heard.databases)
         ]
     return view
+
+
+def configuration_view(status: coordinator_pb2.AttachmentConfigurationStatus) -> dict[str, Any]:
+    """An attachment configuration and what has become of each database it follows."""
+    known = status.configuration
+    return {
+        "follower": known.follower_cluster,
+        "configuration": known.name,
+        "leader": known.leader_cluster,
+        "database": known.database,
+        "override": known.database_name_override,
+        "prefix": known.database_name_prefix,
+        "sharing": sharing_view(known.sharing),
+        "principals": known.default_principals_modification_kind,
+        "origin": known.origin,
+        "attached": [
+            {"database": grant.database, "follower_database": grant.follower_database}
+            for grant in status.attached
+        ],
+        "unattached": [
+            {
+                "database": item.database,
+                "follower_database": item.follower_database,
+                "reason": item.reason,
+            }
+            for item in status.unattached
+        ],
+    }
+
+
+def sharing_view(sharing: types_pb2.TableLevelSharing) -> dict[str, list[str]]:
+    """The lists that name anything; none: everything is shared."""
+    return {item.name: list(entries) for item, entries in sharing.ListFields()}
 
 
 def position_view(position: types_pb2.Position) -> dict[str, Any]:
@@ -138,6 +179,11 @@ def _attachment(
     return {
         "leader": grant.leader_cluster,
         "database": grant.database,
+        "follower_database": grant.follower_database or grant.database,
+        "configuration": grant.configuration,
+        "sharing": sharing_view(grant.sharing),
+        "principals": grant.principals_modification_kind,
+        "origin": grant.origin,
         "epoch": grant.epoch,
         "granted": "rows" if grant.rows else "sealed data",
         "gate": "open" if is_open else "closed",

@@ -261,6 +261,7 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
         "coordinator": setup.coordinator.grpc,
         "streaming_ingestion": spec.streaming_ingestion,
         "strict": spec.strict,
+        "location": spec.location,
         "storage_root": spec.storage_root,
         "ingest_folder": spec.ingest_folder or str(setup.folder / "ingest"),
         "limits": dict(spec.limits),

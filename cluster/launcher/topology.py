@@ -9,6 +9,7 @@ The file::
     name = "leader"
     streaming_ingestion = true    # capability at the first start; default false, as in Azure
     strict = false                # true: refuse a whole attachment instead of sealed data only
+    location = "local"            # region at the first start; followers are of their leader's
     nodes = 1
     storage_root = "s3://bucket/extents"  # default: a folder of the node's data
     ingest_folder = "/data/incoming"      # whose files .ingest into may read; default: ingest in
@@ -38,16 +39,21 @@ COORDINATOR: Final = "coordinator"
 """Id of the coordinator among the processes of a setup; no cluster may have this name."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_LOCATION = re.compile(r"[A-Za-z0-9-]{1,63}")
 _CLUSTER_KEYS: Final = (
     "name",
     "streaming_ingestion",
     "strict",
+    "location",
     "nodes",
     "storage_root",
     "ingest_folder",
     "limits",
 )
 _NAME_RULE = "1 to 63 lower-case letters, digits and dashes, starting with a letter"
+
+DEFAULT_LOCATION: Final = "local"
+"""The region of clusters that name none."""
 
 Value = TypeVar("Value")
 
@@ -63,6 +69,7 @@ class ClusterSpec:
     limits: Mapping[str, float] = field(default_factory=dict)
     storage_root: str = ""
     ingest_folder: str = ""
+    location: str = DEFAULT_LOCATION
 
     def node_ids(self) -> tuple[str, ...]:
         """``name/0``, ``name/1``, ..."""
@@ -137,6 +144,7 @@ def topology_to_values(topology: Topology) -> dict[str, Any]:
             "name": cluster.name,
             "streaming_ingestion": cluster.streaming_ingestion,
             "strict": cluster.strict,
+            "location": cluster.location,
             "nodes": cluster.nodes,
             "storage_root": cluster.storage_root,
             "ingest_folder": cluster.ingest_folder,
@@ -167,7 +175,17 @@ def _cluster(values: Any, where: str, common: Mapping[str, float]) -> ClusterSpe
         limits={**common, **_limits(values.get("limits", {}), f"{where}.limits")},
         storage_root=_typed(values, where, "storage_root", str, ""),
         ingest_folder=_typed(values, where, "ingest_folder", str, ""),
+        location=_location(values, where),
     )
+
+
+def _location(values: Mapping[str, Any], where: str) -> str:
+    location: str = _typed(values, where, "location", str, DEFAULT_LOCATION)
+    if not _LOCATION.fullmatch(location):
+        raise InvalidRequestError(
+            f"{where}.location: {location[:80]!r} is not 1 to 63 letters, digits and dashes"
+        )
+    return location
 
 
 def _name(values: Mapping[str, Any], where: str) -> str:

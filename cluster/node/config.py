@@ -17,6 +17,7 @@ _KINDS = {
     "grpc_port": int,
     "streaming_ingestion": bool,
     "strict": bool,
+    "location": str,
     "ready_fd": int,
     "processor": int,
     "storage_root": str,
@@ -32,7 +33,8 @@ class NodeConfig:
 
     ``grpc_port`` 0 means any free port. ``processor`` is the one the node's Python threads keep
     to, counted round the usable ones; -1: any (see :mod:`cluster.processors`). ``ready_fd`` is
-    the file descriptor on which the node writes one JSON line when it serves. ``storage_root`` is
+    the file descriptor on which the node writes one JSON line when it serves. ``location`` is the
+    region of the cluster; empty: ``local``. ``storage_root`` is
     the URL of the folder or container of extents; empty: a folder of ``data``. ``ingest_folder``
     is the only folder whose files ``.ingest into`` reads; empty: ``ingest`` in ``data``.
     """
@@ -44,6 +46,7 @@ class NodeConfig:
     grpc_port: int = 0
     streaming_ingestion: bool = False
     strict: bool = False
+    location: str = ""
     ready_fd: int = 1
     processor: int = -1
     storage_root: str = ""

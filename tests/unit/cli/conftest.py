@@ -53,6 +53,7 @@ class World:
     hidden_reason: str = ""
     status: Any = field(default_factory=coordinator_pb2.GetStatusResponse)
     grant: Any = field(default_factory=coordinator_pb2.Grant)
+    configuration: Any = field(default_factory=coordinator_pb2.AttachmentConfigurationStatus)
     error: RemoraError | None = None
     refuse_payload: int | None = None
     payloads: list[Any] = field(default_factory=list)
@@ -95,11 +96,29 @@ class Services(
 
     async def Attach(self, request, call):
         self.world.answer(request)
-        return coordinator_pb2.AttachResponse(grant=self.world.grant)
+        grant = self.world.grant
+        status = self.world.configuration
+        if grant is not None:
+            status.attached.append(grant)
+        return coordinator_pb2.AttachResponse(grant=grant, status=status)
 
     async def Detach(self, request, call):
         self.world.answer(request)
         return coordinator_pb2.DetachResponse()
+
+    async def DeleteAttachmentConfiguration(self, request, call):
+        self.world.answer(request)
+        return coordinator_pb2.DeleteAttachmentConfigurationResponse()
+
+    async def DetachFollowerDatabases(self, request, call):
+        self.world.answer(request)
+        return coordinator_pb2.DetachFollowerDatabasesResponse()
+
+    async def ListFollowerDatabases(self, request, call):
+        self.world.answer(request)
+        return coordinator_pb2.ListFollowerDatabasesResponse(
+            configurations=self.world.status.configurations
+        )
 
     async def ExecuteCommand(self, request, call):
         self.world.answer(request)

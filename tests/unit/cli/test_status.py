@@ -52,7 +52,7 @@ def report(**values):
     )
 
 
-def grant(follower, *, rows=True, reason=""):
+def grant(follower, *, rows=True, reason="", **named):
     return coordinator_pb2.Grant(
         leader_cluster="leader",
         database="db",
@@ -60,6 +60,10 @@ def grant(follower, *, rows=True, reason=""):
         epoch=5,
         rows=rows,
         reason=reason,
+        configuration="leader.db",
+        principals_modification_kind="union",
+        origin="Direct",
+        **named,
     )
 
 
@@ -123,6 +127,11 @@ def test_status_json_is_the_shape_of_up_and_more(world):
         {
             "leader": "leader",
             "database": "db",
+            "follower_database": "db",
+            "configuration": "leader.db",
+            "sharing": {},
+            "principals": "union",
+            "origin": "Direct",
             "epoch": 5,
             "granted": "rows",
             "gate": "open",
@@ -154,6 +163,38 @@ def test_status_for_people_has_a_line_a_node_and_a_sentence_a_closed_gate(world)
     assert "0.50 / 2.25" in lines[6]
     assert lines[5].split()[-4:] == ["Db", "v0.0", "@0", "0"]
     assert lines[-1] == "follower2 shows no streaming rows of leader/db: it is off."
+
+
+def test_status_tells_names_there_what_is_shared_and_what_is_not_followed(world):
+    world.status = answer()
+    part = types_pb2.TableLevelSharing(tables_to_exclude=["T"])
+    del world.status.grants[:]
+    world.status.grants.append(grant("follower1", follower_database="Copy", sharing=part))
+    world.status.configurations.append(
+        coordinator_pb2.AttachmentConfigurationStatus(
+            configuration=coordinator_pb2.AttachmentConfiguration(
+                follower_cluster="follower2", name="all", leader_cluster="leader", database="*"
+            ),
+            unattached=[coordinator_pb2.UnattachedDatabase(database="db", reason="it has one")],
+        )
+    )
+    world.status.clusters[1].location = "westus"
+    view = json.loads(world.run("status", "--json").stdout)
+    assert attachment(view, 1)["follower_database"] == "Copy"
+    assert attachment(view, 1)["sharing"] == {"tables_to_exclude": ["T"]}
+    assert view["clusters"][1]["location"] == "westus"
+    assert view["clusters"][2]["unattached"] == [
+        {
+            "leader": "leader",
+            "configuration": "all",
+            "database": "db",
+            "follower_database": "",
+            "reason": "it has one",
+        }
+    ]
+    text = world.run("status").stdout
+    assert "leader/db as Copy (in part)" in text
+    assert "follower2 does not follow leader/db (all): it has one" in text
 
 
 def test_a_narrow_terminal_leaves_out_what_matters_least(world):

@@ -12,8 +12,8 @@ from cluster.cli.main import app
 from cluster.errors import ConflictError, UnavailableError
 
 VERBS = [
-    *("up", "status", "command", "ingest", "query", "attach", "detach", "capability"),
-    *("kill", "pause", "resume", "start", "logs", "down", "destroy"),
+    *("up", "status", "command", "ingest", "query", "attach", "detach", "followers"),
+    *("capability", "kill", "pause", "resume", "start", "logs", "down", "destroy"),
 ]
 
 EXAMPLES = {
@@ -22,6 +22,7 @@ EXAMPLES = {
     "query": ["leader", "D", "T"],
     "attach": ["leader/D", "follower1"],
     "detach": ["leader/D", "follower1"],
+    "followers": ["leader"],
     "capability": ["leader", "on"],
     "kill": ["leader/0"],
     "pause": ["leader/0"],
@@ -96,7 +97,11 @@ def test_the_name_may_come_from_the_environment(world, verb, monkeypatch):
         ["command", "leader", "D", ".x", "--json", "--csv"],
         ["attach", "leader", "follower1"],
         ["attach", "/D", "follower1"],
+        ["attach", "leader/D", "follower1", "--include", "view:V"],
         ["detach", "leader/", "follower1"],
+        ["detach", "leader/D"],
+        ["detach", "leader/D", "--config", "C"],
+        ["detach", "a", "b", "c", "--config", "C"],
         ["capability", "leader", "maybe"],
         ["up", "/no/such/file.toml"],
         ["status", "--timeout", "0"],

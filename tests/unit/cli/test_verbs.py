@@ -7,7 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from cluster.rpc.v1 import coordinator_pb2
+from cluster.rpc.v1 import coordinator_pb2, types_pb2
 
 GUID = bytes(range(16))
 COLUMNS = [
@@ -121,12 +121,123 @@ def test_attach_prints_a_refusal_and_still_succeeds(world):
         "epoch": 3,
         "rows": False,
         "refusal": "follower2 is off.",
+        "configuration": json.loads(result.stdout)["configuration"],
     }
 
 
-def test_detach(world):
-    result = world.run("detach", "leader/Db", "follower2")
+def test_attach_asks_for_what_is_written(world):
+    world.run(
+        "attach",
+        *("follower1", "leader/Db", "--as", "Copy", "--prefix", "p-", "--config", "Mine"),
+        *("--include", "T1, Logs*,function:F", "--exclude", "LogsOld,materialized-view:V"),
+        *("--principals", "none", "--data-share"),
+    )
+    (request,) = world.requests
+    assert request == coordinator_pb2.AttachRequest(
+        leader_cluster="leader",
+        database="Db",
+        follower_cluster="follower1",
+        configuration="Mine",
+        database_name_override="Copy",
+        database_name_prefix="p-",
+        default_principals_modification_kind="none",
+        origin="DataShare",
+        sharing=types_pb2.TableLevelSharing(
+            tables_to_include=["T1", "Logs*"],
+            functions_to_include=["F"],
+            tables_to_exclude=["LogsOld"],
+            materialized_views_to_exclude=["V"],
+        ),
+    )
+    world.run("attach", "leader/Db", "follower1")
+    assert not world.requests[1].HasField("sharing")  # as it is
+
+
+def all_of_the_leader():
+    return coordinator_pb2.AttachmentConfigurationStatus(
+        configuration=coordinator_pb2.AttachmentConfiguration(
+            follower_cluster="follower1",
+            name="leader.*",
+            leader_cluster="leader",
+            database="*",
+            database_name_prefix="x-",
+            default_principals_modification_kind="union",
+            origin="Direct",
+        ),
+        attached=[coordinator_pb2.Grant(database="Db", follower_database="x-Db", rows=True)],
+        unattached=[
+            coordinator_pb2.UnattachedDatabase(
+                database="Ev", follower_database="x-Ev", reason="there is one"
+            )
+        ],
+    )
+
+
+def test_attach_of_all_says_what_is_in_the_way(world):
+    world.grant, world.configuration = None, all_of_the_leader()
+    assert world.run("attach", "leader/*", "follower1").stdout.splitlines() == [
+        "follower1 follows leader/Db as x-Db",
+        "follower1 does not follow leader/Ev now: there is one",
+        "follower1 follows every database that leader gets",
+    ]
+    shown = json.loads(world.run("attach", "leader/*", "follower1", "--json").stdout)
+    assert shown["database"] == "*"
+    assert shown["configuration"]["unattached"] == [
+        {"database": "Ev", "follower_database": "x-Ev", "reason": "there is one"}
+    ]
+
+
+def test_followers_of_a_leader(world):
+    assert world.run("followers", "leader").stdout == "nobody follows leader\n"
+    part = coordinator_pb2.AttachmentConfigurationStatus(
+        configuration=coordinator_pb2.AttachmentConfiguration(
+            follower_cluster="follower2",
+            name="C",
+            leader_cluster="leader",
+            database="Db",
+            sharing=types_pb2.TableLevelSharing(
+                tables_to_include=["T", "L*"], functions_to_exclude=["F"]
+            ),
+            origin="DataShare",
+        )
+    )
+    world.status = coordinator_pb2.GetStatusResponse(configurations=[all_of_the_leader(), part])
+    lines = world.run("followers", "leader").stdout.splitlines()
+    assert [line.split() for line in lines[2:]] == [
+        ["follower1", "leader.*", "Db", "x-Db", "everything", "Direct", "attached"],
+        ["Ev", "x-Ev", "everything", "Direct", "there", "is", "one"],
+        [
+            *("follower2", "C", "Db", "tables", "T,", "L*;", "not", "functions", "F"),
+            *("DataShare", "nothing", "to", "attach", "yet"),
+        ],
+    ]
+    shown = json.loads(world.run("followers", "leader", "--json").stdout)
+    assert [item["configuration"] for item in shown["configurations"]] == ["leader.*", "C"]
+    assert shown["configurations"][1]["sharing"] == {
+        "tables_to_include": ["T", "L*"],
+        "functions_to_exclude": ["F"],
+    }
+
+
+@pytest.mark.parametrize("targets", [("leader/Db", "follower2"), ("follower2", "leader/Db")])
+def test_detach(world, targets):
+    result = world.run("detach", *targets)
     assert result.stdout == "follower2 does not follow leader/Db any more\n"
+    assert world.requests[0].follower_cluster == "follower2"
+
+
+def test_detach_of_a_configuration_from_either_side(world):
+    result = world.run("detach", "follower2", "--config", "C")
+    assert result.stdout == "attachment configuration 'C' of follower2 is deleted\n"
+    world.run("detach", "leader", "follower2", "--config", "C")
+    assert world.requests == [
+        coordinator_pb2.DeleteAttachmentConfigurationRequest(
+            follower_cluster="follower2", name="C"
+        ),
+        coordinator_pb2.DetachFollowerDatabasesRequest(
+            leader_cluster="leader", follower_cluster="follower2", configuration="C"
+        ),
+    ]
 
 
 def test_capability_says_how_sure_it_is(world):

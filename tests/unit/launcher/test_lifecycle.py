@@ -48,6 +48,7 @@ async def test_up_starts_everything_and_tells_nodes_where_the_coordinator_is(wor
         "grpc_port": 0,
         "streaming_ingestion": True,
         "strict": False,
+        "location": "local",
         "storage_root": "",
         "ingest_folder": str(setup.folder / "ingest"),
         "limits": {"lease_seconds": 2.5, "queries_per_core": 2},

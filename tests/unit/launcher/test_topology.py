@@ -39,6 +39,7 @@ def test_a_file_says_everything_and_cluster_limits_win():
         nodes = 1
         storage_root = "s3://bucket/extents"
         ingest_folder = "/data/incoming"
+        location = "westus2"
         [clusters.limits]
         queries_per_core = 4
         [[clusters]]
@@ -49,6 +50,7 @@ def test_a_file_says_everything_and_cluster_limits_win():
     assert (west.name, west.streaming_ingestion, west.strict, west.nodes) == ("west", True, True, 1)
     assert (west.storage_root, west.ingest_folder) == ("s3://bucket/extents", "/data/incoming")
     assert (east.storage_root, east.ingest_folder) == ("", "")
+    assert (west.location, east.location) == ("westus2", "local")
     assert west.limits == {"lease_seconds": 2.0, "queries_per_core": 4}
     assert (east.streaming_ingestion, east.strict) == (False, False)
     assert east.limits == topology.limits == {"lease_seconds": 2.0, "queries_per_core": 3}
