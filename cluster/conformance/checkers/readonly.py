@@ -1,0 +1,44 @@
+"""R13: a database that is followed takes no changes from its follower's clients. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cluster.conformance.calls import Command, Ingest
+
+if TYPE_CHECKING:
+    from cluster.conformance.checkers.findings import Findings
+    from cluster.conformance.checkers.index import Index
+
+
+def read_only(index: Index, found: Findings) -> None:
+    """R13. Facts: changes and rows that were sent to a database where it is followed."""
+    for call in index.commands:
+        what = call.what
+        assert isinstance(what, Command)
+        if what.verb != "mutate":
+            continue
+        found.checked += 1
+        if call.ok:
+            found.call(f"{what.cluster} ran {what.text!r} on {what.database}", call)
+    astray: dict[object, int] = {}
+    for batch in index.batches.values():
+        elsewhere = [c for c in batch.attempts if _cluster(c.what) != batch.table.leader]
+        for call in elsewhere:
+            found.checked += 1
+            if call.ok:
+                found.call(f"{_cluster(call.what)} acknowledged {batch}", call)
+        if elsewhere and len(elsewhere) == len(batch.attempts):
+            astray[batch.table] = astray.get(batch.table, 0) | batch.bit
+    for read in index.reads:
+        seen = read.view.touched & astray.get(read.table, 0)
+        if seen:
+            found.call(
+                f"{read} shows {read.table.tell(seen)}, which was only sent to a follower",
+                read.call,
+            )
+
+
+def _cluster(what: object) -> str:
+    assert isinstance(what, Ingest)
+    return what.cluster
