@@ -138,15 +138,18 @@ class ToySystem:
             for database in self.databases.get(cluster, {}).values():
                 self._lose_last(database)
         for (follower, _name), replica in self.replicas.items():
-            old = "R10" in self.breaks
-            if follower == cluster and (old or fault.kind is FaultKind.REPLACE):
+            if follower == cluster and fault.kind is FaultKind.REPLACE:
                 replica.tree, replica.applied = ToyTree(), 0
+
+    def _started(self, process: str) -> None:
+        """Breaks R10: a follower begins with half of what it had, and stays so for a minute."""
+        for (follower, _name), replica in self.replicas.items():
+            if follower == process.partition("/")[0] and "R10" in self.breaks:
                 log = self.databases[replica.leader][replica.database].log
-                if old and len(log) > 6:
-                    replica.horizon = self.now() + 20
-                    for entry in log[: len(log) // 2]:
-                        replica.tree.apply(entry)
-                    replica.applied = len(log) // 2
+                replica.applied //= 2
+                replica.tree, replica.horizon = ToyTree(), self.now() + 60
+                for entry in log[: replica.applied]:
+                    replica.tree.apply(entry)
 
     def _lose_last(self, database: ToyDatabase) -> None:
         rows = [n for n, entry in enumerate(database.log) if entry.kind == "rows"]
@@ -168,6 +171,7 @@ class ToySystem:
             process = _process(fault.target)
             if process.startswith("coordinator") and self.is_up("coordinator"):
                 self.coordinator_down_since = None
+            self._started(process)
             self._history.add(self.now(), "system", ProcessBegan(process=process))
 
     async def heal(self) -> None:
@@ -231,7 +235,7 @@ class ToySystem:
         off_at = self.off_at.get(follower, 0.0)
         if "G3" in self.breaks and off_at and self.now() - off_at < 20:
             return True
-        if "G4" in self.breaks and off_at and 20 < self.now() - off_at < 90:
+        if "G4" in self.breaks and off_at and 3 < self.now() - off_at < 90:
             return True
         return self.capability[follower] and replica.attached
 
