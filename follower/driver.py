@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from cluster.catalog.model import FollowingSource
-from cluster.coordinator.reports import FollowingReport
+from cluster.commands.doors import FollowingState
+from cluster.coordinator.reports import UNKNOWN_LAG, FollowingReport
 from cluster.errors import DatabaseNotFoundError, RemoraError
 from cluster.limits import LIMITS, Limits
 from follower.exchange import Identity
 from follower.gate import Word
 from follower.store import FollowedCopy, folder_name
-from follower.worker import FollowedDatabase, FollowedDatabaseStatistics
+from follower.worker import FollowedDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cluster.replication.position import Position
     from cluster.rowstore.disk import Disk
     from cluster.transport.api import Channel
+    from follower.statistics import FollowedDatabaseStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +132,8 @@ class FollowerManager:
         moved = False
         for attachment, followed in tuple(self._followed.items()):
             grant = grants.get(attachment)
+            if grant is not None and _name(grant) != followed.database.copy.name:
+                grant = None  # under another name it is another database: it begins anew
             word = self._word(grant, view)
             moved |= followed.database.hear(word)
             if grant is None and not followed.scope.cancel_called:
@@ -147,7 +151,7 @@ class FollowerManager:
         return Word(grant, view.capability, authority.lease_until, authority.doubt)
 
     def _attach(self, attachment: Attachment, grant: Grant) -> bool:
-        name = grant.follower_database or grant.database
+        name = _name(grant)
         source = FollowingSource(grant.leader_cluster, grant.database)
         if (conflict := self._conflict(name, source)) is not None:
             self._conflicts[attachment] = conflict
@@ -235,6 +239,38 @@ class FollowerManager:
                 return followed.database
         return None
 
+    def state(self, database: str) -> FollowingState:
+        """Where a followed database stands. Raises DatabaseNotFoundError if it is not followed."""
+        followed = self.get(database)
+        if followed is None:
+            raise DatabaseNotFoundError(
+                f"This cluster does not follow database '{database}' at the moment.",
+                metadata={"database": database},
+            )
+        report, source = followed.report(), followed.copy.source
+        grants = self._authority.view.following if self._authority.view else ()
+        attachment = (source.leader_cluster, source.leader_database.lower())
+        grant = next((grant for grant in grants if _attachment(grant) == attachment), None)
+        known_lag = report.lag_ms != UNKNOWN_LAG
+        has_applied = followed.statistics().apply_lag.records > 0
+        return FollowingState(
+            leader_cluster=source.leader_cluster,
+            leader_database=source.leader_database,
+            configuration=grant.configuration if grant else "",
+            origin=grant.origin.value if grant else "",
+            epoch=report.applied_epoch,
+            gate=report.gate,
+            reason=report.refusal,
+            is_connected=report.connected,
+            version=report.position.version,
+            ordinals={key: at.ordinal for key, at in report.position.keys.items()},
+            rows_visible=report.rows_visible,
+            lag_seconds=report.lag_ms / 1000 if known_lag else None,
+            apply_lag_p50_seconds=report.apply_lag_ms_p50 / 1000 if has_applied else None,
+            apply_lag_p99_seconds=report.apply_lag_ms_p99 / 1000 if has_applied else None,
+            trouble=followed.trouble,
+        )
+
     async def wait_for(self, name: str, position: Position) -> Position:
         """Waits until a followed database shows everything up to ``position``.
 
@@ -288,6 +324,11 @@ class FollowerManager:
             databases=tuple(item.database.statistics() for item in self._followed.values()),
             conflicts=tuple(self._conflicts.values()),
         )
+
+
+def _name(grant: Grant) -> str:
+    """The name of the database here."""
+    return grant.follower_database or grant.database
 
 
 def _attachment(grant: Grant) -> Attachment:

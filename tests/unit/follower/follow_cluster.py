@@ -25,6 +25,7 @@ from cluster.catalog.changes import (
     SetDatabaseStreamingPolicy,
 )
 from cluster.catalog.driver import Catalog
+from cluster.catalog.following import EVERYTHING, ModificationKind
 from cluster.catalog.model import (
     Column,
     Extent,
@@ -69,6 +70,8 @@ class Setup:
         self.address = ADDRESS
         self.follower_database = "db"
         self.strict = False
+        self.sharing = EVERYTHING
+        self.principals_kind = ModificationKind.UNION
 
     def mint(self):
         return random.Random(next(self.numbers)).getrandbits(64)
@@ -86,6 +89,9 @@ class Setup:
             leader_capability=Capability.ON,
             follower_capability=Capability.ON if self.rows else Capability.OFF,
             strict=self.strict,
+            configuration="configuration",
+            sharing=self.sharing,
+            principals_kind=self.principals_kind,
         )
 
     def decide(self, **changes):
@@ -340,11 +346,15 @@ class Follower(Node):
 
     @property
     def database(self):
-        return self.manager.get("db")
+        return self.manager.get(self.setup.follower_database)
+
+    def tables(self):
+        """Names of the tables that queries see, sorted."""
+        return sorted(self.database.pin().database.tables)
 
     def numbers(self, name="T"):
         """What a query sees now."""
-        database = self.manager.get("db")
+        database = self.database
         if database is None:
             return []
         pin = database.pin()
