@@ -80,7 +80,7 @@ def _tell(
     from cluster.conformance.store import CampaignStore
     from cluster.conformance.summary import Tally, failure_line
 
-    tally = Tally(recorded.request.system, mutant=recorded.request.mutant)
+    tally = Tally(recorded.request.system, recorded.request.mutant)
     tally.add(seed.outcome)
     summary = tally.summary(real_seconds)
     for failure in seed.outcome.failures:

@@ -90,11 +90,12 @@ def _judged(stored: StoredRun) -> RunResult:
         seed=old.seed,
         history=stored.history,
         schedule=Schedule(),
-        verdicts=check_all(stored.history, profile),
+        verdicts=check_all(stored.history, profile, old.parameters),
         virtual_seconds=old.virtual_seconds,
         real_seconds=0.0,
         error=old.error,
         profile=profile,
+        parameters=old.parameters,
     )
 
 

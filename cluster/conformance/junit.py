@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from cluster.conformance.summary import CRASH, failure_line
+from cluster.conformance.summary import CRASH, failure_line, unreached_line
 
 if TYPE_CHECKING:
     from cluster.conformance.summary import Failure, SeedOutcome, Summary
@@ -72,7 +72,7 @@ def _sometimes(root: ET.Element, summary: Summary) -> None:
         name = f"{summary.system}.sometimes"
         case = ET.SubElement(suite, "testcase", classname=name, name=state)
         if state in summary.unreached:
-            _add(case, "failure", f"none of {summary.seeds} seeds reached this state", [])
+            _add(case, "failure", unreached_line(summary, state), [])
         elif not count:
             _add(case, "skipped", f"not reached; {summary.seeds} seeds are too few to tell", [])
 

@@ -43,6 +43,14 @@ _KNOWN: Final = (
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]*")
 _FAULT: Final = re.compile(r"(?P<kind>[a-z-]+):(?P<target>[^@]*)@(?P<at>[^+]*)\+(?P<rest>.*)")
 _SAFE: Final = "/->_."
+_STRENGTHS: Final = {
+    "ratio": "ratio",
+    "seconds": "seconds",
+    "jitter": "jitter_seconds",
+    "bytes": "bytes_per_second",
+    "monotonic": "monotonic_seconds",
+}
+"""Fields of a fault that say how strong it is, by their names in a line."""
 
 
 class ReplayError(ValueError):
@@ -130,16 +138,13 @@ def _faults(schedule: Schedule | None, drawn: str) -> str:
 
 
 def _fault(fault: Fault) -> str:
-    more = {
-        "ratio": _number(fault.ratio) if fault.ratio else "",
-        "seconds": _number(fault.seconds) if fault.seconds else "",
-        "jitter": _number(fault.jitter_seconds) if fault.jitter_seconds else "",
-        "bytes": str(fault.bytes_per_second) if fault.bytes_per_second else "",
-        "detail": quote(fault.detail, safe=_SAFE),
-    }
+    more = {name: _number(getattr(fault, field)) for name, field in _STRENGTHS.items()}
+    more = {name: value for name, value in more.items() if value != "0"}
+    if fault.detail:
+        more["detail"] = quote(fault.detail, safe=_SAFE)
     target = quote(fault.target, safe=_SAFE)
     head = f"{fault.kind.value}:{target}@{_number(fault.at)}+{_number(fault.duration)}"
-    return head + "".join(f",{name}={value}" for name, value in more.items() if value)
+    return head + "".join(f",{name}={value}" for name, value in more.items())
 
 
 def _fields(line: str) -> dict[str, str]:
@@ -229,20 +234,25 @@ def _parse_fault(text: str) -> Fault:
         raise ReplayError(f"fault {text!r} is not kind:target@begin+duration")
     duration, *more = match["rest"].split(",")
     values = dict(part.partition("=")[::2] for part in more)
-    if wrong := values.keys() - {"ratio", "seconds", "jitter", "bytes", "detail"}:
+    if wrong := values.keys() - {*_STRENGTHS, "detail"}:
         raise ReplayError(f"fault {text!r} has no field {min(wrong)!r}")
     try:
         kind = FaultKind(match["kind"])
     except ValueError:
         raise ReplayError(f"this build knows no fault {match['kind']!r}") from None
+
+    def number(name: str) -> float:
+        return _float(values.get(name, "0"), text)
+
     return Fault(
         kind=kind,
         target=unquote(match["target"]),
         at=_float(match["at"], text),
         duration=_float(duration, text),
-        ratio=_float(values.get("ratio", "0"), text),
-        seconds=_float(values.get("seconds", "0"), text),
-        jitter_seconds=_float(values.get("jitter", "0"), text),
-        bytes_per_second=int(_float(values.get("bytes", "0"), text)),
+        ratio=number("ratio"),
+        seconds=number("seconds"),
+        jitter_seconds=number("jitter"),
+        bytes_per_second=int(number("bytes")),
+        monotonic_seconds=number("monotonic"),
         detail=unquote(values.get("detail", "")),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from cluster.conformance.checkers.parameters import RuleParameters
     from cluster.conformance.faults import Schedule
     from cluster.conformance.history import History
     from cluster.conformance.system import Profile
@@ -86,7 +87,8 @@ class RunResult:
     ``schedule`` are the faults as they were asked for, drawn or given. ``operations`` counts the
     plan's, skipped ones too. ``error`` is empty, or the traceback of what broke the run: the code
     under test crashed, or the run itself did; ``history`` and ``verdicts`` go up to there.
-    ``profile`` is the system's: stored histories are judged again by it.
+    ``profile`` and ``parameters`` are what the rules judged it by: stored histories are judged
+    again by them.
     """
 
     seed: int
@@ -98,6 +100,7 @@ class RunResult:
     error: str = ""
     operations: int = 0
     profile: Profile | None = None
+    parameters: RuleParameters | None = None
 
 
 class RunSeed(Protocol):

@@ -187,6 +187,7 @@ def _weaker(fault: Fault) -> Iterator[Fault]:
         seconds=round(fault.seconds / 2, 3),
         jitter_seconds=round(fault.jitter_seconds / 2, 3),
         bytes_per_second=2 * fault.bytes_per_second,
+        monotonic_seconds=round(fault.monotonic_seconds / 2, 3),
     )
     # what rounds to nothing is another fault, not a weaker one
     if half != fault and all((half.ratio or not fault.ratio, half.seconds or not fault.seconds)):

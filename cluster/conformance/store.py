@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cluster.conformance.checkers.parameters import (
+    RuleParameters,  # noqa: TC001 - msgspec reads annotations
+)
 from cluster.conformance.faults import Schedule
 from cluster.conformance.history import History
 from cluster.conformance.junit import junit_xml
@@ -91,6 +94,7 @@ class StoredVerdicts(msgspec.Struct, frozen=True, kw_only=True):
     real_seconds: float
     verdicts: tuple[Verdict, ...]
     profile: StoredProfile | None = None
+    parameters: RuleParameters | None = None
     outcome: SeedOutcome | None = None
 
 
@@ -164,10 +168,10 @@ def stored_runs(folder: Path) -> Iterator[StoredRun]:
 
 
 def _by_numbers(path: Path) -> list[tuple[int, int, str]]:
-    """Seeds in order of their numbers, other names by their letters."""
+    """Folders: seeds in order of their numbers, other names by their letters, parents first."""
     return [
         (0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part)
-        for part in path.parts
+        for part in path.parent.parts
     ]
 
 
@@ -200,6 +204,7 @@ def _save_run(
         real_seconds=round(result.real_seconds, 3),
         verdicts=result.verdicts,
         profile=StoredProfile.of(result.profile) if result.profile is not None else None,
+        parameters=result.parameters,
         outcome=outcome,
     )
     _write_json(folder / VERDICT, stored)

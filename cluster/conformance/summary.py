@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cluster.conformance.notes import Reached
+from cluster.conformance.checkers.sometimes import S1, SOMETIMES, reached
 from cluster.conformance.verdict import Judgement, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cluster.conformance.history import History
     from cluster.conformance.request import RunResult
 
 CRASH: Final = "crash"
@@ -57,7 +56,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeedOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``judgements`` maps rules to judgements, ``reached`` states to how often.
+    """One run. ``judgements`` maps rules to judgements; ``reached`` are interesting states.
 
     ``why_unknown`` says for rules judged unknown what the history lacks.
     """
@@ -70,7 +69,7 @@ class SeedOutcome(msgspec.Struct, frozen=True, kw_only=True):
     real_seconds: float
     failures: tuple[Failure, ...] = ()
     why_unknown: dict[str, str] = msgspec.field(default_factory=dict)
-    reached: dict[str, int] = msgspec.field(default_factory=dict)
+    reached: tuple[str, ...] = ()
 
 
 def violations_of(result: RunResult) -> tuple[Violation, ...]:
@@ -92,15 +91,6 @@ def crash_name(result: RunResult) -> str:
     return result.error.strip().splitlines()[-1].partition(":")[0] if result.error else ""
 
 
-def states_reached(history: History) -> dict[str, int]:
-    """How often each interesting state was reached, by name."""
-    counts: dict[str, int] = {}
-    for event in history:
-        if isinstance(event.what, Reached):
-            counts[event.what.state] = counts.get(event.what.state, 0) + 1
-    return dict(sorted(counts.items()))
-
-
 def outcome_of(result: RunResult, failures: Sequence[Failure]) -> SeedOutcome:
     """What is kept of a run."""
     return SeedOutcome(
@@ -116,7 +106,7 @@ def outcome_of(result: RunResult, failures: Sequence[Failure]) -> SeedOutcome:
             for verdict in result.verdicts
             if verdict.judgement is Judgement.UNKNOWN
         },
-        reached=states_reached(result.history),
+        reached=tuple(sorted(reached(result.history))),
     )
 
 
@@ -142,6 +132,14 @@ def failure_line(seed: int, failure: Failure) -> str:
     return f"FAIL {violation.rule} seed={seed} t={violation.at:.3f}s: {message}{replay}"
 
 
+def unreached_line(summary: Summary, state: str) -> str:
+    """One line, like that of a failure."""
+    return (
+        f"FAIL {S1} seeds={summary.seeds}: every interesting state is reached in a campaign: "
+        f"none reached {state!r}"
+    )
+
+
 class RuleCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Seeds by what a rule was judged to be in them."""
 
@@ -162,7 +160,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign. ``violations`` and ``unknown`` count (seed, rule) pairs.
 
     ``sometimes`` counts, for each interesting state, the seeds that reached it; ``unreached`` are
-    those that no seed did, if the campaign had enough seeds to be blamed for it.
+    those that no seed did, if the campaign is to be blamed for it.
     """
 
     system: str
@@ -201,11 +199,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Tally:
-    """Sums outcomes up. ``states`` are the interesting ones that the rules know."""
+    """Sums outcomes up.
+
+    ``blamed``: the campaign draws its faults and shows all there is to see, so that with
+    :data:`SOMETIMES_SEEDS` seeds it must have reached every interesting state.
+    """
 
     system: str
-    states: tuple[str, ...] = ()
     mutant: str = ""
+    blamed: bool = False
     outcomes: dict[int, SeedOutcome] = field(default_factory=dict)
 
     def add(self, outcome: SeedOutcome) -> None:
@@ -223,7 +225,7 @@ class Tally:
         """The sum. ``real_seconds`` is what the whole campaign took."""
         outcomes = tuple(outcome for _, outcome in sorted(self.outcomes.items()))
         sometimes = self._sometimes(outcomes)
-        blamed = len(outcomes) >= SOMETIMES_SEEDS and not self.mutant
+        blamed = self.blamed and len(outcomes) >= SOMETIMES_SEEDS
         return Summary(
             system=self.system,
             mutant=self.mutant,
@@ -245,10 +247,10 @@ class Tally:
         )
 
     def _sometimes(self, outcomes: Sequence[SeedOutcome]) -> dict[str, int]:
-        counts = dict.fromkeys(self.states, 0)
+        counts = dict.fromkeys(SOMETIMES, 0)
         for outcome in outcomes:
-            for state, count in outcome.reached.items():
-                counts[state] = counts.get(state, 0) + bool(count)
+            for state in outcome.reached:
+                counts[state] += 1
         return counts
 
 

@@ -38,14 +38,16 @@ _TICKS: Final[dict[type, str]] = {
     notes.Resources: "resources",
     notes.Reached: "state",
 }
-"""What a tick is called, by its note."""
+"""What a tick is called, by its note; those of one lane lie below each other in this order."""
+
+_OTHER_TICKS: Final = ("outcome",)
 
 
 @dataclass(slots=True)
 class Lane:
     """One line of the picture.
 
-    ``bars`` are calls: begin, end, outcome, label, detail, number of the event. ``ticks`` are
+    ``bars`` are calls: begin, end, outcome, label, detail, numbers of both events. ``ticks`` are
     notes: time, kind, detail, number. ``spans`` are states that last: begin, end, state, detail.
     """
 
@@ -79,6 +81,7 @@ def timeline(
     return {
         "end": _time(end),
         "events": len(history),
+        "kinds": [*dict.fromkeys(_TICKS.values()), *_OTHER_TICKS],
         "phases": reader.phases,
         "faults": reader.faults,
         "lanes": [lane.json() for lane in reader.ordered()],
@@ -133,7 +136,7 @@ class _Reader:
     def close(self, end: float) -> None:
         """Whatever lasts still, lasts to the end."""
         for event in self._pending.values():
-            self._bar(event, end, INFO, "never ended")
+            self._bar(event, event, end, INFO, "never ended")
         for (group, name), (since, state, detail) in self._states.items():
             self._lane(group, name).spans.append([_time(since), _time(end), state, detail])
         for index in self._open_faults.values():
@@ -157,12 +160,13 @@ class _Reader:
             outcome = FAILED
         elif isinstance(event.what, calls.Unknown):
             outcome = INFO
-        self._bar(began, event.at, outcome, describe_outcome(event.what))
+        self._bar(began, event, event.at, outcome, describe_outcome(event.what))
 
-    def _bar(self, began: Event, end: float, outcome: str, result: str) -> None:
+    def _bar(self, began: Event, ended: Event, end: float, outcome: str, result: str) -> None:
         detail = f"{describe(began.what)} → {result}"
+        times = [_time(began.at), _time(end)]
         self._lane("client", began.who).bars.append(
-            [_time(began.at), _time(end), outcome, short(began.what), detail, began.number]
+            [*times, outcome, short(began.what), detail, began.number, ended.number]
         )
 
     def _fault(self, at: float, what: notes.FaultBegan | notes.FaultEnded) -> None:
@@ -210,5 +214,5 @@ class _Reader:
             name = "states reached"
         if isinstance(what, notes.GateReported):
             self._state("gate", name, event.at, "open" if what.open else "closed", describe(what))
-        kind = _TICKS.get(type(what), "note")
+        kind = _TICKS[type(what)]
         self._lane(group, name).ticks.append([_time(event.at), kind, describe(what), event.number])

@@ -12,12 +12,13 @@ SCRIPT: Final = r"""
 'use strict';
 const D = JSON.parse(document.getElementById('data').textContent);
 const $ = id => document.getElementById(id);
-const GUTTER = 210, BAR = 16, SUB = 6, GAP = 4, BIN = 3, LISTED = 300;
+const GUTTER = 220, BAR = 16, SUB = 9, GAP = 4, BIN = 3, LISTED = 300;
 const END = D.end || 1, SHORTEST = END / 1e5;
 const NAMES = {process: 'processes', gate: 'gates', follow: 'replication', client: 'clients',
   other: 'notes'};
 const WORST = {ok: 0, info: 1, fail: 2};
 const proof = new Set(D.violations.flatMap(v => v.events));
+const isProof = bar => proof.has(bar[5]) || proof.has(bar[6]);  // the call, or its outcome
 let from = 0, to = END, width = 1000, needle = '', queued = false;
 
 // Concurrent calls of one lane lie below each other, as few rows as can be.
@@ -34,7 +35,7 @@ function rows(items) {
 for (const lane of D.lanes) {
   lane.bars.sort((p, q) => p[0] - q[0] || p[5] - q[5]);
   lane.rows = lane.bars.length ? rows(lane.bars) : 0;
-  lane.kinds = [...new Set(lane.ticks.map(tick => tick[1]))];
+  lane.kinds = D.kinds.filter(kind => lane.ticks.some(tick => tick[1] === kind));
   lane.height = GAP + (lane.spans.length ? BAR : 0) + lane.rows * BAR + lane.kinds.length * SUB;
   lane.height = Math.max(lane.height, BAR + GAP);
 }
@@ -70,15 +71,15 @@ function drawBars(lane, index, y) {
     if (b - a < BIN) {
       const key = bar.row * 1e6 + Math.floor(a / BIN), bin = bins.get(key);
       if (!bin) bins.set(key, {a, top, first: number, last: number, count: 1, worst: bar[2],
-        hit: !dim(bar[4]), proof: proof.has(bar[5])});
+        hit: !dim(bar[4]), proof: isProof(bar)});
       else {
-        bin.count++; bin.last = number; bin.hit ||= !dim(bar[4]); bin.proof ||= proof.has(bar[5]);
+        bin.count++; bin.last = number; bin.hit ||= !dim(bar[4]); bin.proof ||= isProof(bar);
         if (WORST[bar[2]] > WORST[bin.worst]) bin.worst = bar[2];
       }
       return;
     }
     out += rect(a, b, top, BAR - 2, bar[2] + dim(bar[4]), `b,${index},${number},${number}`);
-    if (proof.has(bar[5])) out += rect(a, b, top, BAR - 2, 'proof', '');
+    if (isProof(bar)) out += rect(a, b, top, BAR - 2, 'proof', '');
     const space = Math.min(b, width) - Math.max(a, GUTTER);
     if (space > 8 * bar[3].length)
       out += label(Math.max(a, GUTTER) + 3, top + BAR - 5, bar[3], 'inside');
@@ -144,6 +145,8 @@ function drawLanes() {
     if (lane.spans.length) inner += BAR;
     out += drawBars(lane, index, inner);
     out += drawTicks(lane, index, inner + lane.rows * BAR);
+    lane.kinds.forEach((kind, row) => out +=
+      label(GUTTER - 4, inner + lane.rows * BAR + (row + 1) * SUB - 2, kind, 'kind'));
     y += lane.height + 3;
   });
   for (const [time] of D.phases) out += line(x(time), top, y, 'phase');
@@ -194,16 +197,26 @@ function listEvents() {
   let found = [];
   for (const lane of D.lanes) {
     for (const b of lane.bars) if (b[0] <= to && b[1] >= from && !dim(b[4]))
-      found.push([b[0], b[5], lane.name, b[4] + ` (${(b[1] - b[0]).toFixed(3)} s)`]);
+      found.push([b[0], b[5], lane.name, b[4] + ` (${(b[1] - b[0]).toFixed(3)} s)`, isProof(b)]);
     for (const t of lane.ticks) if (t[0] >= from && t[0] <= to && !dim(t[2]))
-      found.push([t[0], t[3], lane.name, t[2]]);
+      found.push([t[0], t[3], lane.name, t[2], proof.has(t[3])]);
   }
   found.sort((p, q) => p[0] - q[0] || p[1] - q[1]);
   $('found').textContent = needle ? `${found.length} in view` : '';
-  const shown = found.slice(0, LISTED).map(e => `<li${proof.has(e[1]) ? ' class="proof"' : ''}>` +
-    `${e[0].toFixed(3).padStart(10)}  #${e[1]}  ${escape(e[2])}: ${escape(e[3])}</li>`);
-  if (found.length > LISTED) shown.push(`<li>and ${found.length - LISTED} more: zoom in</li>`);
+  // Of too many, those around the first violation in view.
+  const mark = D.violations.find(v => v.at >= from && v.at <= to);
+  const middle = mark ? found.findIndex(e => e[0] > mark.at) : 0;
+  const start = Math.max(0, Math.min(middle < 0 ? found.length : middle - 2 * LISTED / 3,
+    found.length - LISTED));
+  const shown = found.slice(start, start + LISTED).map(e =>
+    `<li${e[4] ? ' class="proof"' : ''}>${e[0].toFixed(3).padStart(10)}  #${e[1]}  ` +
+    `${escape(e[2])}: ${escape(e[3])}</li>`);
+  if (start) shown.unshift(`<li>${start} more before: zoom in</li>`);
+  const rest = found.length - start - LISTED;
+  if (rest > 0) shown.push(`<li>${rest} more after: zoom in</li>`);
   $('events').innerHTML = shown.join('');
+  const guilty = document.querySelector('#events .proof');
+  if (guilty) $('events').scrollTop = guilty.offsetTop - $('events').offsetTop - 40;
 }
 
 function draw() {
@@ -223,8 +236,8 @@ function visit(v) {
   const span = Math.min(END, Math.max(END / 20, 5));
   show(v.at - span * .7, v.at + span * .3);
   draw();
-  const guilty = D.lanes.find(lane => [...lane.bars.map(b => b[5]), ...lane.ticks.map(t => t[3])]
-    .some(number => v.events.includes(number)));
+  const guilty = D.lanes.find(lane => [...lane.bars.flatMap(b => [b[5], b[6]]),
+    ...lane.ticks.map(t => t[3])].some(number => v.events.includes(number)));
   if (guilty) window.scrollTo({top: Math.max(0, guilty.y - 60)});
 }
 
@@ -295,5 +308,9 @@ addEventListener('keydown', e => {
   if (action) { e.preventDefault(); action(); }
 });
 addEventListener('resize', queue);
-if (D.violations.length) visit(D.violations[0]); else draw();
+// #410-420 opens at these seconds.
+const wanted = /^#([\d.]+)-([\d.]+)$/.exec(location.hash);
+if (wanted) { show(+wanted[1], +wanted[2]); draw(); }
+else if (D.violations.length) visit(D.violations[0]);
+else draw();
 """

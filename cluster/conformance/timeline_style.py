@@ -34,6 +34,7 @@ main { padding: 0 12px 24px } #lanes { cursor: grab; touch-action: pan-y }
 #lanes.drag { cursor: grabbing }
 text { fill: var(--ink) } text.faint { fill: var(--faint) }
 text.inside { fill: #fff; pointer-events: none } text.group { font-weight: 600 }
+text.kind { font-size: 8px; text-anchor: end; fill: var(--faint) }
 .lane { fill: var(--lane) } .grid { stroke: var(--line) }
 .phase { stroke: var(--faint); stroke-dasharray: 4 3 }
 .ok { fill: var(--ok); background: var(--ok) } .fail { fill: var(--fail); background: var(--fail) }

@@ -81,7 +81,7 @@ def _fields(what: msgspec.Struct, without: tuple[str, ...] = ()) -> list[str]:
     words = []
     for name in what.__struct_fields__:
         value = getattr(what, name)
-        if name in without or value is None or value == "" or value == () or value == {}:
+        if name in without or value is None or value in ("", (), {}, 0) or value is False:
             continue
         words.append(f"{name.replace('_', ' ')} {_value(name, value)}")
     return words

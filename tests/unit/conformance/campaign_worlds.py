@@ -87,7 +87,7 @@ def record(seed: int, schedule: Schedule, mutant: str) -> History:
     history.add(72.0, "client1", Lost(code="Timeout", message=mutant), 3)
     history.add(73.0, "client2", Read(cluster="leader", database="D", table="T"), 4)
     if seed % 2 == 0:
-        history.add(74.0, "follower1/0", Reached(state="even"))
+        history.add(74.0, "follower1/0", Reached(state="lease ran out"))
     history.add(80.0, "runner", Phase(name="end"))
     return history
 

@@ -111,6 +111,14 @@ def test_a_line_that_would_run_something_else_is_refused(line, why):
         decode(line)
 
 
+def test_a_line_holds_every_field_of_a_fault():
+    """Whoever gives faults another field teaches it to replay lines too."""
+    numbers = {name: 2 for name in Fault.__struct_fields__ if name not in ("kind", "target")}
+    fault = Fault(kind=FaultKind.DROP, target="a->b", **{**numbers, "detail": "2"})
+    line = encode(Replay(RunRequest(seed=1, schedule=Schedule(faults=(fault,)))))
+    assert decode(line).request.schedule.faults == (fault,)
+
+
 def test_the_greatest_seed_is_taken():
     assert decode(LINE.replace("seed=7", f"seed={2**63 - 1}")).request.seed == 2**63 - 1
 

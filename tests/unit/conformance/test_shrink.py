@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from campaign_worlds import GUILTY, OPERATIONS, drawn, is_skipped, run_seed
@@ -170,4 +171,4 @@ def test_merged_ranges_cover_the_same_and_do_not_touch(pairs):
         n for a, b in given_ranges for n in range(a, b)
     }
     assert all(a < b for a, b in union)
-    assert all(one[1] < two[0] for one, two in zip(union, union[1:], strict=False))
+    assert all(one[1] < two[0] for one, two in pairwise(union))
