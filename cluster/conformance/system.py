@@ -137,10 +137,13 @@ class System(Protocol):
         """Lets a fault happen."""
 
     async def end(self, number: int) -> None:
-        """Ends it: the link is whole, the process runs. Returns when that is done."""
+        """Ends it: the link is whole, the process runs. Returns when that is done.
+
+        A process that is left unable to work until it is restarted (a failed fsync) is restarted.
+        """
 
     async def heal(self) -> None:
-        """Ends every fault and starts every process that is not running."""
+        """Ends every fault, as :meth:`end` does, and starts every process that is not running."""
 
 
 _INDEFINITE = frozenset(
