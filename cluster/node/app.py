@@ -317,13 +317,8 @@ class Node:
         )
 
     def _report(self) -> Report:
-        drain = self._drain
-        return Report(
-            self._followers.report(),
-            self._databases.reports(),
-            drain.drained_revision,
-            drain.trouble,
-        )
+        drain, owned = self._drain, self._databases.reports()
+        return Report(self._followers.report(), owned, drain.drained_revision, drain.trouble)
 
     def _authority_changed(self) -> None:
         # Followers first: what must be hidden is hidden before anything else happens.

@@ -211,11 +211,8 @@ class Leader(Node):
         return None
 
     async def create_table(self, name="T", columns=COLUMNS):
-        await self.catalog.commit(
-            "db",
-            [CreateTable(name, self.catalog.new_id(), self.catalog.new_key(), columns)],
-            text="",
-        )
+        change = CreateTable(name, self.catalog.new_id(), self.catalog.new_key(), columns)
+        await self.catalog.commit("db", [change], text="")
 
     async def enable_streaming(self):
         policy = StreamingIngestionPolicy(is_enabled=True)
