@@ -118,6 +118,15 @@ def run_seed(request: RunRequest, *, mutant: str = "") -> RunResult:
     )
 
 
+PLANTED: list[str] = []
+"""Rules that mutants break at the moment."""
+
+
+def run_planted(request: RunRequest) -> RunResult:
+    """A run that feels mutants which say so in PLANTED."""
+    return run_seed(request, mutant="".join(PLANTED))
+
+
 def run_badly(request: RunRequest) -> RunResult:
     """Seed 2 kills its process, seed 3 never ends, seed 4 raises, seed 6 reports a crash."""
     if request.seed == 2:
