@@ -1,0 +1,1 @@
+"""Conformance runs against real processes of this machine."""

@@ -1,0 +1,163 @@
+"""Faults of a run on real processes: signals through the launcher, the rest by the coordinator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from cluster.conformance.faults import FaultKind
+from cluster.conformance.notes import FaultBegan, FaultEnded, ProcessBegan, ProcessEnded
+from cluster.errors import NotSupportedError, RemoraError
+from cluster.launcher.identity import ProcessState, state_of
+from cluster.launcher.topology import COORDINATOR
+from cluster.rpc.v1 import faults_pb2, faults_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.conformance.faults import Fault
+    from cluster.conformance.history import History
+    from cluster.launcher.lifecycle import Launcher
+    from cluster.launcher.setup import ProcessRecord
+    from cluster.transport.api import Channel
+
+WHO: Final = "faults"
+
+SIGNALS: Final = frozenset({FaultKind.KILL, FaultKind.PAUSE})
+"""Kinds that the launcher does: SIGKILL, SIGSTOP."""
+
+TOOLS: Final = frozenset(
+    {
+        FaultKind.PARTITION,
+        FaultKind.ONE_WAY,
+        FaultKind.DELAY,
+        FaultKind.BANDWIDTH,
+        FaultKind.STALL,
+        FaultKind.RESET,
+        FaultKind.DISK_FULL,
+        FaultKind.SLOW_FSYNC,
+    }
+)
+"""Kinds that the coordinator's FaultService does; those of ``remora fault`` that a run can undo.
+
+A failed fsync and a leap of the monotonic clock are not: what follows lasts longer than they do.
+"""
+
+_RETRY_SECONDS: Final = 0.1
+_ENOUGH_SECONDS: Final = 20.0
+
+
+class RealFaults:
+    """Faults by their number in the schedule. ``channel`` is the coordinator's, open.
+
+    A fault that cannot begin, because the coordinator or the process it strikes is down already,
+    has not happened: it is not noted.
+    """
+
+    def __init__(
+        self, launcher: Launcher, channel: Channel, history: History, now: Callable[[], float]
+    ) -> None:
+        self._launcher = launcher
+        self._stub = faults_pb2_grpc.FaultServiceStub(channel)
+        self._history = history
+        self._now = now
+        self._ids: dict[int, str] = {}
+        self._signalled: dict[int, Fault] = {}
+        self._launching = trio.Lock()
+
+    async def begin(self, number: int, fault: Fault) -> None:
+        """Lets a fault happen. Raises NotSupportedError for a kind that is in neither set."""
+        if fault.kind not in SIGNALS | TOOLS:
+            raise NotSupportedError(f"{fault.kind.value} cannot be done to real processes")
+        try:
+            if fault.kind in SIGNALS:
+                await self._signal(fault)
+                self._signalled[number] = fault
+            else:
+                response = await self._stub.AddFault(
+                    faults_pb2.AddFaultRequest(fault=_message(fault)), timeout=_ENOUGH_SECONDS
+                )
+                self._ids[number] = response.fault.id
+        except RemoraError:
+            return  # see the class: nobody who could do it is there
+        began = FaultBegan(number=number, kind=fault.kind.value, target=fault.target)
+        self._history.add(self._now(), WHO, began)
+
+    async def end(self, number: int) -> None:
+        """Ends it, and returns when the process it struck serves again."""
+        signalled, identity = self._signalled.pop(number, None), self._ids.pop(number, None)
+        if signalled is not None:
+            await self._restore(self._record(signalled.target))
+        elif identity is not None:
+            await self._clear(identity)
+        else:
+            return
+        self._history.add(self._now(), WHO, FaultEnded(number=number))
+
+    async def heal(self) -> None:
+        """Ends everything; every process runs."""
+        targets = {number: fault.target for number, fault in self._signalled.items()}
+        for number in sorted(
+            (*self._signalled, *self._ids),
+            key=lambda item: (targets.get(item) != COORDINATOR, item),
+        ):
+            await self.end(number)
+        setup = self._launcher.home.load(self._launcher.name)
+        for record in setup.processes.values():  # the coordinator is the first
+            await self._restore(record)
+
+    def _record(self, target: str) -> ProcessRecord:
+        setup = self._launcher.home.load(self._launcher.name)
+        return setup.process(target)
+
+    def _state(self, process: str) -> ProcessState:
+        return state_of(self._record(process).identity)
+
+    async def _signal(self, fault: Fault) -> None:
+        record = self._record(fault.target)
+        if fault.kind is FaultKind.PAUSE:
+            self._launcher.pause(record.id)
+            return
+        await self._launcher.kill(record.id)
+        self._history.add(self._now(), WHO, ProcessEnded(process=record.id, how="kill"))
+
+    async def _restore(self, record: ProcessRecord) -> None:
+        if record.id != COORDINATOR:
+            # A node is up when it has a lease.
+            while self._state(COORDINATOR) is not ProcessState.RUNNING:  # noqa: ASYNC110
+                await trio.sleep(_RETRY_SECONDS)
+        # One at a time: starting a process rewrites the setup's state.
+        async with self._launching:
+            state = self._state(record.id)
+            if state is ProcessState.PAUSED:
+                self._launcher.resume(record.id)
+            elif state is ProcessState.DOWN:
+                await self._launcher.start(record.id)
+                self._history.add(self._now(), WHO, ProcessBegan(process=record.id))
+
+    async def _clear(self, identity: str) -> None:
+        """Clears a fault. They end with the coordinator, whose disk may have been what failed."""
+        with trio.fail_after(_ENOUGH_SECONDS):
+            while self._state(COORDINATOR) is not ProcessState.DOWN:
+                try:
+                    await self._stub.ClearFaults(
+                        faults_pb2.ClearFaultsRequest(id=identity), timeout=_ENOUGH_SECONDS
+                    )
+                except RemoraError as error:
+                    if error.permanent:
+                        return
+                    await trio.sleep(_RETRY_SECONDS)
+                else:
+                    return
+
+
+def _message(fault: Fault) -> faults_pb2.Fault:
+    return faults_pb2.Fault(
+        kind=fault.kind.value,
+        target=fault.target,
+        seconds=fault.seconds,
+        jitter_seconds=fault.jitter_seconds,
+        ratio=fault.ratio,
+        bytes_per_second=fault.bytes_per_second,
+    )
