@@ -52,6 +52,11 @@ COORDINATOR_KINDS: Final = (FaultKind.COORDINATOR_OLD_STATE, FaultKind.COORDINAT
 DRIFT_RATIO: Final = 0.0045
 """Two clocks that drift apart by this much each stay within ``Limits.clock_drift_ratio``, 0.01."""
 
+_FEW_KINDS: Final = 10
+_SHARE_OF_FEW: Final = 0.6
+_SHARE_OF_MANY: Final = 0.35
+"""Share of the kinds on the menu that a run has."""
+
 
 @dataclass(frozen=True, slots=True)
 class FaultMenu:
@@ -88,10 +93,11 @@ def generate_schedule(
     draw = Draw(seed, "intensity")
     drawn = draw.weighted(((0.0, 0.1), (0.4, 0.3), (1.0, 0.45), (3.0, 0.15)))
     strength = drawn if intensity is None else intensity
+    share = _SHARE_OF_MANY if len(menu.kinds) > _FEW_KINDS else _SHARE_OF_FEW
     faults: list[Fault] = []
     for kind in FaultKind:
         own = Draw(seed, f"kind {kind.value}")
-        chosen, factor = own.chance(0.35), own.scale(0.4, 3.0)
+        chosen, factor = own.chance(share), own.scale(0.4, 3.0)
         if not chosen or kind not in menu.kinds or not strength:
             continue
         if kind in CLOCK_KINDS and Feature.CLOCKS not in profile.features:

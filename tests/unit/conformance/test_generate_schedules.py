@@ -128,6 +128,12 @@ def test_kinds_that_need_a_name_are_left_out_without_one(kind):
     assert not any(generate_schedule(seed, EVERYTHING, menu=menu).faults for seed in SEEDS)
 
 
+def test_a_short_menu_is_not_a_calm_one():
+    menu = FaultMenu(kinds=frozenset({FaultKind.KILL, FaultKind.PAUSE}))
+    struck = [generate_schedule(seed, EVERYTHING, menu=menu, intensity=1.0) for seed in SEEDS]
+    assert sum(bool(schedule.faults) for schedule in struck) > 0.75 * len(SEEDS)
+
+
 def test_intensity_may_be_asked_for():
     calm = [generate_schedule(seed, EVERYTHING, intensity=0.0) for seed in SEEDS]
     assert not any(schedule.faults for schedule in calm)
