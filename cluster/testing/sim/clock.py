@@ -47,16 +47,21 @@ class MachineClock:
         """The wall clock is set forward, or back."""
         self._wall_offset_ns += round(seconds * _NANOSECONDS)
 
+    def leap(self, seconds: float) -> None:
+        """The monotonic clock goes forward at once, as after a suspend."""
+        self._uptime_seconds += seconds
+
     def drift(self, ratio: float) -> None:
         """From now on both clocks run ``1 + ratio`` times as fast as the world's."""
-        now = trio.current_time()
+        now = trio.current_time() if self._frozen_at is None else self._frozen_at
         self._elapsed += (now - self._since) * self._rate
         self._since = now
         self._rate = 1.0 + ratio
 
     def freeze(self) -> None:
         """The process stands still: no time passes for it until :meth:`thaw`."""
-        self._frozen_at = trio.current_time()
+        if self._frozen_at is None:
+            self._frozen_at = trio.current_time()
 
     def thaw(self) -> None:
         """All the time that has passed has passed at once."""

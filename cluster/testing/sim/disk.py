@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from cluster.testing.disk import FakeDisk
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cluster.rowstore.disk import Buffer
     from cluster.testing.disk import _Handle
 
 
@@ -23,7 +26,10 @@ class MachineDisk(FakeDisk):
         self.sync_seconds = sync_seconds
         self.slow_seconds = 0.0
         self.sync_error_ratio = 0.0
-        self.syncs_failed = 0
+        self.sync_fails_next = False
+        self.was_full = False
+        self.refused = False
+        """A write or sync has failed since this was reset: whoever asked takes no more writes."""
         self._seed = seed
         self._name = name
         self._calls = 0
@@ -41,10 +47,27 @@ class MachineDisk(FakeDisk):
 
     def sync_of(self, handle: _Handle) -> None:
         """Called by open files."""
-        if self.sync_error_ratio and self.chance("sync") < self.sync_error_ratio:
-            self.syncs_failed += 1
+        by_chance = self.sync_error_ratio and self.chance("sync") < self.sync_error_ratio
+        if by_chance or self.sync_fails_next:
+            self.sync_fails_next, self.refused = False, True
             self.fail("datasync", number=errno.EIO)
         super().sync_of(handle)
+
+    def append_to(self, handle: _Handle, buffers: Sequence[Buffer]) -> None:
+        """Called by open files."""
+        try:
+            super().append_to(handle, buffers)
+        except OSError as error:
+            self.refused = True
+            self.was_full = self.was_full or error.errno == errno.ENOSPC
+            raise
+
+    def wipe(self) -> None:
+        """Another disk, with nothing on it."""
+        self.crash()
+        for path in self.paths():
+            self.remove(path)
+            self.sync_folder(path.parent)
 
     def used_bytes(self) -> int:
         """Bytes of all files."""

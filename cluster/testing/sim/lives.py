@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextvars
 import errno
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import outcome
 import trio
@@ -24,21 +25,34 @@ T = TypeVar("T")
 
 
 class Writing(Protocol):
-    """How long a disk takes."""
+    """What a disk does to whoever writes."""
+
+    slow_seconds: float
+    """Virtual seconds that every sync takes longer."""
 
     def write_seconds(self) -> tuple[float, float]:
         """Virtual seconds before a call takes effect, and from then until it returns."""
 
 
+BEFORE_SYNC: Final = "log.before-sync"
+AFTER_SYNC: Final = "log.after-sync"
+BEFORE_FILE: Final = "file.before-write"
+AFTER_FILE: Final = "file.after-write"
+WRITE_POINTS: Final = (BEFORE_SYNC, AFTER_SYNC, BEFORE_FILE, AFTER_FILE)
+"""Points of every life: before the write of a log or another file happens, and when it has
+happened and nobody has been told."""
+
+
 class Life:
     """One life of a process; ``ended`` is set when nothing of it is left.
 
-    ``disk`` says how long writes in the background take.
+    ``disk`` says how long writes in the background take; ``point`` hears of :data:`WRITE_POINTS`.
     """
 
-    def __init__(self, process: str, disk: Writing | None = None) -> None:
+    def __init__(self, process: str, disk: Writing, point: Callable[[str], None]) -> None:
         self.process = process
         self.disk = disk
+        self.point = point
         self.scope = trio.CancelScope()
         self.ended = trio.Event()
         self.over = trio.Event()
@@ -63,6 +77,27 @@ LIFE: contextvars.ContextVar[Life | None] = contextvars.ContextVar("LIFE", defau
 """Whose life the running task is part of; None: the world's own."""
 
 
+_POSTED: contextvars.ContextVar[list[Callable[[], object]] | None] = contextvars.ContextVar(
+    "_POSTED", default=None
+)
+"""What a "thread" has asked trio's thread to do, while it works."""
+
+
+class DirectToken:
+    """Stands in for a :class:`trio.lowlevel.TrioToken`: calls come in the caller's own context.
+
+    What a "thread" posts is done when the disk's time is over, as if the write had ended then.
+    """
+
+    def run_sync_soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        """See :class:`trio.lowlevel.TrioToken`."""
+        posted = _POSTED.get()
+        if posted is None:
+            function(*arguments)
+        else:
+            posted.append(partial(function, *arguments))
+
+
 async def run_in_place(function: Callable[..., T], *arguments: Any, **_: Any) -> T:
     """Stands in for ``trio.to_thread.run_sync``. Raises OSError in a life that is over.
 
@@ -70,9 +105,18 @@ async def run_in_place(function: Callable[..., T], *arguments: Any, **_: Any) ->
     """
     await trio.lowlevel.cancel_shielded_checkpoint()
     life = LIFE.get()
-    if life is not None and getattr(function, "__name__", "") != "close":
-        life.check()
-    return function(*arguments)
+    if life is None or getattr(function, "__name__", "") == "close":
+        return function(*arguments)
+    if life.disk.slow_seconds:
+        with trio.CancelScope(shield=True):
+            await _pass(life, life.disk.slow_seconds)
+    life.check()
+    life.point(BEFORE_FILE)
+    life.check()
+    result = function(*arguments)
+    life.point(AFTER_FILE)
+    life.check()
+    return result
 
 
 def start_in_place(
@@ -91,21 +135,25 @@ def start_in_place(
 
 async def _work(function: Callable[[], T], deliver: Callable[[outcome.Outcome[T]], object]) -> None:
     life = LIFE.get()
-    before, after = (0.0, 0.0) if life is None or life.disk is None else life.disk.write_seconds()
+    assert life is not None, "only processes have disks"
+    before, after = life.disk.write_seconds()
     await _pass(life, before)
+    life.point(BEFORE_SYNC)
+    posted: list[Callable[[], object]] = []
+    _POSTED.set(posted)
     result = outcome.capture(function)  # on a dead process's disk it raises
+    _POSTED.set(None)
+    life.point(AFTER_SYNC)
     await _pass(life, after)
+    for call in posted:
+        call()
     deliver(result)
 
 
-async def _pass(life: Life | None, seconds: float) -> None:
-    if seconds <= 0:
-        return
-    if life is None:
-        await trio.sleep(seconds)
-        return
-    with trio.move_on_after(seconds):
-        await life.over.wait()
+async def _pass(life: Life, seconds: float) -> None:
+    if seconds > 0:
+        with trio.move_on_after(seconds):
+            await life.over.wait()
 
 
 class LivingRoot:

@@ -35,7 +35,10 @@ class Watcher(Protocol):
 
 
 class Process:
-    """A process of that name on a host of its own. The nursery is where its lives run."""
+    """A process of that name on a host of its own. The nursery is where its lives run.
+
+    ``point`` is told of points of its work on files; it may :meth:`strike` there.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Process:
         network: MemoryNetwork,
         nursery: trio.Nursery,
         watcher: Watcher,
+        point: Callable[[str], None],
     ) -> None:
         self.name = name
         self.host = host
@@ -58,7 +62,9 @@ class Process:
         self._network = network
         self._nursery = nursery
         self._watcher = watcher
+        self._point = point
         self._life: Life | None = None
+        self._last: Life | None = None
         self._lost_disk = False
 
     @property
@@ -69,34 +75,46 @@ class Process:
     async def start(self) -> None:
         """Starts it, if it is not running. It serves when ``served`` is set."""
         await trio.lowlevel.checkpoint()
-        if self._life is not None:
+        if self._last is not None and self._last.is_over:
+            await self._last.ended.wait()
+        if self.is_running:
             return
         self._network.turn_on(self.host)
-        self._life = Life(self.name, self.disk)
+        self._life = self._last = Life(self.name, self.disk, self._point)
         self.served = trio.Event()
         self._nursery.start_soon(self._live, self._life, name=self.name)
 
-    async def end(self, how: str, *, kept_bytes: int = 0) -> None:
-        """``kill``, ``power`` (the disk keeps ``kept_bytes`` unsynced bytes) or ``stop``."""
+    def strike(self, how: str, *, kept_bytes: int = 0) -> Life | None:
+        """``kill`` or ``power``, at once: from now on nothing it does counts. Returns the life.
+
+        With ``power`` the disk keeps ``kept_bytes`` of the unsynced bytes.
+        """
         life = self._life
         if life is None:
-            await trio.lowlevel.checkpoint()
-            return
-        if how == "stop":
-            life.scope.cancel()
+            return None
+        # First what others could notice, then the tasks, which may try to clean up.
+        self._network.turn_off(self.host)
+        if how == "power":
+            self._lost_disk = True
+            self.disk.crash(kept_bytes=kept_bytes)
         else:
-            # First what others could notice, then the tasks, which may try to clean up.
-            self._network.turn_off(self.host)
-            if how == "power":
-                self._lost_disk = True
-                self.disk.crash(kept_bytes=kept_bytes)
-            else:
-                self.disk.kill()
-            life.end()
-            self._gone(how, None)
-        await life.ended.wait()
-        if how == "stop":
             self.disk.kill()
+        life.end()
+        self._gone(how, None)
+        return life
+
+    async def end(self, how: str, *, kept_bytes: int = 0) -> None:
+        """As :meth:`strike`, or ``stop`` in good order; returns when nothing is left of it."""
+        if how == "stop":
+            life = self._life
+            if life is not None:
+                life.scope.cancel()
+        else:
+            life = self.strike(how, kept_bytes=kept_bytes) or self._last
+        if life is not None:
+            await life.ended.wait()
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def _live(self, life: Life) -> None:
         LIFE.set(life)

@@ -19,7 +19,7 @@ import trio
 import trio._core._run as trio_run
 from trio.testing import MockClock
 
-from cluster.testing.sim.lives import run_in_place, start_in_place
+from cluster.testing.sim.lives import DirectToken, run_in_place, start_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -49,11 +49,13 @@ def pinned(seed: int) -> Iterator[None]:
         chance.getstate(),
         trio.to_thread.run_sync,
         trio.lowlevel.start_thread_soon,
+        trio.lowlevel.current_trio_token,
     )
     chance.seed(seed)
     setattr(trio_run, _SORTED, True)
     trio.to_thread.run_sync = run_in_place  # type: ignore[assignment]
     trio.lowlevel.start_thread_soon = start_in_place  # type: ignore[assignment]
+    trio.lowlevel.current_trio_token = DirectToken  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -61,6 +63,7 @@ def pinned(seed: int) -> Iterator[None]:
         chance.setstate(before[1])
         trio.to_thread.run_sync = before[2]
         trio.lowlevel.start_thread_soon = before[3]
+        trio.lowlevel.current_trio_token = before[4]
 
 
 @contextmanager

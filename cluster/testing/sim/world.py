@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cluster.extents.keeping import CrashPoint
     from cluster.extents.root import StorageRoot
     from cluster.testing.sim.lives import Life
     from cluster.testing.sim.process import Watcher
@@ -58,7 +57,7 @@ class NodeProgram:
         network: SimulatedNetwork,
         clock: MachineClock,
         disk: MachineDisk,
-        reach: Callable[[str, CrashPoint], None],
+        reach: Callable[[str, str], None],
     ) -> None:
         self.node: Node | None = None
         self.folder = folder
@@ -98,7 +97,7 @@ class NodeProgram:
             cores=2,
             host=cluster,
             blocks=False,
-            reach=lambda point: self._reach(cluster, point),
+            reach=lambda point: self._reach(node_of(cluster), point.value),
         )
         self.node = node = Node(config, platform)
         async with trio.open_nursery() as nursery:
@@ -112,7 +111,7 @@ class NodeProgram:
         if root is None or (reach is Reach.FETCHED and not is_own):
             raise StorageRefusedError(f"the storage root {url} cannot be opened here")
         remote = reach is Reach.DOWNLOADED and not is_own
-        view: StorageRoot = LivingRoot(root, life, is_remote=remote)  # type: ignore[assignment]
+        view: StorageRoot = LivingRoot(root, life, is_remote=remote)
         return view
 
 
@@ -150,7 +149,7 @@ class World:
     """All of it. :meth:`start` starts every process and returns when all serve.
 
     ``folder`` is an empty folder of the operating system, in memory if possible: catalogs, work
-    files and extents are real files there. ``reach`` is told (cluster, point) of named points.
+    files and extents are real files there. ``reach`` is told (process, point) of named points.
     """
 
     def __init__(
@@ -159,9 +158,10 @@ class World:
         folder: Path,
         nursery: trio.Nursery,
         watcher: Watcher,
-        reach: Callable[[str, CrashPoint], None],
+        reach: Callable[[str, str], None],
     ) -> None:
         self.settings = settings
+        self._reach = reach
         self.folder = folder
         self.network = SimulatedNetwork(settings)
         self.roots: dict[str, FakeRoot] = {}
@@ -176,7 +176,7 @@ class World:
             )
         self.coordinator = self.add_coordinator(COORDINATOR, folder / COORDINATOR)
         for cluster in settings.clusters:
-            self._add_node(cluster, reach)
+            self._add_node(cluster)
 
     def add_coordinator(self, host: str, folder: Path) -> Process:
         """A coordinator that is not running yet, on a machine of its own."""
@@ -187,7 +187,7 @@ class World:
             self.processes[host] = process
         return process
 
-    def _add_node(self, cluster: str, reach: Callable[[str, CrashPoint], None]) -> None:
+    def _add_node(self, cluster: str) -> None:
         clock, disk = self._machine(cluster)
         program = NodeProgram(
             cluster,
@@ -197,7 +197,7 @@ class World:
             self.network,
             clock,
             disk,
-            reach,
+            self._reach,
         )
         self.programs[cluster] = program
         name = node_of(cluster)
@@ -225,6 +225,7 @@ class World:
             network=self.network,
             nursery=self._nursery,
             watcher=self._watcher,
+            point=lambda point: self._reach(name, point),
         )
 
     async def start(self) -> None:
