@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cluster.catalog.policies import UpdatePolicy
     from cluster.clock import Clock
     from cluster.commands.doors import (
+        AttachmentsDoor,
         DatabasesDoor,
         ExtentsDoor,
         FollowersDoor,
@@ -106,6 +107,7 @@ class Services:
     row_stores: RowStoresDoor
     databases: DatabasesDoor
     followers: FollowersDoor
+    attachments: AttachmentsDoor
     cancel_query: Callable[[str], bool]
     load: Callable[[], NodeLoad]
     limits: Limits

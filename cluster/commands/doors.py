@@ -176,6 +176,13 @@ class FollowersDoor(Protocol):
         """Where it stands. Raises DatabaseNotFoundError if nothing of that name is followed."""
 
 
+class AttachmentsDoor(Protocol):
+    """What commands need of :class:`cluster.node.attachments.NodeAttachments`."""
+
+    async def detach(self, leader_cluster: str, leader_database: str) -> None:
+        """Ends an attachment; nothing of it is visible here when this returns."""
+
+
 class OperationsDoor(Protocol):
     """What commands need of :class:`cluster.history.driver.OperationRunner`."""
 

@@ -4,7 +4,8 @@ They change what belongs to the follower and nothing of the leader's: the settin
 database, in force when the command returns. Declared choices where no page says: each returns the
 row that ``.show follower database`` would; ``LeaderClusterMetadataPath`` is the name of the leader
 cluster, and so is the path after ``from``; ``.alter follower database D tables exclude add (...)``
-leaves out more of what the attachment shares, it brings in nothing that is not shared.
+leaves out more of what the attachment shares, it brings in nothing that is not shared;
+``.drop follower database`` is a detach, certain when it returns.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cluster.catalog.following import FollowingSettings
+    from cluster.catalog.model import FollowingSource
     from cluster.commands.context import Context, Executor
     from cluster.commands.doors import FollowingState
     from cluster.commands.results import Row
@@ -146,15 +148,38 @@ def _span(seconds: float | None) -> timedelta | None:
 async def change(edit: Edit, context: Context) -> list[Row]:
     """Changes the settings of a following database; returns them."""
     name: str = context.values["database"]
+    _check_leader(context, name)
+    await context.catalog.set_following(name, partial(edit, context))
+    return [_row(context, name)]
+
+
+async def drop(context: Context) -> list[Row]:
+    """``.drop follower (database D | databases (D, ...)) from 'p'``: detaches, one by one."""
+    names = _names(context)
+    dropped: list[Row] = []
+    sources = [_check_leader(context, name) for name in names]
+    for name, source in zip(names, sources, strict=True):
+        dropped.append((context.catalog.get(name).name, source.leader_cluster))
+        await context.node.services.attachments.detach(
+            source.leader_cluster, source.leader_database
+        )
+    return dropped
+
+
+def _check_leader(context: Context, name: str) -> FollowingSource:
+    """What the database follows, which is what ``from`` says, if the command says it."""
     source = context.catalog.following_source(name)
     path = context.values.get("path")
-    if source is not None and path is not None and path.lower() != source.leader_cluster.lower():
+    if source is None:
+        raise ConflictError(
+            f"Database '{name}' does not follow a leader.", metadata={"database": name}
+        )
+    if path is not None and path.lower() != source.leader_cluster.lower():
         raise ConflictError(
             f"Database '{name}' follows cluster '{source.leader_cluster}', not '{path}'.",
             metadata={"database": name, "leader_cluster": source.leader_cluster},
         )
-    await context.catalog.set_following(name, partial(edit, context))
-    return [_row(context, name)]
+    return source
 
 
 def _alter_caching(context: Context, now: FollowingSettings) -> FollowingSettings:
@@ -268,5 +293,6 @@ EXECUTORS: Final[Mapping[str, Executor]] = {
     "show follower databases": show_all,
     "show follower database details": show_states,
     "show follower databases details": show_states,
+    "drop follower database": drop,
     **{name: partial(change, edit) for name, edit in _EDITS.items()},
 }

@@ -32,6 +32,7 @@ from cluster.history.log import History
 from cluster.ingest.deriving import UpdatePolicies
 from cluster.ingest.driver import IngestPipeline
 from cluster.ingest.worker import BatchDecode
+from cluster.node.attachments import NodeAttachments
 from cluster.node.databases import NodeDatabases
 from cluster.node.draining import CapabilityDrain
 from cluster.node.link import CoordinatorLink, Identity
@@ -229,6 +230,7 @@ class Node:
             row_stores=self._row_stores,
             databases=self._databases,
             followers=self._followers,
+            attachments=NodeAttachments(self._config, self._platform.transport),
             cancel_query=self._cancel_query,
             load=self._load,
             limits=limits,

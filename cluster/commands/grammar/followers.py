@@ -70,6 +70,10 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     _override("alter follower database sharing",
               f"alter {_DATABASE} {_LEADER} (tables | external tables | materialized-views) "
               "(exclude | include) (add | drop) <patterns:patterns>"),
+    CommandSpec("drop follower database",
+                "drop follower (database <database:name> | databases <databases:names>) "
+                "from <path:string>",
+                "DatabaseName, LeaderClusterMetadataPath", Kind.OVERRIDE, DATABASE_ADMIN),
     refused("alter follower database materialized-view policy caching",
             f"alter {_DATABASE} {_LEADER} {_VIEWS} {_CACHING}", _NO_VIEWS),
     refused("delete follower database materialized-view policy caching",
@@ -81,8 +85,4 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
             "Microsoft does not document the object; each override has a command of its own."),
     refused("alter follower cluster configuration",
             "alter follower cluster configuration from <path:string> <rest:rest>", _ATTACHMENT),
-    refused("drop follower database",
-            "drop follower (database <database:name> | databases <databases:names>) "
-            "from <path:string>",
-            "remora detach LEADER/DB FOLLOWER ends that a cluster follows one."),
 )  # fmt: skip

@@ -116,6 +116,7 @@ class FakeNode:
             row_stores=world.row_stores,
             databases=DatabasesDoor(world.databases),
             followers=None,
+            attachments=None,
             cancel_query=None,
             load=None,
             limits=world.limits,

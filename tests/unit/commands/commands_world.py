@@ -133,6 +133,7 @@ class FakeNode:
             self.history, clock=self.clock, new_id=lambda: str(uuid.uuid4())
         )
         self.cancelled = []
+        self.detached = []
         self.extents = self.ingestion = None
         self.row_stores, self.databases = FakeRowStores(), FakeDatabases()
 
@@ -150,6 +151,7 @@ class FakeNode:
             row_stores=self.row_stores,
             databases=self.databases,
             followers=self,
+            attachments=self,
             cancel_query=self.cancel_query,
             load=lambda: LOAD,
             limits=LIMITS,
@@ -158,6 +160,9 @@ class FakeNode:
     def cancel_query(self, activity_id):
         self.cancelled.append(activity_id)
         return activity_id == "running"
+
+    async def detach(self, leader_cluster, leader_database):
+        self.detached.append((leader_cluster, leader_database))
 
     def state(self, database):
         return FOLLOWING_STATE

@@ -76,7 +76,9 @@ _STATE_ROW = (
 )
 
 FOLLOWER_RESULTS = {
-    name: _STATE_ROW
+    name: "DatabaseName LeaderClusterMetadataPath"
+    if name == "drop follower database"
+    else _STATE_ROW
     if name.endswith(" details")
     else _FOLLOWER_ROW
     if " follower " in name

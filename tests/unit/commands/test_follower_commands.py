@@ -25,6 +25,7 @@ from cluster.errors import (
 )
 
 OVERRIDES = [spec for spec in COMMANDS if spec.kind is Kind.OVERRIDE]
+SETTING = [spec for spec in OVERRIDES if spec.name != "drop follower database"]
 US = timedelta(microseconds=1)
 
 
@@ -55,7 +56,7 @@ async def test_a_database_without_overrides(follower):
     assert await follower.run(".show follower databases (Sales, Sales)") == [row]
 
 
-@pytest.mark.parametrize("spec", OVERRIDES, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", SETTING, ids=lambda spec: spec.name)
 async def test_each_returns_what_is_set_and_makes_no_version(follower, spec):
     version = follower.version()
     (row,) = await follower.run(FOLLOWER_EXAMPLES[spec.name], "NetDefaultDB")
@@ -254,6 +255,20 @@ async def test_another_leader_than_the_one_followed(follower):
     with pytest.raises(ConflictError, match="follows cluster 'leader', not 'other'"):
         await follower.run(".alter follower database Sales from 'other' prefetch-extents = true")
     assert (await follower.row(".show follower database Sales"))[5] is False
+
+
+async def test_dropping_is_detaching(follower):
+    await follower.run(".create database Own")
+    for command in (
+        ".drop follower databases (Sales, Own) from 'leader'",
+        ".drop follower database Sales from 'other'",
+    ):
+        with pytest.raises(ConflictError):
+            await follower.run(command)
+    assert follower.node.detached == []
+    rows = await follower.run(".drop follower databases (sales) from 'leader'")
+    assert rows == [("Sales", "leader")]
+    assert follower.node.detached == [("leader", "Sales")]
 
 
 async def test_tables_are_left_out_and_brought_back(follower):
