@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.catalog.following import ModificationKind, Sharing
+from cluster.coordinator import store as store_module
 from cluster.coordinator.configuration import Configuration
 from cluster.coordinator.state import (
     Attachment,
@@ -153,6 +154,77 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(NotSupportedError, match=f"format {FORMAT_VERSION + 1}"):
         Store.open(tmp_path)
     assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+OLD = """
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE clusters (name TEXT PRIMARY KEY, streaming_ingestion INTEGER NOT NULL,
+    strict INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE nodes (node TEXT PRIMARY KEY, cluster TEXT NOT NULL, instance TEXT NOT NULL,
+    grpc_address TEXT NOT NULL, pid INTEGER NOT NULL, data TEXT NOT NULL,
+    streaming_tables TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE attachments (leader_cluster TEXT, database_key TEXT, follower_cluster TEXT,
+    database TEXT NOT NULL, epoch INTEGER NOT NULL,
+    PRIMARY KEY (leader_cluster, database_key, follower_cluster)) WITHOUT ROWID;
+CREATE TABLE changes (kind TEXT, cluster TEXT, leader_cluster TEXT, database_key TEXT,
+    database TEXT NOT NULL, epoch INTEGER NOT NULL, revision INTEGER NOT NULL,
+    PRIMARY KEY (kind, cluster, leader_cluster, database_key)) WITHOUT ROWID;
+INSERT INTO counters VALUES ('epoch', 7), ('revision', 9);
+INSERT INTO clusters VALUES ('l', 1, 0), ('f', 0, 1);
+INSERT INTO nodes VALUES ('l/0', 'l', 'i', '127.0.0.1:1', 7, '/d', '[["Db", ["T"]]]');
+INSERT INTO attachments VALUES ('l', 'db', 'f', 'Db', 5);
+INSERT INTO changes VALUES ('off', 'f', '', '', '', 6, 8), ('detach', 'f', 'l', 'old', 'Old', 7, 9);
+PRAGMA user_version = 1;
+"""
+"""A file as the first format was, in its own words."""
+
+
+def test_a_file_of_the_first_format_gets_the_configurations_its_attachments_mean(
+    tmp_path: Path,
+) -> None:
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.executescript(OLD)
+    connection.close()
+    attachment = Attachment("l", "Db", "f", 5, "l.Db", "Db")
+    configuration = Configuration("f", "l.Db", "l", "Db")
+    changes = [
+        Change(ChangeKind.OFF, "f", 6, 8),
+        Change(ChangeKind.DETACH, "f", 7, 9, "l", "Old", "l.Old", "Old"),
+    ]
+    expected = Durable(
+        epoch=7,
+        revision=9,
+        clusters={"l": Cluster("l", True), "f": Cluster("f", False, strict=True)},
+        nodes={"l/0": Node("l/0", "l", "i", "127.0.0.1:1", 7, "/d", (("Db", ("T",)),))},
+        attachments={attachment.key: attachment},
+        changes={change.key: change for change in changes},
+        configurations={configuration.key: configuration},
+    )
+    store = Store.open(tmp_path)
+    assert store.load() == expected
+    store.save(expected, FULL)
+    store.close()
+    again = Store.open(tmp_path)
+    assert again.load() == FULL
+    again.close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT_VERSION,)
+    connection.close()
+
+
+def test_a_migration_that_is_cut_off_is_done_at_the_next_start(tmp_path: Path) -> None:
+    """It is one transaction: a crash leaves the file of before."""
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.executescript(OLD)
+    connection.close()
+    broken = store_module._MIGRATIONS
+    try:
+        store_module._MIGRATIONS = (*broken[:1], broken[1] + "; SELECT * FROM nowhere")
+        with pytest.raises(OSError, match="nowhere"):
+            Store.open(tmp_path)
+    finally:
+        store_module._MIGRATIONS = broken
+    assert set(Store.open(tmp_path).load().configurations) == {("f", "l.db")}
 
 
 def test_a_file_of_something_else_is_named_as_damaged(tmp_path: Path) -> None:
