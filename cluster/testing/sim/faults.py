@@ -263,11 +263,20 @@ class Injector:
     # The control plane
 
     async def old_state(self, number: int, fault: Fault) -> Undo:
-        """COORDINATOR_OLD_STATE."""
+        """COORDINATOR_OLD_STATE: it runs so until somebody notices and lets it adopt the nodes."""
         process = self.world.coordinator
         await process.end("kill")
         self.backups.restore(fault.seconds)
-        return process.start
+        await process.start()
+        return self._adopt
+
+    async def _adopt(self) -> None:
+        """The remedy that nodes in doubt name: the coordinator is restarted to take over."""
+        self.world.coordinator_program.adopts = True
+        await self.world.coordinator.end("stop")
+        await self.world.coordinator.start()
+        await self.world.coordinator.served.wait()
+        self.world.coordinator_program.adopts = False
 
     async def two_coordinators(self, number: int, fault: Fault) -> Undo:
         """COORDINATOR_TWICE: some processes reach the second one instead of the first."""
@@ -288,6 +297,7 @@ class Injector:
                 del world.network.redirects[host, address_of(COORDINATOR)]
                 world.network.reset(host, COORDINATOR)
             await second.end("stop")
+            await self._adopt()
 
         return only_one
 

@@ -60,8 +60,8 @@ class Observer:
         for tree in databases.trees():
             for name in sorted(tree.tables):
                 self._note_extents(cluster, tree, tree.tables[name])
-        self._note_states(cluster, node)
         if with_resources:
+            self._note_states(cluster, node)
             self._note_resources(cluster, node)
 
     def _note_extents(self, cluster: str, tree: Database, table: Table) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 import trio._core._run as trio_run
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 T = TypeVar("T")
+
+COLLECT_SECONDS: Final = 25.0
+"""Virtual seconds between looks for garbage among what is new."""
 
 _SORTED = "_ALLOW_DETERMINISTIC_SCHEDULING"
 _CHANCE = "_r"
@@ -74,8 +77,7 @@ def undisturbed() -> Iterator[None]:
     collector keep files from being removed.
     """
     was_enabled = gc.isenabled()
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # what was there before is not looked at: that would take longer than the run
     gc.disable()
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -83,9 +85,17 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         logging.disable(level)
+        gc.collect()
         gc.unfreeze()
         if was_enabled:
             gc.enable()
+
+
+async def collect_now_and_then() -> None:
+    """Takes new garbage away at moments that follow from the seed, until cancelled."""
+    while True:
+        await trio.sleep(COLLECT_SECONDS)
+        gc.collect(0)
 
 
 def run_virtual(main: Callable[[], Awaitable[T]], seed: int) -> T:

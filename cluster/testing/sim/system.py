@@ -22,6 +22,7 @@ from cluster.testing.sim.faults import Injector
 from cluster.testing.sim.lives import LIFE
 from cluster.testing.sim.observing import Observer
 from cluster.testing.sim.process import is_typed
+from cluster.testing.sim.scheduling import collect_now_and_then
 from cluster.testing.sim.settings import COORDINATOR
 from cluster.testing.sim.taps import Taps
 from cluster.testing.sim.world import World, address_of
@@ -135,6 +136,7 @@ class SimulatedSystem:
         await self.world.start()
         self._nursery.start_soon(self._observer.run)
         self._nursery.start_soon(self._backups.run)
+        self._nursery.start_soon(collect_now_and_then)
 
     def close(self) -> None:
         """The run is over: one more look, then whatever happens is not noted."""

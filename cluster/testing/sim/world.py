@@ -127,6 +127,8 @@ class CoordinatorProgram:
         clock: MachineClock,
     ) -> None:
         self.folder = folder
+        self.adopts = False
+        """At its next starts it takes the place of whatever coordinator the nodes obey."""
         self._host = host
         self._settings = settings
         self._network = network
@@ -137,7 +139,7 @@ class CoordinatorProgram:
         del life
         limits = self._settings.limits
         await serve(
-            CoordinatorConfig(data=self.folder, grpc_port=PORT, limits=limits),
+            CoordinatorConfig(data=self.folder, grpc_port=PORT, limits=limits, adopt=self.adopts),
             MemoryTransport(network=self._network, host=self._host, limits=limits),
             self._clock,
             lambda _: ready(),
@@ -175,6 +177,7 @@ class World:
                 f"memory://{cluster}", folder=folder / cluster / "root", limits=settings.limits
             )
         self.coordinator = self.add_coordinator(COORDINATOR, folder / COORDINATOR)
+        self.processes[COORDINATOR] = self.coordinator
         for cluster in settings.clusters:
             self._add_node(cluster)
 
@@ -182,10 +185,9 @@ class World:
         """A coordinator that is not running yet, on a machine of its own."""
         clock, disk = self._machine(host)
         program = CoordinatorProgram(host, self.settings, folder, self.network, clock)
-        process = self._process(host, host, program, clock, disk)
         if host == COORDINATOR:
-            self.processes[host] = process
-        return process
+            self.coordinator_program = program
+        return self._process(host, host, program, clock, disk)
 
     def _add_node(self, cluster: str) -> None:
         clock, disk = self._machine(cluster)
