@@ -66,11 +66,11 @@ async def _watch_once(
 
 
 async def nobody_listens(address: str) -> bool:
-    """True if a connection to ``host:port`` is refused; not if nothing is heard at all."""
+    """True if a connection to ``host:port`` cannot be made; not if nothing is heard at all."""
     host, _, port = address.rpartition(":")
     with trio.socket.socket() as probe, trio.move_on_after(PROBE_SECONDS):
         try:
             await probe.connect((host, int(port)))
-        except ConnectionRefusedError:
+        except OSError:
             return True
     return False

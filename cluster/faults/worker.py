@@ -81,16 +81,15 @@ class Direction:
         return self._rng.random() if self.faults.jitter_seconds else 0.0
 
     async def wait_turn(self, size: int) -> None:
-        """Returns when ``size`` more bytes fit into the bandwidth, which connections share."""
+        """Returns when ``size`` more bytes are through the bandwidth, which connections share."""
         rate = self.faults.bytes_per_second
         if not rate:
             self._sent_until = 0.0
             return
         now = trio.current_time()
-        start = max(now, self._sent_until)
-        self._sent_until = start + size / rate
+        self._sent_until = max(now, self._sent_until) + size / rate
         changed = self.changed
-        with trio.move_on_after(start - now):
+        with trio.move_on_after(self._sent_until - now):
             await changed.wait()
 
 
