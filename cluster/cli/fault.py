@@ -198,9 +198,8 @@ async def _list(name: str, as_json: bool) -> None:
         table = plain_table(("id", "target", "kind", "values", "left", "in effect"))
         for view in faults:
             effect = "yes" if view["in_effect"] else "not yet"
-            table.add_row(
-                view["id"], view["target"], view["kind"], view["values"], _left(view), effect
-            )
+            left = _left(view).removesuffix(" left")
+            table.add_row(view["id"], view["target"], view["kind"], view["values"], left, effect)
         console().print(table)
 
 
