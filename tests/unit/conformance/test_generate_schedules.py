@@ -21,7 +21,7 @@ from cluster.limits import LIMITS
 
 EVERYTHING = dataclasses.replace(PROFILE, features=frozenset(Feature))
 MENU = FaultMenu(crash_points=("before-fsync", "after-seal"), clients=CLIENTS)
-SEEDS = range(300)
+SEEDS = range(200)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from cluster.conformance.runner import run
 from cluster.errors import UnavailableError
 from cluster.testing.sim.scheduling import run_virtual
 
-SEEDS = range(12)
+SEEDS = range(8)
 INVOCATIONS = Ingest | Read | SetCapability | Attach | Detach | Command
 OUTCOMES = Ingested | Answer | Changed | Ran | Refused | Unknown
 FITTING = {
@@ -100,7 +100,7 @@ def test_faults_begin_and_end_before_the_liveness_phase_is_over(histories):
         assert sorted(e.what.number for e in began) == sorted(e.what.number for e in ended)
         assert all(event.number < liveness for event in began)
         struck += len(began)
-    assert struck > 50
+    assert struck > 30
 
 
 def test_everything_is_read_everywhere_in_the_quiet(histories):
@@ -133,11 +133,11 @@ def test_a_calm_follower_has_every_row_in_the_end(histories):
 
 def test_rows_are_acknowledged_and_refused_and_doubted(histories):
     kinds = Counter(type(event.what) for history in histories.values() for event in history)
-    assert min(kinds[kind] for kind in (Ingested, Answer, Changed, Ran, Refused, Unknown)) > 20
+    assert min(kinds[kind] for kind in (Ingested, Answer, Changed, Ran, Refused, Unknown)) > 10
 
 
 def test_the_same_seed_gives_the_same_bytes(histories):
-    for seed in (0, 5):
+    for seed in (0, 4):
         assert run_toy(seed).history.digest() == histories[seed].digest()
     assert len({history.digest() for history in histories.values()}) == len(histories)
 
