@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from cluster.cli import conform_systems
 from cluster.cli.output import console, plain_table, print_json
 from cluster.conformance.campaign import SeedTask
-from cluster.conformance.mutation import MUTANTS_MODULE
 from cluster.conformance.store import CampaignStore
 from cluster.conformance.summary import SeedOutcome, Tally, failure_line, unreached_line
 from cluster.conformance.worker import WorkerSettings, perform_all
@@ -57,7 +57,9 @@ def run_campaign(campaign: Campaign) -> tuple[Summary, CampaignStore | None]:
     """Runs every seed, prints failures as they come, writes the report."""
     began = time.monotonic()
     store = campaign.store()
-    settings = WorkerSettings(campaign.runner, MUTANTS_MODULE, store, campaign.keep_all)
+    settings = WorkerSettings(
+        campaign.runner, conform_systems.MUTANTS_MODULE, store, campaign.keep_all
+    )
     base = campaign.base
     blamed = base.system == "sim" and not base.mutant and base.schedule is None
     tally = Tally(base.system, base.mutant, blamed=blamed and base.intensity > 0)

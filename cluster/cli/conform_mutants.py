@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.cli import conform_systems
 from cluster.cli.conform_options import (
     DEFAULT_HANG_SECONDS,
     DEFAULT_TRIES,
@@ -98,7 +99,7 @@ def mutants(
     """
     from cluster.conformance.mutation import UnknownMutantError, load_mutants, select_mutants
 
-    there = load_mutants()
+    there = load_mutants(conform_systems.MUTANTS_MODULE)
     if not there:
         refuse("this build comes without mutants: nothing was run, nothing is proved")
     try:
@@ -110,7 +111,6 @@ def mutants(
         return
     runner = system_runner("sim")
     from cluster.cli.conform_campaign import Campaign, finish, run_campaign
-    from cluster.conformance.mutation import MUTANTS_MODULE
     from cluster.conformance.request import RunRequest
     from cluster.conformance.summary import MutantCounts, Tally
     from cluster.conformance.worker import WorkerSettings
@@ -133,7 +133,7 @@ def mutants(
             typer.echo("false alarm: a rule fails without any mutant; none was planted")
             finish(summary, store, as_json=as_json)
         tally.outcomes.update((outcome.seed, outcome) for outcome in summary.outcomes)
-    settings = WorkerSettings(runner, MUTANTS_MODULE)
+    settings = WorkerSettings(runner, conform_systems.MUTANTS_MODULE)
     hunts = _tasks(selected, seeds, seconds, tries if shrink else 0)
     outcomes = _hunt(hunts, len(selected), settings, processors(jobs), hang)
     outcomes.sort(key=lambda outcome: [mutant.name for mutant in selected].index(outcome.mutant))

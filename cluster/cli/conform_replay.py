@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cluster.cli import conform_systems
 from cluster.cli.conform_options import DEFAULT_TRIES, AsJson, Report, Shrink, Tries
 from cluster.cli.conform_systems import refuse, system_runner
 from cluster.cli.output import print_json
@@ -55,12 +56,13 @@ def replay(
         recorded = decode(line)
     except ReplayError as error:
         refuse(str(error))
-    mutants = load_mutants()
+    mutant = recorded.request.mutant
+    mutants = load_mutants(conform_systems.MUTANTS_MODULE) if mutant else ()
     try:
-        select_mutants(mutants, [recorded.request.mutant] if recorded.request.mutant else [])
+        select_mutants(mutants, [mutant] if mutant else [])
     except UnknownMutantError as error:
         refuse(str(error))
-    run = Planted(load_runner(system_runner(recorded.request.system)), mutants)
+    run = Planted(load_runner(system_runner(recorded.request.system)), lambda: mutants)
     began = time.monotonic()
     task = SeedTask(recorded.request, tries if shrink else 0, rule=recorded.rule)
     seed = perform_seed(task, run)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.cli import conform_systems
 from cluster.cli.conform_options import (
     DEFAULT_HANG_SECONDS,
     DEFAULT_TRIES,
@@ -136,7 +137,7 @@ def _check_mutant(name: str) -> None:
 
     if name:
         try:
-            select_mutants(load_mutants(), [name])
+            select_mutants(load_mutants(conform_systems.MUTANTS_MODULE), [name])
         except UnknownMutantError as error:
             refuse(str(error))
 

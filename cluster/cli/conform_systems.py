@@ -18,6 +18,9 @@ RUNNERS: Final[dict[str, str]] = {
 }
 """``package.module:function`` by the name of a system."""
 
+MUTANTS_MODULE = "cluster.testing.mutants"
+"""Has ``MUTANTS``, the defects to plant."""
+
 EXIT_UNKNOWN: Final = 2
 
 

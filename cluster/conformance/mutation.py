@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from cluster.conformance.campaign import SeedReport
     from cluster.conformance.request import RunRequest, RunResult, RunSeed
-
-MUTANTS_MODULE: Final = "cluster.testing.mutants"
-"""Has ``MUTANTS``. Loaded by name: nothing that is shipped to users depends on it."""
 
 
 class Mutant(Protocol):
@@ -52,8 +49,8 @@ class UnknownMutantError(LookupError):
     """There is no mutant of that name; the message names those there are."""
 
 
-def load_mutants(module: str = MUTANTS_MODULE) -> tuple[Mutant, ...]:
-    """All of them; none if this build comes without."""
+def load_mutants(module: str) -> tuple[Mutant, ...]:
+    """``MUTANTS`` of a module, all of them; none if this build comes without the module."""
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -77,7 +74,8 @@ def select_mutants(mutants: Sequence[Mutant], names: Sequence[str]) -> tuple[Mut
 class Planted:
     """A RunSeed that plants the request's mutant around each run."""
 
-    def __init__(self, run: RunSeed, mutants: Sequence[Mutant]) -> None:
+    def __init__(self, run: RunSeed, mutants: Callable[[], Sequence[Mutant]]) -> None:
+        """``mutants`` loads them; not called before a request names one."""
         self._run = run
         self._mutants = mutants
 
@@ -85,7 +83,7 @@ class Planted:
         """Raises UnknownMutantError before anything runs."""
         if not request.mutant:
             return self._run(request)
-        (mutant,) = select_mutants(self._mutants, [request.mutant])
+        (mutant,) = select_mutants(self._mutants(), [request.mutant])
         with contextlib.ExitStack() as stack:
             stack.enter_context(mutant.apply())
             return self._run(request)

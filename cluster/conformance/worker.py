@@ -11,7 +11,9 @@ import importlib
 import logging
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -90,10 +92,11 @@ def serve(connection: Connection, settings: WorkerSettings) -> None:
     """The life of a worker: a task comes, an outcome goes, until the other end is closed."""
     # Ended like a program at a terminal: event loops unwind, real processes are stopped.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # What the code under test logs belongs into histories; failures are told by rules.
     logging.getLogger().addHandler(logging.NullHandler())
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
-        run = Planted(load_runner(settings.runner), load_mutants(settings.mutants))
+        run = Planted(load_runner(settings.runner), lambda: load_mutants(settings.mutants))
         while True:
             task: Task = connection.recv()
             try:
@@ -103,6 +106,17 @@ def serve(connection: Connection, settings: WorkerSettings) -> None:
             except Exception:
                 outcome = _lost(task, traceback.format_exc(), 0.0)
             connection.send(outcome)
+
+
+def _end_with_parent() -> None:
+    """Nobody wants what an orphan finds out; a run that hangs would go on for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:  # not spawned: there is nobody to wait for
+        return
+    multiprocessing.connection.wait([parent.sentinel])
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(_GRACE_SECONDS)
+    os._exit(1)
 
 
 def _lost(task: Task, message: str, real_seconds: float) -> Outcome:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from campaign_worlds import GUARANTEE, drawn, run_seed
 
@@ -217,6 +220,33 @@ def test_a_seed_that_takes_its_process_down_or_hangs_costs_only_itself(worlds):
     assert "killed by SIGKILL" in messages[2].message
     assert "did not end within 2 s" in messages[3].message
     assert "the checker is broken" in messages[4].message
+
+
+ORPHAN = """
+import os, sys
+from cluster.conformance.campaign import SeedTask
+from cluster.conformance.request import RunRequest
+from cluster.conformance.worker import WorkerSettings, _Worker
+
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[1])
+    worker = _Worker.start(WorkerSettings("campaign_worlds:run_badly", "no_such_mutants"))
+    worker.give(SeedTask(RunRequest(seed=3), 0))
+    print(worker.process.pid, flush=True)
+    worker.connection.recv()  # the run that never ends has begun
+    os._exit(9)
+"""
+
+
+def test_a_worker_ends_with_its_campaign_even_in_the_middle_of_a_run(tmp_path):
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    command = [sys.executable, str(script), str(Path(__file__).parent)]
+    # its standard output is inherited by the worker: the end of it is the end of both
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 9
+    pid = int(done.stdout)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_no_more_tasks_are_taken_than_workers_are_free(worlds):

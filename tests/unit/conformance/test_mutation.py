@@ -49,7 +49,7 @@ def run(request):
     return campaign_worlds.run_seed(request, mutant="G1" if PLANTED else "")
 
 
-planted = Planted(run, MUTANTS)
+planted = Planted(run, lambda: MUTANTS)
 
 
 def hunt(name, rule, *, seeds=10, seconds=100.0, tick=1.0, tries=0):
@@ -89,7 +89,7 @@ def test_a_mutant_goes_even_if_the_run_raises():
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        Planted(broken, MUTANTS)(RunRequest(seed=1, mutant="open-gate"))
+        Planted(broken, lambda: MUTANTS)(RunRequest(seed=1, mutant="open-gate"))
     assert PLANTED == []
 
 
