@@ -188,6 +188,12 @@ OF_THE_NODE = {"create database"} | {spec.name for spec in COMMANDS if " cluster
 """What changes nothing of the database in context: a new database, policies of the cluster."""
 
 
+def written(world):
+    """Bytes that the catalog has written so far."""
+    statistics = world.catalog.statistics()
+    return statistics.journal_bytes, statistics.snapshot_bytes
+
+
 def test_a_new_database_and_cluster_policies_are_all_that_a_follower_changes():
     mutating = {spec.name for spec in COMMANDS if spec.kind is Kind.MUTATE}
     verbs = {"alter", "alter-merge", "delete"}
@@ -212,10 +218,17 @@ def test_a_new_database_and_cluster_policies_are_all_that_a_follower_changes():
 async def test_a_follower_is_read_only_and_keeps_no_trace(follower, text):
     follower.node.capability = False
     tree, revision = follower.catalog.get("Sales"), follower.catalog.revision
+    settings, journal = follower.catalog.following_settings("Sales"), written(follower)
+    operations = len(await follower.run(".show operations"))
     with pytest.raises(ReadOnlyError, match="follows database 'Sales' of cluster 'leader'"):
         await follower.run(text)
     assert follower.catalog.get("Sales") is tree
     assert follower.catalog.revision == revision
+    assert follower.catalog.following_settings("Sales") == settings
+    assert written(follower) == journal
+    assert follower.node.schema_cache.cleared == []
+    assert follower.node.ingestion is None, "what would store rows is not there to be asked"
+    assert len(await follower.run(".show operations")) == operations
 
 
 @pytest.mark.parametrize(
