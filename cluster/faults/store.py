@@ -7,7 +7,7 @@ put together; one that is stopped leaves none. Times in the file are of the wall
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -15,6 +15,7 @@ import trio
 from cluster.conformance.faults import Fault
 from cluster.faults.active import FOREVER, ActiveFault, ActiveFaults
 from cluster.faults.composition import NO_DISK_FAULTS
+from cluster.launcher.proxy import FAULTS_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from cluster.coordinator.driver import Persistence
     from cluster.coordinator.state import Durable
     from cluster.faults.disk import FaultyDisk
-
-FAULTS_FILE: Final = "faults.json"
 
 
 def save_faults(folder: Path, active: ActiveFaults, now: float, wall_seconds: float) -> None:

@@ -19,7 +19,7 @@ import trio
 from cluster.errors import ConflictError, InvalidRequestError, RemoraError, UnavailableError
 from cluster.launcher.identity import ProcessState, send_signal, state_of, wait_exit
 from cluster.launcher.processes import Child, configure, kill, spawn, wait_ready
-from cluster.launcher.proxy import end_proxy
+from cluster.launcher.proxy import end_faults
 from cluster.launcher.setup import STATE_FILE, Home, ProcessRecord, Setup, read_setup, start_remedy
 from cluster.launcher.topology import COORDINATOR, DEFAULT_TOPOLOGY, Topology
 
@@ -112,7 +112,7 @@ class Launcher:
         async with self.home.lock(self.name):
             setup = self.home.load(self.name)
             await self._kill_all(setup.processes.values())
-            await end_proxy(setup.coordinator.data)
+            await end_faults(setup.coordinator.data)
             names = {spec.name for spec in setup.topology.clusters} | {COORDINATOR, "logs"}
             for name in names:
                 if (path := setup.folder / name).exists():
@@ -223,7 +223,7 @@ class Launcher:
             async with trio.open_nursery() as nursery:
                 for record in group:
                     nursery.start_soon(self._terminate, record, killed)
-        await end_proxy(setup.coordinator.data)  # a coordinator that was killed has not
+        await end_faults(setup.coordinator.data)  # a coordinator that was killed has not
         return tuple(killed)
 
     async def _terminate(self, record: ProcessRecord, killed: list[str]) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PROXY_FILE: Final = "proxy.json"
 
+FAULTS_FILE: Final = "faults.json"
+"""Which faults there are, beside it: for a coordinator that is killed and started again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
@@ -58,3 +61,9 @@ async def end_proxy(folder: Path) -> None:
         send_signal(proxy.identity, signal.SIGKILL)  # it keeps nothing
         await wait_exit(proxy.identity)
     (folder / PROXY_FILE).unlink(missing_ok=True)
+
+
+async def end_faults(folder: Path) -> None:
+    """The setup of this coordinator's data folder ends: so do its faults, and the proxy."""
+    await end_proxy(folder)
+    (folder / FAULTS_FILE).unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from cluster.faults.driver import CONFIRM_SECONDS, FaultDriver
 from cluster.faults.link import watch_faults
 from cluster.faults.process import ProcessFaults
 from cluster.faults.service import FaultServicer
-from cluster.faults.store import FAULTS_FILE
+from cluster.launcher.proxy import FAULTS_FILE
 from cluster.limits import Limits
 from cluster.rpc.v1 import faults_pb2, faults_pb2_grpc
 from cluster.testing.disk import FakeDisk

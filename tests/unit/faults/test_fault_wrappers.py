@@ -15,7 +15,8 @@ from cluster.faults.clock import FaultyClock
 from cluster.faults.composition import ClockFaults, DiskFaults
 from cluster.faults.disk import FaultyDisk
 from cluster.faults.process import ProcessFaults
-from cluster.faults.store import FAULTS_FILE, FaultyPersistence, load_faults, save_faults
+from cluster.faults.store import FaultyPersistence, load_faults, save_faults
+from cluster.launcher.proxy import FAULTS_FILE
 from cluster.testing.disk import FakeDisk
 
 
