@@ -96,7 +96,8 @@ class ScanEngine:
     async def _sealed(self, bound: BoundTable) -> list[pa.Table]:
         found: list[pa.Table] = []
         wanted: list[Extent] = []
-        for extent in bound.extents.values():
+        for identity in sorted(bound.extents):  # a mapping in the order of hashes
+            extent = bound.extents[identity]
             known = self._decoded.get(_name(bound, extent))
             if known is None:
                 wanted.append(extent)

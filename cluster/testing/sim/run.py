@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -148,11 +149,18 @@ def _listening(emit: Callable[[logging.LogRecord], None]) -> Iterator[None]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """An empty folder, in memory where there is such a place."""
+    """An empty folder, in memory where there is such a place, as the current one while it lasts.
+
+    Relative paths are in messages, in the lengths of frames and so in what happens: they must be
+    the same in every run.
+    """
     memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
     parent = memory if memory.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="remora-sim-", dir=parent))
+    before = Path.cwd()
+    os.chdir(folder)
     try:
-        yield folder
+        yield Path("world")
     finally:
+        os.chdir(before)
         shutil.rmtree(folder, ignore_errors=True)

@@ -129,6 +129,7 @@ class CoordinatorProgram:
         self.folder = folder
         self.adopts = False
         """At its next starts it takes the place of whatever coordinator the nodes obey."""
+        self._lives = 0
         self._host = host
         self._settings = settings
         self._network = network
@@ -138,12 +139,15 @@ class CoordinatorProgram:
         """See :class:`cluster.testing.sim.process.Program`."""
         del life
         limits = self._settings.limits
+        self._lives += 1
+        rng = random.Random(f"{self._settings.seed} {self.folder.name} {self._lives}")  # noqa: S311
         await serve(
             CoordinatorConfig(data=self.folder, grpc_port=PORT, limits=limits, adopt=self.adopts),
             MemoryTransport(network=self._network, host=self._host, limits=limits),
             self._clock,
             lambda _: ready(),
             host=self._host,
+            mint=lambda: f"{rng.getrandbits(128):032x}",
         )
 
 
