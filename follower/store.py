@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from cluster.catalog.arrow_types import arrow_schema
-from cluster.catalog.following import EVERYTHING, ModificationKind, Sharing, shared
+from cluster.catalog.following import EVERYTHING, ModificationKind, Sharing
 from cluster.catalog.journal import Delta
 from cluster.errors import CorruptionError, DatabaseNotFoundError, DivergenceError
 from cluster.replication.floors import key_changes, raised
@@ -92,7 +92,8 @@ class FollowedCopy:
         self._positions: dict[RowStoreKey, KeyPosition] = {}
         self._positions_lsn = -1
         self._learned: Database | None = None
-        self._attached: Attached | None = None  # as heard before there was a tree
+        self._heard: Attached | None = None
+        self._attached: Attached | None = None  # what the first tree is to be stored with
         self._rows: RowStore | None = None
         self._run_scope = trio.CancelScope()
         self._run_ended = trio.Event()
@@ -110,17 +111,16 @@ class FollowedCopy:
         """The part of the leader's tree that is followed; None if there is no tree."""
         return self._catalog.shared_tree(self.name) if self.is_stored else None
 
-    def shown(self, attached: Attached | None = None) -> Database | None:
-        """The same with the follower's overrides: what is to be seen here.
+    @property
+    def shown(self) -> Database | None:
+        """The same with the follower's overrides: what is to be seen here."""
+        return self._catalog.get(self.name) if self.is_stored else None
 
-        ``attached`` is what has been heard: what it does not share is not shown, stored or not.
-        """
-        if not self.is_stored:
-            return None
-        database = self._catalog.get(self.name)
-        if attached is None or attached == self.attached:
-            return database
-        return shared(database, attached.sharing)
+    def hear(self, attached: Attached) -> None:
+        """What the attachment says from now on; what it does not share is hidden on return."""
+        self._heard = attached
+        if self.is_stored:
+            self._catalog.limit_sharing(self.name, attached.sharing)
 
     @property
     def attached(self) -> Attached | None:
@@ -131,7 +131,7 @@ class FollowedCopy:
         return Attached(settings.sharing, settings.default_principals_kind)
 
     async def attach(self, attached: Attached) -> None:
-        """Stores what the attachment says. Rows of tables that are not shared any more are gone.
+        """Stores what was heard. Rows of tables that are not shared any more are gone.
 
         Tables that are shared from now on are as any new table: their rows begin at the floors.
         Raises UnavailableError.
@@ -258,6 +258,8 @@ class FollowedCopy:
             sharing=attached.sharing if attached else None,
             principals_kind=attached.principals_kind if attached else None,
         )
+        if self._heard is not None:
+            self.hear(self._heard)  # it may have been heard meanwhile
         self._learn(self._catalog.shared_tree(self.name), begins_anew=reset_rows)
 
     async def apply_delta(self, delta: MetadataDelta) -> None:

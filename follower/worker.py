@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from cluster.catalog.model import Database, Extent, RowStoreKey
+    from cluster.catalog.model import Extent, RowStoreKey
     from cluster.clock import Clock
     from cluster.limits import Limits
     from cluster.replication.position import KeyPosition
@@ -103,6 +103,8 @@ class FollowedDatabase:
         if (address, attached) != (self._address, self._attached):
             # A call that was made with what was said before ends; the next one begins at once.
             self._address, self._attached = address, attached
+            if attached is not None:
+                self.copy.hear(attached)
             if self._call is not None:
                 self._call.hang_up(UnavailableError("the attachment or its leader has changed"))
             self._word.set()
@@ -125,14 +127,9 @@ class FollowedDatabase:
 
     # -- reading --------------------------------------------------------------------------------
 
-    @property
-    def shown(self) -> Database | None:
-        """The tree that is to be seen here; None before the first snapshot."""
-        return self.copy.shown(self._attached)
-
     def pin(self) -> FollowedPin:
         """What may be seen now. Raises DatabaseNotFoundError before the first snapshot."""
-        database = self.shown
+        database = self.copy.shown
         if database is None:
             raise DatabaseNotFoundError(
                 f"Database '{self.copy.name}' follows '{self.copy.source.leader_cluster}' but has "

@@ -292,6 +292,16 @@ class Catalog(CatalogReader):
                 self._publish()
             return settings
 
+    def limit_sharing(self, name: str, sharing: Sharing) -> None:
+        """From now on nothing is served that ``sharing`` leaves out, stored or not.
+
+        It ends when :meth:`set_following` stores this sharing. Raises DatabaseNotFoundError,
+        ConflictError (it follows nothing).
+        """
+        entry, followed = self._registry.following(name)
+        if self._registry.limit_sharing(entry, followed, sharing):
+            self._reveal()
+
     async def apply_delta(self, name: str, delta: Delta) -> Database:
         """Applies one transaction of the leader; returns the tree after it, as shown.
 

@@ -17,6 +17,7 @@ from cluster.errors import ConflictError, DatabaseNotFoundError, LimitExceededEr
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from cluster.catalog.following import Sharing
     from cluster.catalog.journal import Delta
     from cluster.catalog.model import Database, FollowingSource, RowStoreKey, Table, Version
     from cluster.limits import Limits
@@ -72,15 +73,22 @@ class History:
 
 class FollowedTrees:
     """What of a leader's tree is followed, and how it appears here; cached, one version after
-    another. ``shared`` is the part that is followed, ``shown`` has the overrides too."""
+    another. ``shared`` is the part that is followed, ``shown`` has the overrides too.
 
-    __slots__ = ("_shared", "_shown", "settings", "shared", "shown")
+    ``limit`` is what else has been said to be shared but is not stored yet: what it leaves out is
+    not shown.
+    """
 
-    def __init__(self, tree: Database, settings: FollowingSettings) -> None:
+    __slots__ = ("_shared", "_shown", "limit", "settings", "shared", "shown")
+
+    def __init__(
+        self, tree: Database, settings: FollowingSettings, limit: Sharing = EVERYTHING
+    ) -> None:
         self.settings = settings
+        self.limit = EVERYTHING if limit == settings.sharing else limit
         self._shared = FollowingView(FollowingSettings(settings.sharing))
         # Of what is shared already: no name is looked at twice.
-        self._shown = FollowingView(replace(settings, sharing=EVERYTHING))
+        self._shown = FollowingView(replace(settings, sharing=self.limit))
         self.shared = self.shown = tree
         self.advance(tree, None)
 
@@ -125,6 +133,10 @@ class Entry:
             f"a follower of database '{self.source.leader_database}' "
             f"of cluster '{self.source.leader_cluster}'"
         )
+
+
+def _limit_of(entry: Entry | None) -> Sharing:
+    return EVERYTHING if entry is None or entry.followed is None else entry.followed.limit
 
 
 class Registry:
@@ -233,7 +245,7 @@ class Registry:
             snapshot_bytes,
             journal_bytes,
             count_files(database) if source is None else Counter(),
-            None if source is None else FollowedTrees(database, settings),
+            None if source is None else FollowedTrees(database, settings, _limit_of(before)),
         )
         self._change_keys(
             before.shown.tables.values() if before else (), after.shown.tables.values()
@@ -241,8 +253,19 @@ class Registry:
 
     def set_following(self, entry: Entry, settings: FollowingSettings) -> None:
         """Gives a following database other settings; its tree stays, its appearance changes."""
+        self._appear(entry, FollowedTrees(entry.database, settings, _limit_of(entry)))
+
+    def limit_sharing(self, entry: Entry, followed: FollowedTrees, said: Sharing) -> bool:
+        """Shows nothing that ``said`` leaves out, until settings say the same; False: as before."""
+        limited = FollowedTrees(entry.database, followed.settings, said)
+        if limited.limit == followed.limit:
+            return False
+        self._appear(entry, limited)
+        return True
+
+    def _appear(self, entry: Entry, followed: FollowedTrees) -> None:
         before = entry.shown
-        entry.followed = FollowedTrees(entry.database, settings)
+        entry.followed = followed
         self._change_keys(before.tables.values(), entry.shown.tables.values())
 
     def advance(self, entry: Entry, database: Database, delta: Delta, size: int) -> None:

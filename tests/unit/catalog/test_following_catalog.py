@@ -125,6 +125,37 @@ async def test_settings_change_what_is_served_at_once(path: Path) -> None:
         assert catalog.revision == seen
 
 
+async def test_what_is_said_hides_before_it_is_stored(path: Path) -> None:
+    async with await open_catalog(path) as catalog:
+        tree = await follow(catalog)
+        seen = catalog.revision
+        catalog.limit_sharing("f", NO_B)
+        assert set(catalog.get("F").tables) == {"A"}
+        assert keys(catalog) == {ord("A")}
+        assert catalog.revision == seen + 1
+        assert set(catalog.shared_tree("F").tables) == {"A", "B"}, "nothing is stored"
+        catalog.limit_sharing("F", NO_B)
+        assert catalog.revision == seen + 1
+        # Whatever comes between, it stays hidden.
+        await catalog.apply_delta("F", delta(tree, *created("Bb", "C")))
+        await catalog.set_following("F", lambda now: replace(now, caching=HOT))
+        assert set(catalog.get("F").tables) == {"A", "C"}
+        await catalog.install_snapshot("F", "leader", "Sales", leaders())
+        assert set(catalog.get("F").tables) == {"A"}
+        # More than before is shown when it is stored, not when it is said.
+        catalog.limit_sharing("F", EVERYTHING)
+        assert set(catalog.get("F").tables) == {"A", "B"}
+        await catalog.set_following("F", lambda now: replace(now, sharing=NO_B))
+        catalog.limit_sharing("F", Sharing(tables_to_include=("B",)))
+        assert not catalog.get("F").tables
+        await catalog.set_following(
+            "F", lambda now: replace(now, sharing=Sharing(tables_to_include=("B",)))
+        )
+        assert set(catalog.get("F").tables) == {"B"}
+        with pytest.raises(ConflictError, match="does not follow"):
+            catalog.limit_sharing("NetDefaultDB", NO_B)
+
+
 async def test_narrowing_hides_what_is_still_followed(path: Path) -> None:
     async with await open_catalog(path) as catalog:
         await follow(catalog)

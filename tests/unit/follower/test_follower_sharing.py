@@ -65,6 +65,7 @@ async def test_what_is_not_shared_any_more_is_hidden_at_once_and_then_gone(autoj
     setup.decide(sharing=NO_SECRETS)
     setup.tell(setup.follower)  # no checkpoint between this and what follows
     assert setup.follower.tables() == ["T"]
+    assert list(setup.follower.catalog.get("db").tables) == ["T"], "for commands too"
     (report,) = setup.follower.manager.report()
     assert report.applied_epoch == setup.epoch
     setup.tell()
