@@ -29,12 +29,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (
-    conform_sim.sim,
-    conform_local.local,
-    conform_endpoint.endpoint,
-    conform_replay.replay,
-    conform_mutants.mutants,
-    conform_revalidate.revalidate,
+for verb, more in (
+    (conform_sim.sim, ""),
+    (conform_local.local, ""),
+    (conform_endpoint.endpoint, conform_endpoint.PROFILE_HELP),
+    (conform_replay.replay, ""),
+    (conform_mutants.mutants, ""),
+    (conform_revalidate.revalidate, ""),
 ):
-    app.command(epilog=EXIT_CODES)(verb)
+    app.command(epilog=f"{more}\n{EXIT_CODES}")(verb)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -20,6 +20,35 @@ from cluster.cli.conform_systems import refuse, system_runner
 
 if TYPE_CHECKING:
     from cluster.conformance.request import Target
+
+PROFILE_HELP: Final = r"""The profile says what URLs cannot, for example:
+
+database = "conform"
+
+features = ["SEAL", "CAPABILITY"]
+
+\[\[leader]]
+
+name = "adxlead"
+
+url = "https://adxlead.westeurope.kusto.windows.net"
+
+token_variable = "KUSTO_TOKEN"
+
+\[\[follower]]
+
+name = "adxfollow"
+
+url = "https://adxfollow.westeurope.kusto.windows.net"
+
+token_variable = "KUSTO_TOKEN"
+
+streaming = false
+
+\[commands]
+
+capability-on = "./streaming.sh adxfollow enable"
+"""
 
 LeaderUrl = Annotated[
     str,
@@ -78,34 +107,6 @@ def endpoint(
     Meant for real Azure clusters too. Makes tables that begin with Conform in the database that is
     named, streams rows into them, reads them at every follower, and tells for each rule: pass,
     fail, unknown or not applicable. No faults; nothing else is touched.
-
-    The profile says what URLs cannot, for example:
-
-      database = "conform"
-
-      features = ["SEAL", "CAPABILITY"]
-
-      [[leader]]
-
-      name = "adxlead"
-
-      url = "https://adxlead.westeurope.kusto.windows.net"
-
-      token_variable = "KUSTO_TOKEN"
-
-      [[follower]]
-
-      name = "adxfollow"
-
-      url = "https://adxfollow.westeurope.kusto.windows.net"
-
-      token_variable = "KUSTO_TOKEN"
-
-      streaming = false
-
-      [commands]
-
-      capability-on = "./streaming.sh adxfollow enable"
 
     Examples:
 

@@ -24,8 +24,10 @@ from cluster.cli.output import console, plain_table, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from cluster.conformance.mutation import HuntOutcome, Mutant
+    from cluster.conformance.summary import SeedOutcome
     from cluster.conformance.worker import Task, WorkerSettings
 
 Chosen = Annotated[
@@ -110,33 +112,20 @@ def mutants(
         _print_names(selected, as_json)
         return
     runner = system_runner("sim")
-    from cluster.cli.conform_campaign import Campaign, finish, run_campaign
-    from cluster.conformance.request import RunRequest
     from cluster.conformance.summary import MutantCounts, Tally
     from cluster.conformance.worker import WorkerSettings
 
     began = time.monotonic()
     tally = Tally("sim")
-    store = None
+    limit = tries if shrink else 0
     if clean:
-        campaign = Campaign(
-            runner=runner,
-            base=RunRequest(seed=1),
-            seeds=range(1, clean + 1),
-            jobs=processors(jobs),
-            shrink_tries=tries if shrink else 0,
-            hang_seconds=hang,
-            report=report,
-        )
-        summary, store = run_campaign(campaign)
-        if summary.violations:
-            typer.echo("false alarm: a rule fails without any mutant; none was planted")
-            finish(summary, store, as_json=as_json)
-        tally.outcomes.update((outcome.seed, outcome) for outcome in summary.outcomes)
+        for passed in _prove_clean(runner, clean, processors(jobs), limit, hang, report, as_json):
+            tally.add(passed)
     settings = WorkerSettings(runner, conform_systems.MUTANTS_MODULE)
-    hunts = _tasks(selected, seeds, seconds, tries if shrink else 0)
+    hunts = _tasks(selected, seeds, seconds, limit)
+    order = [mutant.name for mutant in selected]
     outcomes = _hunt(hunts, len(selected), settings, processors(jobs), hang)
-    outcomes.sort(key=lambda outcome: [mutant.name for mutant in selected].index(outcome.mutant))
+    outcomes.sort(key=lambda outcome: order.index(outcome.mutant))
     caught = sum(outcome.caught for outcome in outcomes)
     counts = MutantCounts(caught=caught, total=len(selected))
     total = tally.summary(time.monotonic() - began, counts)
@@ -150,6 +139,35 @@ def mutants(
         typer.echo(f"{caught} of {len(selected)} mutants caught; {clean} clean seeds")
     # Clean seeds are few: that they leave something unknown is not what was asked here.
     raise typer.Exit(0 if caught == len(selected) else 1)
+
+
+def _prove_clean(
+    runner: str,
+    seeds: int,
+    jobs: int,
+    tries: int,
+    hang_seconds: float,
+    report: Path | None,
+    as_json: bool,
+) -> tuple[SeedOutcome, ...]:
+    """Outcomes of seeds without a mutant; the command ends here if any of them fails."""
+    from cluster.cli.conform_campaign import Campaign, finish, run_campaign
+    from cluster.conformance.request import RunRequest
+
+    campaign = Campaign(
+        runner=runner,
+        base=RunRequest(seed=1),
+        seeds=range(1, seeds + 1),
+        jobs=jobs,
+        shrink_tries=tries,
+        hang_seconds=hang_seconds,
+        report=report,
+    )
+    summary, store = run_campaign(campaign)
+    if summary.violations:
+        typer.echo("false alarm: a rule fails without any mutant; none was planted")
+        finish(summary, store, as_json=as_json)
+    return summary.outcomes
 
 
 def _tasks(selected: Sequence[Mutant], seeds: int, seconds: float, tries: int) -> Iterator[Task]:

@@ -6,6 +6,7 @@ they become JSON; an event's place in the picture is known by its number in the 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,6 +98,11 @@ def timeline(
     }
 
 
+def _place(lane: Lane) -> tuple[int, list[tuple[str, int]]]:
+    parts = re.findall(r"(\D*)(\d*)", lane.name)
+    return GROUPS.index(lane.group), [(text, int(number or 0)) for text, number in parts]
+
+
 def _time(seconds: float) -> float:
     return round(seconds, 6)
 
@@ -115,8 +121,8 @@ class _Reader:
         self.faults: list[dict[str, Any]] = []
 
     def ordered(self) -> list[Lane]:
-        """Lanes by group, then by name."""
-        return sorted(self._lanes.values(), key=lambda lane: (GROUPS.index(lane.group), lane.name))
+        """Lanes by group, then by name, numbers in names by their value."""
+        return sorted(self._lanes.values(), key=_place)
 
     def read(self, event: Event) -> None:
         """One event."""

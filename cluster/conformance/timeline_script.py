@@ -164,9 +164,12 @@ function drawAxis() {
   for (let n = Math.ceil(from / step); n * step <= to; n++)
     out += line(x(n * step), 26, 34, 'grid') +
       label(x(n * step) + 2, 32, (n * step).toFixed(digits) + ' s', 'faint');
-  for (const [time, name] of D.phases)
-    if (time >= from && time <= to) out += label(x(time) + 2, 12, name, 'faint') +
-      line(x(time), 2, 34, 'phase');
+  let free = 0;
+  for (const [time, name] of D.phases) if (time >= from && time <= to) {
+    if (x(time) >= free) out += label(x(time) + 2, 12, name, 'faint');
+    free = x(time) + 7 * name.length;
+    out += line(x(time), 2, 34, 'phase');
+  }
   D.violations.forEach(v => { if (v.at >= from && v.at <= to)
     out += `<path class="flag" d="M${x(v.at)} 22 l-5 -9 h10 z"/>` +
       label(x(v.at) + 7, 21, v.rule); });

@@ -26,7 +26,8 @@ p.key i { display: inline-block; width: 14px; height: 9px; margin: 0 4px 0 10px 
 nav { display: flex; flex-wrap: wrap; gap: 6px; margin-bottom: 6px; align-items: center }
 button, input { font: inherit; color: inherit; background: var(--lane); padding: 1px 8px;
   border: 1px solid var(--line); border-radius: 4px }
-button { cursor: pointer } input { flex: 0 1 26em } #theme { margin-left: auto }
+button { cursor: pointer } button:disabled { color: var(--faint) }
+input { flex: 0 1 26em } #theme { margin-left: auto }
 button:focus-visible, input:focus-visible { outline: 2px solid var(--open) }
 svg { display: block; width: 100%; font: 11px system-ui, sans-serif }
 #overview { height: 26px; cursor: pointer } #axis { height: 34px }

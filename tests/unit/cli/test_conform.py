@@ -81,6 +81,9 @@ def test_help_teaches_and_says_what_exit_codes_mean(conform, verb):
     words = " ".join(result.output.split())
     assert "Exit codes: 0 every rule that could be judged holds; 1 a rule is violated" in words
     assert f"remora conform {verb}" in words
+    if verb == "endpoint":
+        assert "[[leader]]" in words
+        assert "[commands]" in words
 
 
 def test_a_campaign_that_passes(conform):
