@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,15 @@ class Faults:
     def __init__(self, local: LocalSetup) -> None:
         self._stub: Any = faults_pb2_grpc.FaultServiceStub(local.channel("coordinator"))
 
-    async def add(self, target: str, kind: str, lasts: float = 0.0, **values: float) -> str:
+    async def ask(self, target: str, kind: str, lasts: float = 0.0, **values: Any) -> Any:
+        """Asks for a fault, which may wait for somebody who is away."""
         fault = faults_pb2.Fault(target=target, kind=kind, **values)
         request = faults_pb2.AddFaultRequest(fault=fault, duration_seconds=lasts)
-        added = (await self._stub.AddFault(request, timeout=PATIENCE_SECONDS)).fault
+        return (await self._stub.AddFault(request, timeout=PATIENCE_SECONDS)).fault
+
+    async def add(self, target: str, kind: str, lasts: float = 0.0, **values: Any) -> str:
+        """Asks for a fault; it is in effect on return. Returns its id."""
+        added = await self.ask(target, kind, lasts, **values)
         assert added.in_effect
         return str(added.id)
 
@@ -335,3 +341,55 @@ async def test_faults_outlive_a_killed_coordinator_but_not_a_killed_proxy(
     assert again is not None
     assert again.identity != proxy.identity
     assert state_of(again.identity) is ProcessState.RUNNING
+
+
+STORM = (
+    (FOLLOW, "partition", {}),
+    (FOLLOW, "one-way", {}),
+    ("follower1->leader", "one-way", {}),
+    (FOLLOW, "delay", {"seconds": 0.1, "jitter_seconds": 0.1}),
+    (FOLLOW, "drop", {"ratio": 0.1}),
+    (FOLLOW, "bandwidth", {"bytes_per_second": 50_000}),
+    (FOLLOW, "stall", {}),
+    (FOLLOW, "reset", {"ratio": 0.05}),
+    (CONTROL, "partition", {}),
+    (CONTROL, "delay", {"seconds": 0.5}),
+    ("coordinator->leader", "stall", {}),
+    ("leader", "slow-fsync", {"seconds": 0.05}),
+    ("follower1", "slow-fsync", {"seconds": 0.2}),
+    ("follower1", "disk-full", {}),
+    ("follower1", "fsync-error", {}),
+    ("follower1", "clock", {"monotonic_seconds": 5.0, "seconds": -30.0}),
+    ("leader", "clock", {"monotonic_seconds": 5.0, "seconds": 30.0}),
+    ("coordinator", "clock", {"monotonic_seconds": 1.0}),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_storm_of_faults_and_crashes_passes_and_each_row_is_there_once(
+    local_setup: LocalSetup, faults: Faults, seed: int
+) -> None:
+    rng = random.Random(seed)
+    await followed(local_setup)
+    follower = local_setup.client("follower1")
+    ledger = Ledger(local_setup.database, f"storm{seed}")
+    async with streaming(local_setup, ledger) as writer:
+        for _ in range(30):
+            target, kind, values = rng.choice(STORM)
+            await faults.ask(target, kind, lasts=rng.uniform(0.3, 2.0), **values)
+            crash = rng.random()
+            if crash < 0.1:
+                process = rng.choice(("coordinator", "follower1/0"))
+                await local_setup.kill(process)
+                await local_setup.start(process)
+            elif crash < 0.2:
+                await local_setup.pause("follower1/0")
+                await acked(writer, ledger, 30)
+                await local_setup.resume("follower1/0")
+            await acked(writer, ledger, 3)
+        await faults.clear()
+    position = writer.statistics().position
+    await local_setup.wait_for("follower1", position)
+    await ledger.assert_each_once(follower, position)
+    assert not (await local_setup.status()).faults
