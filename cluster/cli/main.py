@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cluster.cli import (
+    adopt,
     attach,
     capability,
     command,
@@ -50,6 +51,7 @@ for verb in (
     detach.detach,
     followers.followers,
     capability.capability,
+    adopt.adopt,
     kill.kill,
     pause.pause,
     resume.resume,

@@ -229,6 +229,16 @@ def waiting_for(state: State, cluster: str, now: float) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _is_unsure(turn: Turn, change: Change, waiting: Waiting) -> bool:
+    """Whether a node was expected to promise, and nothing was heard of it until its lease ended."""
+    began = waiting.patience - longest_lease(turn.limits)
+    sessions = (turn.session(node.node) for node in turn.durable.cluster_nodes(change.cluster))
+    return any(
+        session.drained_revision < change.revision and session.lease_until > began
+        for session in sessions
+    )
+
+
 def _sealing(state: State, node: Node, now: float) -> str:
     session = state.sessions[node.node]
     where = ", ".join(f"'{name}'" for name in node.unsealed) or "its databases"
@@ -254,5 +264,8 @@ def hidden(turn: Turn, change: Change, certainty: Certainty) -> None:
 def finish(turn: Turn, change: Change, certainty: Certainty) -> None:
     """Off is done."""
     epoch = newest_epoch(turn.durable, change.cluster)
-    for request in turn.end(change.key).requests:
+    waiting = turn.end(change.key)
+    if _is_unsure(turn, change, waiting):
+        certainty = Certainty.LEASE_EXPIRED
+    for request in waiting.requests:
         turn.reply(request, CapabilitySet(epoch, certainty))

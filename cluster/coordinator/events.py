@@ -112,6 +112,13 @@ class Republish:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopt:
+    """An operator says that no other coordinator lives: take the place of whom nodes obey."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
 class Abandon:
     """Whoever made this request has left. What it asked for goes on."""
 
@@ -124,7 +131,14 @@ class Tick:
 
 
 Request = (
-    RegisterNode | Heartbeat | SetCapability | Attach | Detach | DeleteConfiguration | Republish
+    RegisterNode
+    | Heartbeat
+    | SetCapability
+    | Attach
+    | Detach
+    | DeleteConfiguration
+    | Republish
+    | Adopt
 )
 Event = Request | Abandon | Tick
 
@@ -183,13 +197,20 @@ class Detached:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopting:
+    """Answer to :class:`Adopt`. ``doubt`` is what was in doubt; empty: nothing."""
+
+    doubt: str
+
+
+@dataclass(frozen=True, slots=True)
 class Republished:
     """Answer to :class:`Republish`."""
 
     revision: int
 
 
-Answer = Registered | Renewed | CapabilitySet | Attached | Detached | Republished
+Answer = Registered | Renewed | CapabilitySet | Attached | Detached | Republished | Adopting
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _KNOWS_MORE = (
     "node '{node}' has seen decisions ({obeyed}) that the coordinator ({heard}) does not know: it "
-    "runs on an old copy of its data, or beside another. Restore the newest data, or restart it "
-    "with adopt"
+    "runs on an old copy of its data, or beside another. Restore the newest data, or run "
+    "`remora adopt`"
 )
 
 
@@ -64,7 +64,7 @@ def check_uncontested(turn: Turn) -> None:
         reason = turn.contest.reason
         raise ConflictError(
             f"nothing is decided while it is in doubt who the coordinator is: {reason}",
-            remedy="Stop the other coordinator, restore the newest data, or restart with adopt.",
+            remedy="Stop the other coordinator, restore the newest data, or run: remora adopt",
         )
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from cluster.coordinator import attachment, capability, configuration_requests, registry
 from cluster.coordinator.events import (
     Abandon,
+    Adopt,
+    Adopting,
     Attach,
     Certainty,
     DeleteConfiguration,
@@ -38,6 +40,12 @@ def _republish(turn: Turn, event: Republish) -> None:
     turn.reply(event.request, Republished(turn.new_revision()))
 
 
+def _adopt(turn: Turn, event: Adopt) -> None:
+    """The doubt itself ends with the next heartbeat of whoever obeys another, or by time."""
+    turn.adopts = True
+    turn.reply(event.request, Adopting("" if turn.contest is None else turn.contest.reason))
+
+
 def _abandon(turn: Turn, event: Abandon) -> None:
     for change, waiting in turn.waiting():
         if event.request in waiting.requests:
@@ -58,12 +66,13 @@ TRANSITIONS: dict[type[Event], Callable[[Turn, Any], None]] = {
     Detach: configuration_requests.detach,
     DeleteConfiguration: configuration_requests.delete,
     Republish: _republish,
+    Adopt: _adopt,
     Abandon: _abandon,
     Tick: _tick,
 }
 """One transition for each event. It may raise RemoraError: the request is refused with it."""
 
-UNDECIDED = (RegisterNode, Heartbeat, Republish, Abandon, Tick)
+UNDECIDED = (RegisterNode, Heartbeat, Republish, Adopt, Abandon, Tick)
 """Events in which nobody decides anything: they are handled whoever the coordinator may be."""
 
 FINISH: dict[ChangeKind, Callable[[Turn, Change, Certainty], None]] = {

@@ -161,6 +161,13 @@ class CoordinatorServicer:
         done = cast("events.Detached", answer)
         return coordinator_pb2.DetachResponse(certainty=CERTAINTY[done.certainty])
 
+    async def Adopt(  # noqa: N802
+        self, request: coordinator_pb2.AdoptRequest, call: Call
+    ) -> coordinator_pb2.AdoptResponse:
+        """Takes the place of whatever coordinator nodes obey."""
+        answer = await self._driver.request(events.Adopt)
+        return coordinator_pb2.AdoptResponse(doubt=cast("events.Adopting", answer).doubt)
+
     async def GetStatus(  # noqa: N802
         self, request: coordinator_pb2.GetStatusRequest, call: Call
     ) -> coordinator_pb2.GetStatusResponse:

@@ -129,16 +129,16 @@ class Standing(enum.Enum):
 
 DOUBTS: Mapping[Standing, str] = {
     Standing.TWIN: (
-        "two coordinators run on copies of one data folder ({obeyed}): stop one of them and "
-        "restart the other"
+        "a coordinator on a copy of its data answers ({heard}), from before this start: if two "
+        "run, stop one. Then restart the other, or run `remora adopt`"
     ),
     Standing.RELAPSED: (
         "the coordinator ({heard}) runs on an old copy of its data: decisions were taken since "
-        "that it does not know. Restore its newest data, or restart it with adopt"
+        "that it does not know. Restore its newest data, or run `remora adopt`"
     ),
     Standing.STRANGER: (
         "another coordinator ({heard}) answers than the one that is obeyed ({obeyed}): stop it, "
-        "or restart it with adopt to put it in the place of the other"
+        "or run `remora adopt` to put it in the place of the other"
     ),
 }
 """What people read about each kind of doubt, and what they can do."""

@@ -146,6 +146,10 @@ class LocalSetup:
         )
         return response
 
+    async def adopt(self) -> None:
+        """The coordinator takes the place of whatever coordinator nodes obey."""
+        await self._coordinator.Adopt(coordinator_pb2.AdoptRequest(), timeout=PATIENCE_SECONDS)
+
     async def following(self, cluster: str) -> coordinator_pb2.FollowingReport:
         """The newest report of a follower about the test's database."""
         for entry in (await self.status()).clusters:

@@ -214,6 +214,18 @@ def test_a_pending_change_of_an_old_copy_is_confirmed_anew_after_adopting() -> N
     assert pending.epoch > newest.epoch
 
 
+def test_an_operator_may_say_it_while_the_coordinator_runs() -> None:
+    story, newest = restored(adopts=False)
+    story.beat("follower", obeys=newest.issuer, revision=newest.revision)
+    answer = story.get(events.Adopt)
+    assert "old copy" in answer.doubt
+    assert isinstance(story.answers[story.off("follower")], ConflictError), "not yet"
+    answer = story.beat("follower", obeys=newest.issuer, revision=newest.revision)
+    assert answer.doubt == ""
+    assert story.state.contest is None
+    assert story.get(events.Adopt).doubt == ""
+
+
 def test_adopting_after_everything_was_lost() -> None:
     story = running()
     newest = story.state.durable

@@ -275,7 +275,7 @@ async def test_two_coordinators_on_copies_of_one_folder_close_everything(
     await setup.start()
     await trio.sleep(2)
     assert not follower.open()
-    assert "copies of one data folder" in follower.link.statistics().doubt
+    assert "a copy of its data" in follower.link.statistics().doubt
     await setup.stop()
     await setup.start()  # one of them is restarted
     with trio.fail_after(2 * LEASE):
