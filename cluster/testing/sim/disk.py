@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 from cluster.testing.disk import FakeDisk
+from cluster.testing.sim.lives import LIFE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from cluster.rowstore.disk import Buffer
-    from cluster.testing.disk import _Handle
+    from cluster.rowstore.disk import Buffer, FolderLock, LogFile
+    from cluster.testing.disk import Operation, _Handle
 
 
 class MachineDisk(FakeDisk):
@@ -47,9 +50,7 @@ class MachineDisk(FakeDisk):
 
     def sync_of(self, handle: _Handle) -> None:
         """Called by open files."""
-        by_chance = self.sync_error_ratio and self.chance("sync") < self.sync_error_ratio
-        if by_chance or self.sync_fails_next:
-            self.sync_fails_next, self.refused = False, True
+        if self._sync_fails():
             self.fail("datasync", number=errno.EIO)
         super().sync_of(handle)
 
@@ -61,6 +62,35 @@ class MachineDisk(FakeDisk):
             self.refused = True
             self.was_full = self.was_full or error.errno == errno.ENOSPC
             raise
+
+    def check_file_write(self) -> None:
+        """Raises OSError if a database file of this machine cannot be written now."""
+        if self.capacity_bytes is not None:
+            self.was_full = self.refused = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._sync_fails():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _sync_fails(self) -> bool:
+        by_chance = self.sync_error_ratio and self.chance("sync") < self.sync_error_ratio
+        if by_chance or self.sync_fails_next:
+            self.sync_fails_next, self.refused = False, True
+            return True
+        return False
+
+    def lock_folder(self, folder: Path) -> FolderLock:
+        """See :class:`cluster.rowstore.disk.Disk`. OSError for a process that is dead."""
+        _check_alive()
+        return super().lock_folder(folder)
+
+    def open(self, path: Path) -> LogFile:
+        """See :class:`cluster.rowstore.disk.Disk`. OSError for a process that is dead."""
+        _check_alive()
+        return super().open(path)
+
+    def _note(self, operation: Operation) -> None:
+        _check_alive()
+        super()._note(operation)
 
     def wipe(self) -> None:
         """Another disk, with nothing on it."""
@@ -79,3 +109,10 @@ class MachineDisk(FakeDisk):
         key = f"{self._seed}\0{self._name}\0{what}\0{self._calls}".encode()
         digest = hashlib.blake2b(key, digest_size=8).digest()
         return int.from_bytes(digest, "big") / 2**64
+
+
+def _check_alive() -> None:
+    """What a killed process had begun in a thread does not go on."""
+    life = LIFE.get()
+    if life is not None:
+        life.check()

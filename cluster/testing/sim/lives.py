@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import outcome
 import trio
 
+from cluster.errors import UnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,6 +31,9 @@ class Writing(Protocol):
 
     slow_seconds: float
     """Virtual seconds that every sync takes longer."""
+
+    def check_file_write(self) -> None:
+        """Raises OSError if a database file cannot be written now."""
 
     def write_seconds(self) -> tuple[float, float]:
         """Virtual seconds before a call takes effect, and from then until it returns."""
@@ -77,6 +82,10 @@ LIFE: contextvars.ContextVar[Life | None] = contextvars.ContextVar("LIFE", defau
 """Whose life the running task is part of; None: the world's own."""
 
 
+_CATALOG: Final = "CatalogWriter"
+_COORDINATOR: Final = "Store"
+"""Classes whose functions write database files: those of catalogs, and the coordinator's."""
+
 _POSTED: contextvars.ContextVar[list[Callable[[], object]] | None] = contextvars.ContextVar(
     "_POSTED", default=None
 )
@@ -110,9 +119,18 @@ async def run_in_place(function: Callable[..., T], *arguments: Any, **_: Any) ->
     if life.disk.slow_seconds:
         with trio.CancelScope(shield=True):
             await _pass(life, life.disk.slow_seconds)
-    life.check()
+    writer = getattr(function, "__qualname__", "").partition(".")[0]
+    if writer not in (_CATALOG, _COORDINATOR):
+        life.check()
+        return function(*arguments)
     life.point(BEFORE_FILE)
     life.check()
+    try:
+        life.disk.check_file_write()
+    except OSError as error:
+        if writer == _CATALOG:  # whose store gives its errors this name
+            raise UnavailableError(f"the catalog cannot be written: {error}") from error
+        raise
     result = function(*arguments)
     life.point(AFTER_FILE)
     life.check()

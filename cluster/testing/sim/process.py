@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from cluster.errors import RemoraError
+from cluster.errors import (
+    CorruptionError,
+    RowStoreReadOnlyError,
+    StorageFullError,
+    UnavailableError,
+)
 from cluster.testing.sim.lives import LIFE, Life
 
 if TYPE_CHECKING:
@@ -150,6 +155,7 @@ def leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
-def is_typed(error: BaseException) -> bool:
-    """Whether a process that ends with this says why: it is no defect by itself."""
-    return all(isinstance(leaf, RemoraError | OSError) for leaf in leaves(error))
+def blames_disk(error: BaseException) -> bool:
+    """Whether a process that ends with this says that its files are damaged or take no writes."""
+    disk = CorruptionError | RowStoreReadOnlyError | StorageFullError | UnavailableError | OSError
+    return all(isinstance(leaf, disk) for leaf in leaves(error))

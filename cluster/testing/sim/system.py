@@ -21,7 +21,7 @@ from cluster.testing.sim.copies import StateCopies
 from cluster.testing.sim.faults import Injector
 from cluster.testing.sim.lives import LIFE
 from cluster.testing.sim.observing import Observer
-from cluster.testing.sim.process import is_typed
+from cluster.testing.sim.process import blames_disk
 from cluster.testing.sim.scheduling import collect_now_and_then
 from cluster.testing.sim.settings import COORDINATOR
 from cluster.testing.sim.taps import Taps
@@ -157,7 +157,7 @@ class SimulatedSystem:
         self._note(process.name, ProcessEnded(process=process.name, how=how, message=message))
         if how != "crash":
             return
-        if error is None or not (is_typed(error) and process.name in self.injector.struck):
+        if error is None or not (blames_disk(error) and process.name in self.injector.struck):
             self._failed(f"{process.name} ended by itself", error)
         self._nursery.start_soon(self._start_again, process)
 
