@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cluster.conformance import notes
-from cluster.conformance.calls import Attach, Changed, Command, Refused
-from cluster.conformance.calls import Read as ReadCall
+from cluster.conformance.calls import Answer, Attach, Refused
 from cluster.conformance.checkers.attachments import is_shared
 from cluster.conformance.checkers.gate import too_late
 from cluster.conformance.checkers.periods import window_of
+from cluster.conformance.system import Feature
 
 if TYPE_CHECKING:
+    from cluster.conformance.calls import Read as ReadCall
     from cluster.conformance.checkers.findings import Findings
     from cluster.conformance.checkers.index import Index
     from cluster.conformance.checkers.periods import Call, Window
@@ -49,17 +50,17 @@ def attached(index: Index, found: Findings) -> None:
     _dropped(index, found)
 
 
-def _must_be_gone(index: Index, window: Window, call: Call) -> bool:
+def _must_be_gone(index: Index, window: Window, call: Call[ReadCall]) -> bool:
     """A follower that cannot hear of a detach shows what is sealed; streaming rows never."""
     detach = window.call
     assert detach is not None
-    if not call.outcome.hidden_reason:
+    told = index.has(Feature.HIDDEN_REASON)
+    if told and isinstance(call.outcome, Answer) and not call.outcome.hidden_reason:
         return True
     if index.quiet is not None and call.first > index.quiet:
         return True
-    confirmed = isinstance(detach.outcome, Changed) and detach.outcome.certainty == "confirmed"
     cluster = detach.what.follower
-    if confirmed and not index.troubles.restarted(cluster, detach.first, call.last):
+    if detach.confirmed and not index.troubles.restarted(cluster, detach.first, call.last):
         return True
     calm = index.troubles.calm(detach.first, call.last)
     return calm and call.began - detach.ended > index.parameters.notice_seconds
@@ -69,7 +70,7 @@ def _no_orphans(index: Index, found: Findings) -> None:
     streams = {stream.session: stream for stream in index.streams}
     frames = index.noted(notes.Sent) + index.noted(notes.Delivered)
     for event in frames:
-        stream = streams.get(event.what.session)  # type: ignore[union-attr]
+        stream = streams.get(getattr(event.what, "session", 0))
         if stream is None:
             continue
         windows = index.attachments.detached(stream.follower, stream.database)
@@ -110,7 +111,6 @@ def _complete_again(index: Index, found: Findings) -> None:
 def _dropped(index: Index, found: Findings) -> None:
     for call in index.commands:
         what = call.what
-        assert isinstance(what, Command)
         if what.verb != "drop-database":
             continue
         for follower, database in index.attachments.pairs():
@@ -132,7 +132,6 @@ def filtered(index: Index, found: Findings) -> None:
     answers = {read.call.number: read for read in index.reads}
     for call in index.read_calls:
         what = call.what
-        assert isinstance(what, ReadCall)
         window = index.attachments.sharing(what.cluster, what.database, call.first, call.last)
         attach = _filter(window)
         if attach is None or window is None or window.call is None:
@@ -171,7 +170,7 @@ def _sharing(attach: Attach) -> str:
     return f"include {include}; exclude {', '.join(attach.exclude) or 'none'}"
 
 
-def _is_in_force(index: Index, attach: Call, call: Call) -> bool:
+def _is_in_force(index: Index, attach: Call[Attach], call: Call[ReadCall]) -> bool:
     """The follower has certainly heard of this sharing, or never knew of another.
 
     An attach is answered when it is decided, not when it is heard.
@@ -191,10 +190,9 @@ def _is_in_force(index: Index, attach: Call, call: Call) -> bool:
     return calm and call.began - attach.ended > index.parameters.notice_seconds
 
 
-def _there(index: Index, call: Call, answers: dict[int, Read], found: Findings) -> None:
+def _there(index: Index, call: Call[ReadCall], answers: dict[int, Read], found: Findings) -> None:
     """A table that is shared is there in the end, whenever it was made."""
     what = call.what
-    assert isinstance(what, ReadCall)
     if index.final_calls.get((what.cluster, what.database, what.table)) is not call:
         return
     leader = index.attachments.leader(what.cluster, what.database, call.last)

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from cluster.conformance.calls import Attach, Detach
-from cluster.conformance.checkers.periods import Call, Times, Window, settled, window_of
+from cluster.conformance.checkers.periods import Call, Rollback, Times, Window, settled, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,23 +29,28 @@ class Attachments:
     """
 
     def __init__(
-        self, calls: list[Call], profile: Profile, times: Times, late_seconds: float
+        self,
+        calls: list[Call[Attach | Detach]],
+        profile: Profile,
+        times: Times,
+        late_seconds: float,
+        rollbacks: tuple[Rollback, ...],
     ) -> None:
         self._profile = profile
         self._times = times
         self._late_seconds = late_seconds
-        self._calls: dict[tuple[str, str], list[Call]] = {}
+        self._rollbacks = rollbacks
+        self._calls: dict[tuple[str, str], list[Call[Attach | Detach]]] = {}
         self._windows: dict[tuple[str, str, bool], tuple[Window, ...]] = {}
         self._sharing: dict[tuple[str, str], tuple[Window, ...]] = {}
         for call in calls:
-            assert isinstance(call.what, Attach | Detach)
             self._calls.setdefault((call.what.follower, call.what.database), []).append(call)
 
     def pairs(self) -> Iterable[tuple[str, str]]:
         """Follower and database of every attachment that was spoken of."""
         return self._calls.keys()
 
-    def calls(self, follower: str, database: str) -> list[Call]:
+    def calls(self, follower: str, database: str) -> list[Call[Attach | Detach]]:
         """The calls that attached or detached it."""
         return self._calls.get((follower, database), [])
 
@@ -54,7 +59,6 @@ class Attachments:
         found = None
         for call in self._calls.get((cluster, database), ()):
             if call.first < number or found is None:
-                assert isinstance(call.what, Attach | Detach)
                 found = call.what.leader
         if found is None and self._only_follows(cluster) and len(self._profile.leaders) == 1:
             return self._profile.leaders[0]
@@ -86,6 +90,7 @@ class Attachments:
                     times=self._times,
                     late_seconds=self._late_seconds,
                     initially=False,
+                    rollbacks=self._rollbacks,
                 )
             found = self._sharing[key] = tuple(sorted(windows, key=lambda w: w.first))
         return window_of(found, first, last)
@@ -117,5 +122,6 @@ class Attachments:
                 times=self._times,
                 late_seconds=self._late_seconds,
                 initially=attached and before and self._only_follows(follower),
+                rollbacks=self._rollbacks,
             )
         return found

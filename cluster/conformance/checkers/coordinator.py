@@ -44,10 +44,11 @@ def _absences(index: Index) -> list[Span]:
 def _nothing_new(index: Index, span: Span, found: Findings) -> None:
     if span.kind == "pause":
         return
+    back = span.ended - index.parameters.start_slack_seconds
     for call in index.calls:
         if not isinstance(call.what, SetCapability | Attach):
             continue
-        if span.first < call.first and call.last < span.last:
+        if span.first < call.first and call.ended < back:
             found.checked += 1
             if call.ok and not index.troubles.disturbed(
                 _COORDINATOR, _TWICE, span.first, span.last
@@ -61,11 +62,12 @@ def _nothing_new(index: Index, span: Span, found: Findings) -> None:
 
 def _closed(index: Index, span: Span, found: Findings) -> None:
     over = index.times.number_at(span.began + index.parameters.lease_over_seconds)
+    back = span.ended - index.parameters.start_slack_seconds
     if over >= span.last:
         return
     told = index.has(Feature.HIDDEN_REASON)
     for read in index.reads:
-        if read.own or read.call.first < over or read.call.last > span.last:
+        if read.own or read.call.first < over or read.call.ended > back:
             continue
         if index.troubles.disturbed(read.cluster, _DRIFT, span.first, read.call.last):
             continue

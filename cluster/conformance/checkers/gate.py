@@ -10,6 +10,7 @@ from cluster.conformance.checkers.streams import Oddity
 from cluster.conformance.system import Feature
 
 if TYPE_CHECKING:
+    from cluster.conformance.calls import Invocation, SetCapability
     from cluster.conformance.checkers.findings import Findings
     from cluster.conformance.checkers.index import Index
     from cluster.conformance.checkers.periods import Call, Window
@@ -62,8 +63,8 @@ def _unsealed(read: Read) -> int:
     position = read.answer.position
     if position is None or not read.hidden:
         return 0
-    ordinals = {key: at[0] for key, at in position.keys.items()}
-    return read.table.beyond(ordinals) & read.view.touched & ~read.table.lost(read)
+    found = read.table.beyond(position) & read.view.touched
+    return found and found & ~read.table.lost(read)
 
 
 class _Frontiers:
@@ -89,7 +90,7 @@ class _Frontiers:
         for number, ends in self._known.get(table, ()):
             if number > read.call.last:
                 safe = table.exposed_before(number)
-                return table.beyond(ends) & read.view.touched & ~safe
+                return table.beyond_ordinals(ends) & read.view.touched & ~safe
         return 0
 
 
@@ -100,7 +101,7 @@ def _frames(index: Index, found: Findings) -> None:
         for event in index.noted(notes.FollowOpened)
         if isinstance(event.what, notes.FollowOpened)
     }
-    offs: dict[str, list[Call]] = {}
+    offs: dict[str, list[Call[SetCapability]]] = {}
     for window_call in (call for call in index.switches if call.ok and not call.what.on):
         offs.setdefault(window_call.what.cluster, []).append(window_call)
     frames = index.noted(notes.Sent) + index.noted(notes.Delivered)
@@ -125,12 +126,14 @@ def _frames(index: Index, found: Findings) -> None:
                 break
 
 
-def _epoch(call: Call) -> int:
+def _epoch(call: Call[Invocation]) -> int:
     return call.outcome.epoch if isinstance(call.outcome, Changed) else 0
 
 
-def too_late(index: Index, change: Call, event: Event) -> bool:
+def too_late(index: Index, change: Call[Invocation], event: Event) -> bool:
     """By the event every process has heard of a change, or may not act on what was before."""
+    if not index.stands(change, event.number):
+        return False
     passed = event.at - change.ended
     if passed > index.parameters.lease_over_seconds:
         return True
@@ -196,7 +199,7 @@ def no_half(index: Index, found: Findings) -> None:
         before[key] = (window, read)
 
 
-def _no_late_rows(index: Index, read: Read, off: Call, found: Findings) -> None:
+def _no_late_rows(index: Index, read: Read, off: Call[Invocation], found: Findings) -> None:
     table = read.table
     late = _unsealed(read)
     if index.has(Feature.HIDDEN_REASON) and not read.hidden:
@@ -215,7 +218,7 @@ def _no_growth(before: Read, read: Read, found: Findings) -> None:
     gained = read.view.touched & ~before.view.touched
     if not gained or old is None or new is None or before.call.last > read.call.first:
         return
-    if all(new.ordinal(key) == old.ordinal(key) for key in read.table.keys):
+    if new.keys == old.keys:
         found.call(
             f"{read} shows {read.table.tell(gained)} that {before} does not, with the same floors, "
             "while streaming was off there",
@@ -257,7 +260,7 @@ def epochs(index: Index, found: Findings) -> None:
 def _stale_reports(index: Index, found: Findings) -> None:
     """A gate does not open at an epoch below that of an off that is done."""
     followers = {stream.session: stream.follower for stream in index.streams}
-    offs: dict[str, list[Call]] = {}
+    offs: dict[str, list[Call[SetCapability]]] = {}
     for call in index.switches:
         if call.ok and not call.what.on:
             offs.setdefault(call.what.cluster, []).append(call)
@@ -268,7 +271,8 @@ def _stale_reports(index: Index, found: Findings) -> None:
         if not what.open:
             continue
         for off in offs.get(followers.get(what.session, ""), ()):
-            if off.last < event.number and what.epoch < _epoch(off):
+            stale = off.last < event.number and what.epoch < _epoch(off)
+            if stale and index.stands(off, event.number):
                 found.add(
                     f"{off.what.cluster} reported its gate open at epoch {what.epoch} at "
                     f"{event.at:.3f} s, after off was done at epoch {_epoch(off)}",

@@ -7,8 +7,9 @@ worked out when the first of them asks.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -26,10 +27,11 @@ from cluster.conformance.calls import (
     Read as ReadCall,
 )
 from cluster.conformance.checkers.attachments import Attachments
-from cluster.conformance.checkers.ordinals import Ordinals
+from cluster.conformance.checkers.ordinals import Ordinals, Versions
 from cluster.conformance.checkers.periods import (
     NEVER,
     Call,
+    Rollback,
     Times,
     Window,
     effect_end,
@@ -42,9 +44,9 @@ from cluster.conformance.checkers.troubles import Troubles
 from cluster.conformance.values import At  # noqa: TC001 - msgspec reads annotations
 
 if TYPE_CHECKING:
+    from cluster.conformance.calls import Invocation
     from cluster.conformance.checkers.parameters import RuleParameters
     from cluster.conformance.history import Event, History
-    from cluster.conformance.notes import Note
     from cluster.conformance.system import Feature, Profile
 
 _WIPES: Final = frozenset({"drop-table", "clear-table", "drop-database"})
@@ -56,25 +58,28 @@ class Index:
     def __init__(self, history: History, profile: Profile, parameters: RuleParameters) -> None:
         self.profile = profile
         self.parameters = parameters
-        self.calls: list[Call] = []
-        self.ingests: list[Call] = []
-        self.read_calls: list[Call] = []
-        self.commands: list[Call] = []
-        self.notes: dict[type[Note], list[Event]] = {}
+        self.calls: list[Call[Invocation]] = []
+        self.ingests: list[Call[Ingest]] = []
+        self.read_calls: list[Call[ReadCall]] = []
+        self.commands: list[Call[Command]] = []
+        self.switches: list[Call[SetCapability]] = []
+        self.attaching: list[Call[Attach | Detach]] = []
         self.tables: dict[tuple[str, str, str], Table] = {}
         self.rows: dict[int, Batch] = {}
         self.batches: dict[str, Batch] = {}
         self.reads: list[Read] = []
         self._witnesses: list[_Witness] = []
+        self._off_windows: dict[int, Window | None] = {}
         self.length = len(history)
         self._pair(history)
         self.times = Times([event.at for event in history.events])
         self.assumption = ""
         self.attachments = Attachments(
-            [c for c in self.calls if isinstance(c.what, Attach | Detach)],
+            self.attaching,
             profile,
             self.times,
             parameters.late_effect_seconds,
+            self.rollbacks,
         )
         self._collect()
 
@@ -82,24 +87,24 @@ class Index:
         """Whether the system lets a run do or see it."""
         return feature in self.profile.features
 
-    def noted(self, kind: type[Note]) -> list[Event]:
+    def noted(self, kind: type) -> list[Event]:
         """The events of one kind of note."""
-        return self.notes.get(kind, [])
+        return self._notes.get(kind, [])
 
     # -- building -------------------------------------------------------------------------------
 
     def _pair(self, history: History) -> None:
         outcomes: dict[int, Event] = {}
         invocations: list[Event] = []
-        kinds = {
+        kinds: dict[type, list[Any]] = {
             Ingest: self.ingests,
             ReadCall: self.read_calls,
             Command: self.commands,
-            SetCapability: None,
-            Attach: None,
-            Detach: None,
+            SetCapability: self.switches,
+            Attach: self.attaching,
+            Detach: self.attaching,
         }
-        by_kind = self.notes
+        by_kind: dict[type, list[Event]] = {}
         for event in history.events:
             kind = type(event.what)
             if kind in kinds:
@@ -107,25 +112,16 @@ class Index:
             elif event.call:
                 outcomes[event.call] = event
             else:
-                by_kind.setdefault(kind, []).append(event)  # type: ignore[arg-type]
+                by_kind.setdefault(kind, []).append(event)
+        self._notes = by_kind
         for event in invocations:
-            end = outcomes.get(event.call)
-            if end is None:
-                outcome, last, ended = None, NEVER, float("inf")
-            else:
-                outcome, last, ended = end.what, end.number, end.at
-            call = Call(
-                number=event.call, who=event.who, what=event.what, outcome=outcome,  # type: ignore[arg-type]
-                first=event.number, last=last, began=event.at, ended=ended,
-            )  # fmt: skip
+            call = _call(event, outcomes.get(event.call))
             self.calls.append(call)
-            kept = kinds[type(event.what)]  # type: ignore[index]
-            if kept is not None:
-                kept.append(call)
+            kinds[type(event.what)].append(call)
 
-    def table(self, cluster: str, database: str, name: str, call: Call) -> Table:
-        """The leader's table behind a table of a cluster, at the time of a call."""
-        leader = self.attachments.leader(cluster, database, call.last) or cluster
+    def table(self, cluster: str, database: str, name: str, last: int) -> Table:
+        """The leader's table behind a table of a cluster, at an event."""
+        leader = self.attachments.leader(cluster, database, last) or cluster
         key = (leader, database, name)
         found = self.tables.get(key)
         if found is None:
@@ -133,12 +129,12 @@ class Index:
         return found
 
     def _collect(self) -> None:
-        for call in self.ingests:
-            self._take_ingest(call)
+        for request in self.ingests:
+            self._take_ingest(request)
         if self.assumption:
             return
         told = [
-            (call, self.table(call.what.cluster, call.what.database, call.what.table, call))
+            (call, self.table(call.what.cluster, call.what.database, call.what.table, call.last))
             for call in self.read_calls
             if type(call.outcome) is Answer
         ]
@@ -154,10 +150,9 @@ class Index:
             own = table.leader == what.cluster
             self.reads.append(Read(call, what.cluster, table, answer, view, own))
 
-    def _take_ingest(self, call: Call) -> None:
+    def _take_ingest(self, call: Call[Ingest]) -> None:
         what = call.what
-        assert isinstance(what, Ingest)
-        table = self.table(what.cluster, what.database, what.table, call)
+        table = self.table(what.cluster, what.database, what.table, call.last)
         batch = self.batches.get(what.source)
         if batch is None:
             batch = self.batches[what.source] = table.add(what.source, what.ids)
@@ -171,12 +166,14 @@ class Index:
             )
         batch.take(call, misdirected=table.leader != what.cluster)
 
-    def _witnessed(self, told: list[tuple[Call, Table]]) -> list[_Witness]:
+    def _witnessed(self, told: list[tuple[Call[ReadCall], Table]]) -> list[_Witness]:
         """What leaders said of their own positions, in the order the calls ended."""
         found = [
             _Witness(call.last, call.first, table.leader, table.database, call.outcome.position)
             for call, table in told
-            if table.leader == call.what.cluster and call.outcome.position is not None
+            if isinstance(call.outcome, Answer)
+            and call.outcome.position is not None
+            and table.leader == call.what.cluster
         ]
         found += [
             _Witness(call.last, call.first, table.leader, table.database, call.outcome.position)
@@ -190,27 +187,22 @@ class Index:
 
     def _collect_wipes(self, witnessed: list[_Witness]) -> None:
         late = self.parameters.late_effect_seconds
+        versions: dict[tuple[str, str], Versions] = {}
         for call in self.commands:
             what = call.what
-            assert isinstance(what, Command)
             if what.verb not in _WIPES or call.refused:
                 continue
             whole = what.verb == "drop-database"
-            before = after = None
-            if not whole:
-                versions = [w for w in witnessed if w.of(what.cluster, what.database)]
-                before = max(
-                    (w.position.version for w in versions if w.last < call.first), default=None
+            place = (what.cluster, what.database)
+            if place not in versions:
+                versions[place] = Versions(
+                    (w.first, w.last, w.position.version) for w in witnessed if w.of(*place)
                 )
-                if call.ok:
-                    after = min(
-                        (w.position.version for w in versions if w.first > call.last), default=None
-                    )
+            before = None if whole else versions[place].before(call.first)
+            after = None if whole or not call.ok else versions[place].after(call.last)
             wipe = Wipe(call, effect_end(call, self.times, late), before, after)
             for table in self.tables.values():
-                if (table.leader, table.database) == (what.cluster, what.database) and (
-                    whole or table.table == what.table
-                ):
+                if (table.leader, table.database) == place and (whole or table.table == what.table):
                     table.wipes.append(wipe)
 
     def _bound_batches(self, witnessed: list[_Witness]) -> None:
@@ -246,13 +238,25 @@ class Index:
                 times=self.times,
                 late_seconds=self.parameters.late_effect_seconds,
                 initially=(cluster in self.profile.streaming) is on,
+                rollbacks=self.rollbacks,
             )
         return found
 
     @cached_property
-    def switches(self) -> list[Call]:
-        """The calls that set a capability."""
-        return [call for call in self.calls if isinstance(call.what, SetCapability)]
+    def rollbacks(self) -> tuple[Rollback, ...]:
+        """Where the coordinator may have lost changes: it came back with an old state, or there
+        were two of it, of which one is gone."""
+        found = []
+        for span in self.troubles.faults:
+            if span.kind == "coordinator-old-state":
+                found.append(Rollback(-1, span.last, span.first))
+            elif span.kind == "coordinator-twice" and span.last < NEVER:
+                found.append(Rollback(span.first, span.last, span.last))
+        return tuple(found)
+
+    def stands(self, call: Call[Invocation], number: int) -> bool:
+        """At an event the coordinator has certainly not lost the change that a call made."""
+        return not any(r.undoes(call) and r.since < number for r in self.rollbacks)
 
     @cached_property
     def _capabilities(self) -> dict[tuple[str, bool], tuple[Window, ...]]:
@@ -285,9 +289,9 @@ class Index:
         return found
 
     @cached_property
-    def final_calls(self) -> dict[tuple[str, str, str], Call]:
+    def final_calls(self) -> dict[tuple[str, str, str], Call[ReadCall]]:
         """The last read of each table on each cluster after everything came to rest."""
-        found: dict[tuple[str, str, str], Call] = {}
+        found: dict[tuple[str, str, str], Call[ReadCall]] = {}
         if self.quiet is not None and self.end is not None:
             for call in self.read_calls:
                 if call.first > self.quiet:
@@ -312,7 +316,12 @@ class Index:
         """The time in which the capability of the follower that answered was certainly off."""
         if read.own:
             return None
-        return window_of(self.capability(read.cluster, on=False), read.call.first, read.call.last)
+        number = read.call.number
+        if number not in self._off_windows:
+            self._off_windows[number] = window_of(
+                self.capability(read.cluster, on=False), read.call.first, read.call.last
+            )
+        return self._off_windows[number]
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:
@@ -323,6 +332,19 @@ class Index:
     def troubles(self) -> Troubles:
         """Faults and the lives of processes."""
         return Troubles(self)
+
+
+def _call(event: Event, end: Event | None) -> Call[Any]:
+    return Call(
+        number=event.call,
+        who=event.who,
+        what=event.what,
+        outcome=end.what if end is not None else None,  # type: ignore[arg-type]
+        first=event.number,
+        last=end.number if end is not None else NEVER,
+        began=event.at,
+        ended=end.at if end is not None else math.inf,
+    )
 
 
 class _Witness(msgspec.Struct, frozen=True, gc=False):

@@ -76,9 +76,8 @@ def _sealed(index: Index, read: Read, found: Findings) -> None:
         )
 
 
-def _seals(index: Index, call: Call, read: Read) -> bool:
+def _seals(index: Index, call: Call[Command], read: Read) -> bool:
     what = call.what
-    assert isinstance(what, Command)
     return (
         what.verb == "seal"
         and call.ok
@@ -90,10 +89,9 @@ def _seals(index: Index, call: Call, read: Read) -> bool:
     )
 
 
-def _answers(index: Index, call: Call, found: Findings) -> None:
+def _answers(index: Index, call: Call[ReadCall], found: Findings) -> None:
     """Whoever has a table answers for it in the end."""
     what = call.what
-    assert isinstance(what, ReadCall)
     if isinstance(call.outcome, Answer):
         return
     leader = index.attachments.leader(what.cluster, what.database, call.last) or what.cluster

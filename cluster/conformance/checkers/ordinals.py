@@ -1,13 +1,39 @@
-"""How far a leader's row store keys had come when, as its answers tell. Pure."""
+"""How far a leader's metadata and row store keys had come when, as its answers tell. Pure."""
 
 from __future__ import annotations
 
 import bisect
+import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cluster.conformance.checkers.rows import Batch, Table
     from cluster.conformance.values import At
+
+
+class Versions:
+    """Metadata versions that a leader told, by the events of the calls that told them."""
+
+    def __init__(self, told: Iterable[tuple[int, int, tuple[int, int]]]) -> None:
+        known = list(told)
+        by_end = sorted((last, version) for _, last, version in known)
+        by_start = sorted((first, version) for first, _, version in known)
+        self._ends = [number for number, _ in by_end]
+        self._starts = [number for number, _ in by_start]
+        self._largest = list(itertools.accumulate((v for _, v in by_end), max))
+        self._smallest = list(itertools.accumulate((v for _, v in reversed(by_start)), min))
+
+    def before(self, number: int) -> tuple[int, int] | None:
+        """The largest told before an event."""
+        place = bisect.bisect_left(self._ends, number)
+        return self._largest[place - 1] if place else None
+
+    def after(self, number: int) -> tuple[int, int] | None:
+        """The smallest told by calls that began after an event."""
+        left = len(self._starts) - bisect.bisect_right(self._starts, number)
+        return self._smallest[left - 1] if left else None
 
 
 class Ordinals:

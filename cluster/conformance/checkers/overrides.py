@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -49,7 +49,7 @@ _QUOTED: Final = re.compile(r"""['"]([^'"]+)['"]""")
 class _Change(msgspec.Struct, frozen=True):
     """A command that gives ``facet`` of a database on a cluster a value."""
 
-    call: Call
+    call: Call[Command]
     cluster: str
     database: str
     facet: tuple[str, str]
@@ -62,7 +62,6 @@ def overrides(index: Index, found: Findings) -> None:
     state = _State(index, changes)
     for call in index.commands:
         what, outcome = call.what, call.outcome
-        assert isinstance(what, Command)
         if not isinstance(outcome, Ran):
             continue
         if what.verb == "show-follower":
@@ -74,9 +73,8 @@ def overrides(index: Index, found: Findings) -> None:
             _effective(index, state, call, match[1], outcome, found)
 
 
-def _changes(call: Call) -> list[_Change]:
+def _changes(call: Call[Command]) -> list[_Change]:
     what = call.what
-    assert isinstance(what, Command)
     for pattern, column, value in _SET:
         if match := pattern.match(what.text):
             return [
@@ -103,16 +101,17 @@ class _State:
         self._index = index
         self._changes = changes
 
-    def certain(self, cluster: str, database: str, call: Call) -> dict[tuple[str, str], str]:
+    def certain(
+        self, cluster: str, database: str, call: Call[Command]
+    ) -> dict[tuple[str, str], str]:
         """Every facet of a database on a cluster whose value is certain all through a call."""
         found: dict[tuple[str, str], str] = {}
         mine = [c for c in self._changes if (c.cluster, c.database) == (cluster, database)]
         attachments = self._index.attachments.calls(cluster, database)
         for facet in dict.fromkeys(change.facet for change in mine):
             of_facet = {c.call.number: c.value for c in mine if c.facet == facet}
-            calls = sorted(
-                [c.call for c in mine if c.facet == facet] + attachments, key=lambda c: c.first
-            )
+            calls: list[Call[Any]] = [c.call for c in mine if c.facet == facet]
+            calls = sorted([*calls, *attachments], key=lambda c: c.first)
             for value in dict.fromkeys(of_facet.values()):
                 windows = settled(
                     calls,
@@ -127,7 +126,9 @@ class _State:
         return found
 
 
-def _follower_row(state: _State, call: Call, told: dict[str, str], found: Findings) -> None:
+def _follower_row(
+    state: _State, call: Call[Command], told: dict[str, str], found: Findings
+) -> None:
     cluster, database = call.what.cluster, told.get("DatabaseName", call.what.database)
     where = f".show follower database on {cluster} at {call.ended:.3f} s"
     for column in (_PRINCIPALS_KIND, _CACHING_KIND):
@@ -157,7 +158,7 @@ def _agrees(column: str, principal: str, value: str, told: str) -> bool:
 
 
 def _effective(
-    index: Index, state: _State, call: Call, database: str, outcome: Ran, found: Findings
+    index: Index, state: _State, call: Call[Command], database: str, outcome: Ran, found: Findings
 ) -> None:
     """Who may do something on a follower: none, union or replace of leader's and own."""
     cluster = call.what.cluster

@@ -14,6 +14,7 @@ class RuleParameters:
     ``lease_seconds``: how long a node may act on what the coordinator told it last.
     ``lease_slack_seconds``: added to it, for clocks that differ and frames on their way.
     ``notice_seconds``: while nothing is broken, a decision has reached every process by then.
+    ``start_slack_seconds``: a process may serve so long before its start is noted.
     ``late_effect_seconds``: a change of capability or attachment, or a command, whose outcome is
     unknown takes effect by then or never. A write may do so at any time.
     ``shortest_reason_letters``: a reason that is shorter tells nobody anything.
@@ -23,6 +24,7 @@ class RuleParameters:
     lease_seconds: float = 30.0
     lease_slack_seconds: float = 5.0
     notice_seconds: float = 15.0
+    start_slack_seconds: float = 5.0
     late_effect_seconds: float = 60.0
     staleness_slack_seconds: float = 0.001
     shortest_reason_letters: int = 8

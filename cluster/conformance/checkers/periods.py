@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import bisect
 import math
-from typing import TYPE_CHECKING, Final
+import operator
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 
-from cluster.conformance.calls import Invocation, Outcome, Refused, Unknown
+from cluster.conformance.calls import Changed, Invocation, Outcome, Refused, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,11 @@ NEVER: Final = 1 << 62
 """Number of an event that does not come."""
 
 
-class Call(msgspec.Struct, frozen=True, gc=False, eq=False):
+What_co = TypeVar("What_co", bound=Invocation, covariant=True)
+What = TypeVar("What", bound=Invocation)
+
+
+class Call(msgspec.Struct, Generic[What_co], frozen=True, gc=False, eq=False):
     """An invocation and its outcome. ``first`` and ``last`` are the numbers of the two events.
 
     Without an outcome ``last`` is :data:`NEVER` and ``ended`` infinite.
@@ -30,7 +35,7 @@ class Call(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     number: int
     who: str
-    what: Invocation
+    what: What_co
     outcome: Outcome | None
     first: int
     last: int
@@ -48,6 +53,11 @@ class Call(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self.outcome is None or type(self.outcome) is Unknown
 
     @property
+    def confirmed(self) -> bool:
+        """A change of which every process that it concerns has told that it is in force there."""
+        return isinstance(self.outcome, Changed) and "confirmed" in self.outcome.certainty.lower()
+
+    @property
     def ok(self) -> bool:
         """It happened."""
         return not self.refused and not self.doubtful
@@ -63,11 +73,10 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     last: int
     began: float
     ended: float
-    call: Call | None = None
+    call: Call[Any] | None = None
 
-    def holds(self, first: int, last: int) -> bool:
-        """Everything between the two events lies in it."""
-        return self.first <= first and last <= self.last
+
+_BEGINNING: Final = operator.attrgetter("first")
 
 
 class Times:
@@ -87,7 +96,7 @@ class Times:
         return bisect.bisect_left(self._times, time)
 
 
-def effect_end(call: Call, times: Times, late_seconds: float) -> int:
+def effect_end(call: Call[Invocation], times: Times, late_seconds: float) -> int:
     """Number of the event by which a call has taken effect, if it ever does."""
     if not call.doubtful:
         return call.last
@@ -96,19 +105,36 @@ def effect_end(call: Call, times: Times, late_seconds: float) -> int:
     return max(call.last, times.number_at(call.ended + late_seconds))
 
 
+class Rollback(msgspec.Struct, frozen=True, gc=False):
+    """The coordinator may have lost changes that were answered between two events.
+
+    What they set is certain no more from event ``since`` on.
+    """
+
+    first: int
+    last: int
+    since: int
+
+    def undoes(self, call: Call[Invocation]) -> bool:
+        """The change that a call made may be lost."""
+        return self.first < call.last < self.last
+
+
 def settled(
-    calls: Iterable[Call],
+    calls: Iterable[Call[What]],
     *,
-    wanted: Callable[[Call], bool],
-    opposed: Callable[[Call], bool],
+    wanted: Callable[[Call[What]], bool],
+    opposed: Callable[[Call[What]], bool],
     times: Times,
     late_seconds: float,
     initially: bool,
+    rollbacks: Sequence[Rollback] = (),
 ) -> tuple[Window, ...]:
     """The windows in which the state that ``wanted`` calls set is certain.
 
     ``opposed`` calls set another state. ``calls`` are in the order they were made; refused ones
-    change nothing. ``initially``: the state holds before the first opposed call.
+    change nothing. ``initially``: the state holds before the first opposed call. What a rollback
+    may have undone is certain until then only.
     """
     relevant = [call for call in calls if not call.refused]
     opposing = [call for call in relevant if opposed(call)]
@@ -126,23 +152,29 @@ def settled(
         ):
             continue
         stop = next((other for other in opposing if other.first > call.last), None)
-        windows.append(_window(call.last, call.ended, stop, call))
+        window = _window(call.last, call.ended, stop, call)
+        lost = min((r.since for r in rollbacks if r.undoes(call)), default=NEVER)
+        if lost < window.last:
+            window = Window(window.first, lost, window.began, times.time(lost), call)
+        windows.append(window)
     return tuple(windows)
 
 
-def _window(first: int, began: float, stop: Call | None, call: Call | None) -> Window:
+def _window(
+    first: int, began: float, stop: Call[Invocation] | None, call: Call[Invocation] | None
+) -> Window:
     if stop is None:
         return Window(first, NEVER, began, math.inf, call)
     return Window(first, stop.first, began, stop.began, call)
 
 
-def window_of(windows: Iterable[Window], first: int, last: int) -> Window | None:
+def window_of(windows: Sequence[Window], first: int, last: int) -> Window | None:
     """The window that holds everything between two events; None if that is not certain.
 
-    The latest to begin, of several.
+    The latest to begin, of several; ``windows`` are in the order they begin.
     """
-    found = None
-    for window in windows:
-        if window.holds(first, last):
-            found = window
-    return found
+    place = bisect.bisect_right(windows, first, key=_BEGINNING)
+    for number in range(place - 1, -1, -1):
+        if last <= windows[number].last:
+            return windows[number]
+    return None

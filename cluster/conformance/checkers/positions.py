@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cluster.conformance.calls import Read as ReadCall
-
 if TYPE_CHECKING:
     from cluster.conformance.checkers.findings import Findings
     from cluster.conformance.checkers.index import Index
@@ -17,12 +15,10 @@ def at_least(index: Index, found: Findings) -> None:
     owners = {key: table for table in index.tables.values() for key in table.keys}
     for read in index.reads:
         what = read.call.what
-        assert isinstance(what, ReadCall)
         wanted = what.at_least
         if wanted is None:
             continue
         found.checked += 1
-        _check_position(index, read, owners, found)
         due = read.table.included(wanted) & ~read.view.whole & ~read.table.lost(read)
         if due:
             found.call(
@@ -31,11 +27,11 @@ def at_least(index: Index, found: Findings) -> None:
                 read.call,
                 next(read.table.of(due)).acked,
             )
+        _check_position(index, read, owners, found)
 
 
 def _check_position(index: Index, read: Read, owners: dict[int, Table], found: Findings) -> None:
     what, position = read.call.what, read.answer.position
-    assert isinstance(what, ReadCall)
     if position is None or what.at_least is None:
         return
     if any(

@@ -32,9 +32,8 @@ def _holds(read: Read, found: Findings) -> None:
     """An answer has what its position includes, and nothing that begins after it."""
     table, position, view = read.table, read.answer.position, read.view
     assert position is not None
-    lost = table.lost(read)
-    missing = table.included(position) & ~view.whole & ~lost
-    if missing:
+    missing = table.included(position) & ~view.whole
+    if missing and (missing := missing & ~table.lost(read)):
         batch = next(table.of(missing))
         acked = batch.acked
         found.call(
@@ -42,9 +41,8 @@ def _holds(read: Read, found: Findings) -> None:
             read.call,
             acked,
         )
-    ordinals = {key: at[0] for key, at in position.keys.items()}
-    extra = table.beyond(ordinals) & view.touched & ~lost
-    if extra:
+    extra = table.beyond(position) & view.touched
+    if extra and (extra := extra & ~table.lost(read)):
         found.call(
             f"{read} shows {table.tell(extra)}, which begin after its position",
             read.call,
@@ -55,14 +53,14 @@ def _holds(read: Read, found: Findings) -> None:
 def _order(read: Read, found: Findings) -> None:
     """A batch is not seen without those that were acknowledged before it was sent."""
     table, view = read.table, read.view
-    if not view.touched or len(table.keys) != 1:
+    if not view.touched:
         return
     newest = table.batches[view.touched.bit_length() - 1]
     if newest.key is None:
         return
     found.checked += 1
-    due = table.acked_before(newest.possible) & ~view.touched & ~table.lost(read)
-    if due:
+    due = table.acked_before(newest.possible) & table.in_key(newest.key) & ~view.touched
+    if due and (due := due & ~table.lost(read)):
         missing = next(table.of(due))
         found.call(
             f"{read} shows {newest} without {table.tell(due)}, which is before it in the log",
@@ -72,22 +70,11 @@ def _order(read: Read, found: Findings) -> None:
         )
 
 
-def _era(table: Table, read: Read) -> tuple[bool, ...] | None:
-    """Which drops and clears a read is after; None if that is not certain of all."""
-    era = []
-    for wipe in table.wipes:
-        after = wipe.certainly_has(read)
-        if not after and wipe.may_have(read):
-            return None
-        era.append(after)
-    return tuple(era)
-
-
 def _chain(table: Table, reads: list[Read], owners: dict[int, Table], found: Findings) -> None:
     """Of two reads the one with the smaller ordinals shows a part of the other's rows."""
-    eras: dict[tuple[bool, ...], list[tuple[int, tuple[tuple[int, int], ...], Read]]] = {}
+    eras: dict[int, list[tuple[int, tuple[tuple[int, int], ...], Read]]] = {}
     for read in reads:
-        era = _era(table, read)
+        era = table.era(read)
         if era is None:
             continue
         assert read.answer.position is not None

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cluster.conformance.calls import Command, Ingest
-
 if TYPE_CHECKING:
     from cluster.conformance.checkers.findings import Findings
     from cluster.conformance.checkers.index import Index
+    from cluster.conformance.checkers.rows import Table
 
 
 def read_only(index: Index, found: Findings) -> None:
     """R13. Facts: changes and rows that were sent to a database where it is followed."""
     for call in index.commands:
         what = call.what
-        assert isinstance(what, Command)
         if what.verb != "mutate":
             continue
         found.checked += 1
         if call.ok:
             found.call(f"{what.cluster} ran {what.text!r} on {what.database}", call)
-    astray: dict[object, int] = {}
+    astray: dict[Table, int] = {}
     for batch in index.batches.values():
-        elsewhere = [c for c in batch.attempts if _cluster(c.what) != batch.table.leader]
-        for call in elsewhere:
+        elsewhere = [c for c in batch.attempts if c.what.cluster != batch.table.leader]
+        for request in elsewhere:
             found.checked += 1
-            if call.ok:
-                found.call(f"{_cluster(call.what)} acknowledged {batch}", call)
+            if request.ok:
+                found.call(f"{request.what.cluster} acknowledged {batch}", request)
         if elsewhere and len(elsewhere) == len(batch.attempts):
             astray[batch.table] = astray.get(batch.table, 0) | batch.bit
     for read in index.reads:
@@ -37,8 +35,3 @@ def read_only(index: Index, found: Findings) -> None:
                 f"{read} shows {read.table.tell(seen)}, which was only sent to a follower",
                 read.call,
             )
-
-
-def _cluster(what: object) -> str:
-    assert isinstance(what, Ingest)
-    return what.cluster

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cluster.conformance.calls import Attach, Changed, Command, Ingest, Ingested, Refused
+from cluster.conformance.calls import Attach, Changed, Ingested, Refused
 from cluster.conformance.checkers.periods import settled, window_of
 from cluster.conformance.system import Feature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cluster.conformance.calls import Command, Ingest, Invocation, SetCapability
     from cluster.conformance.checkers.findings import Findings
     from cluster.conformance.checkers.index import Index
     from cluster.conformance.checkers.periods import Call, Window
@@ -22,6 +23,8 @@ REASON_WORDS: Final = (
 """A reason has at least one of them, or the name of the follower cluster."""
 
 _INTERNAL: Final = ("internal", "unknown")
+_NO_REASON: Final = frozenset({"", "INTERNAL", "ERROR", "UNKNOWN"})
+"""Beside an internal code. Kusto has no other code for a full disk, so a reason must say it."""
 
 
 # -- G5 -----------------------------------------------------------------------------------------
@@ -56,20 +59,22 @@ def _is_legible(index: Index, reason: str, cluster: str) -> bool:
     return cluster.lower() in words or any(word in words for word in REASON_WORDS)
 
 
-def _refusal(call: Call, outcome: Refused, found: Findings) -> None:
+def _refusal(call: Call[Invocation], outcome: Refused, found: Findings) -> None:
     code = outcome.code.lower()
-    if not code or any(word in code for word in _INTERNAL):
+    internal = any(word in code for word in _INTERNAL)
+    if not code or (internal and outcome.reason.upper() in _NO_REASON):
         found.call(f"a {_kind(call)} was refused with code {outcome.code!r}", call)
     elif not (outcome.reason or outcome.message):
         found.call(f"a {_kind(call)} was refused with {outcome.code} and not a word", call)
 
 
-def _kind(call: Call) -> str:
+def _kind(call: Call[Invocation]) -> str:
     return str(call.what.__struct_config__.tag)
 
 
-def _attached_without_rows(index: Index, call: Call, outcome: Changed, found: Findings) -> None:
-    assert isinstance(call.what, Attach)
+def _attached_without_rows(
+    index: Index, call: Call[Any], outcome: Changed, found: Findings
+) -> None:
     off = window_of(index.capability(call.what.follower, on=False), call.first, call.last)
     if outcome.rows_granted or off is None:
         return
@@ -89,7 +94,6 @@ def leader_gates(index: Index, found: Findings) -> None:
     """G6. Facts: requests, policies and changes of capability at leaders whose state is certain."""
     for call in index.ingests:
         what = call.what
-        assert isinstance(what, Ingest)
         off = window_of(index.capability(what.cluster, on=False), call.first, call.last)
         if off is None or index.batches[what.source].table.leader != what.cluster:
             continue
@@ -107,7 +111,6 @@ def leader_gates(index: Index, found: Findings) -> None:
 def _policies(index: Index, found: Findings) -> None:
     for call in index.commands:
         what = call.what
-        assert isinstance(what, Command)
         if what.verb != "streaming-on":
             continue
         off = window_of(index.capability(what.cluster, on=False), call.first, call.last)
@@ -122,19 +125,19 @@ def _policies(index: Index, found: Findings) -> None:
                 *((off.call.last,) if off.call else ()),
             )
     policies = _Policies(index)
-    for call in index.switches:
-        if call.what.on or call.what.cluster not in index.profile.leaders:
+    for switch in index.switches:
+        if switch.what.on or switch.what.cluster not in index.profile.leaders:
             continue
-        name = policies.enabled(call)
+        name = policies.enabled(switch)
         found.checked += name is not None
-        if name and isinstance(call.outcome, Changed) and call.outcome.certainty == "confirmed":
-            found.call(f"streaming of {call.what.cluster} went off while {name} streams", call)
-    for call in index.ingests:
-        if policies.disabled(call):
+        if name and switch.confirmed:
+            found.call(f"streaming of {switch.what.cluster} went off while {name} streams", switch)
+    for request in index.ingests:
+        if policies.disabled(request):
             found.checked += 1
-            if isinstance(call.outcome, Ingested) and not call.outcome.repeated:
-                what = call.what
-                found.call(f"{what.database}.{what.table} took rows without its policy", call)
+            if isinstance(request.outcome, Ingested) and not request.outcome.repeated:
+                place = f"{request.what.database}.{request.what.table}"
+                found.call(f"{place} took rows without its policy", request)
 
 
 class _Policies:
@@ -146,12 +149,11 @@ class _Policies:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._calls: dict[tuple[str, str, str], list[Call]] = {}
+        self._calls: dict[tuple[str, str, str], list[Call[Command]]] = {}
         self._whole: set[tuple[str, str]] = set()
-        drops: dict[tuple[str, str], list[Call]] = {}
+        drops: dict[tuple[str, str], list[Call[Command]]] = {}
         for call in index.commands:
             what = call.what
-            assert isinstance(what, Command)
             place = (what.cluster, what.database)
             if what.verb == "drop-database":
                 drops.setdefault(place, []).append(call)
@@ -168,8 +170,8 @@ class _Policies:
             key: self._settle(calls, "streaming-off") for key, calls in self._calls.items()
         }
 
-    def _settle(self, calls: list[Call], verb: str) -> tuple[Window, ...]:
-        is_verb: Callable[[Call], bool] = lambda call: call.what.verb == verb  # noqa: E731
+    def _settle(self, calls: list[Call[Command]], verb: str) -> tuple[Window, ...]:
+        is_verb: Callable[[Call[Command]], bool] = lambda call: call.what.verb == verb  # noqa: E731
         return settled(
             calls,
             wanted=is_verb,
@@ -179,17 +181,16 @@ class _Policies:
             initially=False,
         )
 
-    def enabled(self, call: Call) -> str | None:
+    def enabled(self, call: Call[SetCapability]) -> str | None:
         """A table of the cluster whose policy is on all through a call."""
         for (cluster, database, table), windows in self._on.items():
             if cluster == call.what.cluster and window_of(windows, call.first, call.last):
                 return f"{database}.{table}"
         return None
 
-    def disabled(self, call: Call) -> bool:
+    def disabled(self, call: Call[Ingest]) -> bool:
         """The policy of the table that a request is for is off all through it."""
         what = call.what
-        assert isinstance(what, Ingest)
         place = (what.cluster, what.database)
         windows = self._off.get((*place, what.table), ())
         return place not in self._whole and bool(window_of(windows, call.first, call.last))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cluster.conformance.calls import Answer, Ingest, Ingested
+from cluster.conformance.calls import Answer, Command, Ingest, Ingested
+from cluster.conformance.calls import Read as ReadCall
 from cluster.conformance.checkers.periods import NEVER, Call
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Batch:
     """The rows of one source id. ``attempts`` are its requests, in order.
 
     ``possible``: event from which on it may be visible (:data:`NEVER`: it must not be);
-    ``acked``: event by which it certainly is. ``key`` is the row store key it is in, if one
+    ``acked``: event by which it certainly is; ``last``: event after which no request of it can
+    arrive any more. ``key`` is the row store key it is in, if one
     acknowledgement tells; its rows end at or before ordinal ``end`` of it, and begin at or after
     ``begin``.
     """
@@ -39,7 +41,7 @@ class Batch:
     def __init__(self, table: Table, source: str, ids: tuple[int, ...], bit: int) -> None:
         self.table, self.source, self.ids, self.bit = table, source, ids, bit
         self.size = len(ids)
-        self.attempts: list[Call] = []
+        self.attempts: list[Call[Ingest]] = []
         self.columns: frozenset[str] = frozenset()
         self.possible = self.acked = NEVER
         self.last = -1
@@ -48,11 +50,10 @@ class Batch:
         self.end = NEVER
         self.position: At | None = None
 
-    def take(self, call: Call, *, misdirected: bool) -> None:
+    def take(self, call: Call[Ingest], *, misdirected: bool) -> None:
         """One more request; ``misdirected``: to a cluster that may not take it."""
-        assert isinstance(call.what, Ingest)
         self.attempts.append(call)
-        self.last = max(self.last, call.last)
+        self.last = NEVER if call.doubtful else max(self.last, call.last)
         if call.refused or misdirected:
             return
         self.columns = self.columns.union(call.what.columns)
@@ -86,7 +87,7 @@ class View(msgspec.Struct, frozen=True, gc=False, eq=False):
 class Read(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A read that was answered. ``own``: by the cluster the database belongs to."""
 
-    call: Call
+    call: Call[ReadCall]
     cluster: str
     table: Table
     answer: Answer
@@ -109,7 +110,7 @@ class Wipe(msgspec.Struct, frozen=True, gc=False, eq=False):
     that are certainly without and with it; None: unknown, or of another database.
     """
 
-    call: Call
+    call: Call[Command]
     last: int
     before: tuple[int, int] | None
     after: tuple[int, int] | None
@@ -129,6 +130,14 @@ class Wipe(msgspec.Struct, frozen=True, gc=False, eq=False):
             return True
         position = read.answer.position
         return position is not None and self.after is not None and position.version >= self.after
+
+
+class _Wiped(msgspec.Struct, frozen=True, gc=False):
+    """What drops and clears mean for a read; see the methods of :class:`Table`."""
+
+    lost: int
+    gone: int
+    era: int | None
 
 
 class Masks:
@@ -169,8 +178,13 @@ class Table:
         self._acked = self._possible = Masks(())
         self._ends: dict[int, Masks] = {}
         self._begins: dict[int, Masks] = {}
+        self._keyed = 0
         self._several: tuple[Batch, ...] = ()
+        self._over = Masks(())
         self._exposed: tuple[tuple[Wipe, int], ...] = ()
+        self._begun: list[int] = []
+        self._ended: list[int] = []
+        self._known: dict[tuple[int, int, tuple[int, int] | None], _Wiped] = {}
 
     def add(self, source: str, ids: tuple[int, ...]) -> Batch:
         """A new batch."""
@@ -188,18 +202,13 @@ class Table:
             of_key = [b for b in batches if b.key == key]
             self._ends[key] = Masks((b.end, b.bit) for b in of_key)
             self._begins[key] = Masks((b.begin, b.bit) for b in of_key)
+            self._keyed |= self._begins[key].all()
         self.keys |= keys
         self._several = tuple(b for b in batches if b.position and b.key is None)
-        self._exposed = tuple(
-            (wipe, self._mask(b for b in batches if b.possible < wipe.last)) for wipe in self.wipes
-        )
-
-    @staticmethod
-    def _mask(batches: Iterable[Batch]) -> int:
-        mask = 0
-        for batch in batches:
-            mask |= batch.bit
-        return mask
+        self._over = Masks((b.last, b.bit) for b in batches)
+        self._exposed = tuple((wipe, self._possible.below(wipe.last)) for wipe in self.wipes)
+        self._begun = sorted(wipe.call.first for wipe in self.wipes)
+        self._ended = sorted(wipe.call.last for wipe in self.wipes)
 
     # -- sets of batches ------------------------------------------------------------------------
 
@@ -214,28 +223,71 @@ class Table:
     def included(self, position: At) -> int:
         """Those acknowledged that a position includes."""
         found = 0
-        for key, masks in self._ends.items():
-            found |= masks.upto(position.ordinal(key))
+        for key, (ordinal, _) in position.keys.items():
+            masks = self._ends.get(key)
+            if masks is not None:
+                found |= masks.upto(ordinal)
         for batch in self._several:
             assert batch.position is not None
             if all(position.ordinal(k) >= at[0] for k, at in batch.position.keys.items()):
                 found |= batch.bit
         return found
 
-    def beyond(self, ordinals: Mapping[int, int]) -> int:
+    def in_key(self, key: int) -> int:
+        """Those acknowledged in a row store key."""
+        return self._ends[key].all()
+
+    def beyond(self, position: At) -> int:
+        """Those that certainly begin at or after a position's ordinal of their key."""
+        return self._beyond((key, at[0]) for key, at in position.keys.items())
+
+    def beyond_ordinals(self, ordinals: Mapping[int, int]) -> int:
         """Those that certainly begin at or after an ordinal of their key."""
-        found = 0
-        for key, masks in self._begins.items():
-            found |= masks.all() & ~masks.below(ordinals.get(key, 0))
-        return found
+        return self._beyond(ordinals.items())
+
+    def _beyond(self, ordinals: Iterable[tuple[int, int]]) -> int:
+        within = 0
+        for key, ordinal in ordinals:
+            masks = self._begins.get(key)
+            if masks is not None:
+                within |= masks.below(ordinal)
+        return self._keyed & ~within
 
     def lost(self, read: Read) -> int:
         """Those that a drop or a clear may have taken away from a read."""
-        found = 0
-        for wipe, exposed in self._exposed:
-            if wipe.may_have(read):
-                found |= exposed
+        return self._wiped(read).lost if self._exposed else 0
+
+    def gone(self, read: Read) -> int:
+        """Those that a drop or a clear has certainly taken away from a read."""
+        return self._wiped(read).gone if self._exposed else 0
+
+    def era(self, read: Read) -> int | None:
+        """Which drops and clears a read is after, as bits; None if that is not certain of all."""
+        return self._wiped(read).era if self._exposed else 0
+
+    def _wiped(self, read: Read) -> _Wiped:
+        """Depends on little of the read, so it is worked out once for many."""
+        position = read.answer.position
+        begun = bisect.bisect_left(self._begun, read.call.last)
+        ended = bisect.bisect_left(self._ended, read.call.first) if read.own else -1
+        key = (begun, ended, position.version if position else None)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._work_out(read)
         return found
+
+    def _work_out(self, read: Read) -> _Wiped:
+        lost = gone = era = 0
+        certain = True
+        for number, (wipe, exposed) in enumerate(self._exposed):
+            if wipe.certainly_has(read):
+                gone |= exposed & self._over.below(wipe.call.first)
+                era |= 1 << number
+            elif wipe.may_have(read):
+                certain = False
+            if wipe.may_have(read):
+                lost |= exposed
+        return _Wiped(lost, gone, era if certain else None)
 
     def exposed_before(self, number: int) -> int:
         """Those that a drop or a clear asked for before an event may take away from somebody."""
@@ -243,14 +295,6 @@ class Table:
         for wipe, exposed in self._exposed:
             if wipe.call.first < number:
                 found |= exposed
-        return found
-
-    def gone(self, read: Read) -> int:
-        """Those that a drop or a clear has certainly taken away from a read."""
-        found = 0
-        for wipe, exposed in self._exposed:
-            if wipe.certainly_has(read):
-                found |= self._mask(b for b in self.of(exposed) if b.last < wipe.call.first)
         return found
 
     def of(self, mask: int) -> Iterator[Batch]:

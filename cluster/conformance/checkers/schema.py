@@ -52,7 +52,6 @@ class _Columns:
         self._made: dict[tuple[str, str, str], dict[str, int]] = {}
         for call in index.commands:
             what = call.what
-            assert isinstance(what, Command)
             place = (what.cluster, what.database, what.table)
             if call.refused:
                 continue

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cluster.conformance.calls import Read as ReadCall
-
 if TYPE_CHECKING:
     from cluster.conformance.checkers.findings import Findings
     from cluster.conformance.checkers.index import Index
@@ -24,7 +22,6 @@ def monotonic(index: Index, found: Findings) -> None:
     memory: dict[tuple[str, str, object], dict[bool, Read]] = {}
     for read in index.reads:
         what = read.call.what
-        assert isinstance(what, ReadCall)
         if not what.session:
             continue
         known = memory.setdefault((what.session, read.cluster, read.table), {})
@@ -39,7 +36,8 @@ def monotonic(index: Index, found: Findings) -> None:
 
 
 def _went_back(before: Read, read: Read) -> bool:
-    if before.view.touched & ~read.view.touched & ~read.table.lost(read):
+    gone = before.view.touched & ~read.view.touched
+    if gone and gone & ~read.table.lost(read):
         return True
     old, new = before.answer.position, read.answer.position
     if old is None or new is None or any(wipe.may_have(read) for wipe in read.table.wipes):

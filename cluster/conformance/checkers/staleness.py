@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cluster.conformance.calls import Read as ReadCall
-
 if TYPE_CHECKING:
     from cluster.conformance.checkers.findings import Findings
     from cluster.conformance.checkers.index import Index
@@ -23,7 +21,6 @@ def bounded(index: Index, found: Findings) -> None:
     slack = index.parameters.staleness_slack_seconds
     for read in index.reads:
         what = read.call.what
-        assert isinstance(what, ReadCall)
         told, asked = read.answer.staleness_seconds, what.max_staleness_seconds
         if told is None and asked is None:
             continue

@@ -59,7 +59,9 @@ class _Report:
 class Stream:
     """One Follow call."""
 
-    def __init__(self, opened: Event, known: dict[tuple[int, int], tuple[int, int]]) -> None:
+    def __init__(
+        self, opened: Event, known: dict[tuple[int, int], tuple[int, int]], *, epochs_grow: bool
+    ) -> None:
         what = opened.what
         assert isinstance(what, notes.FollowOpened)
         self.opened = opened
@@ -73,6 +75,7 @@ class Stream:
         self._version = what.position.version if what.position else None
         self._reports = {0: _Report(opened.number, _ordinals(what.position), opened=False, epoch=0)}
         self._newest = 0
+        self._epochs_grow = epochs_grow
         self._floors: dict[int, int] = {}
         self._diverged: tuple[int, int] | None = None
         if what.position is not None:
@@ -121,7 +124,7 @@ class Stream:
         what = event.what
         assert isinstance(what, notes.GateReported)
         before = self._reports.get(self._newest)
-        if before is not None and what.epoch < before.epoch:
+        if before is not None and self._epochs_grow and what.epoch < before.epoch:
             text = f"a gate of epoch {what.epoch} was reported after one of {before.epoch}"
             self._odd(Oddity.EPOCH, event, text, before.event)
         ordinals = _ordinals(what.position)
@@ -205,9 +208,9 @@ def streams_of(index: Index) -> tuple[Stream, ...]:
     for event in frames:
         what = event.what
         if isinstance(what, notes.FollowOpened):
-            streams[what.session] = Stream(event, known)
+            streams[what.session] = Stream(event, known, epochs_grow=not index.rollbacks)
             continue
-        stream = streams.get(what.session)  # type: ignore[union-attr]
+        stream = streams.get(getattr(what, "session", 0))
         if stream is not None:
-            _TAKE[type(what)](stream, event)  # type: ignore[index]
+            _TAKE[type(what)](stream, event)
     return tuple(streams.values())
