@@ -186,8 +186,8 @@ class NodeDatabases:
                 yield tree
                 continue
             followed = self._followers.get(tree.name)
-            if followed is not None and followed.shown is not None:
-                yield followed.shown
+            if followed is not None and followed.copy.shown is not None:
+                yield followed.copy.shown
 
     def sealed_tables(self) -> Iterator[tuple[Database, Table, CachingPolicy]]:
         """Every table with extents and its caching policy: what the hot cache may take."""
