@@ -72,27 +72,26 @@ def _order(read: Read, found: Findings) -> None:
 
 def _chain(table: Table, reads: list[Read], owners: dict[int, Table], found: Findings) -> None:
     """Of two reads the one with the smaller ordinals shows a part of the other's rows."""
-    eras: dict[int, list[tuple[int, tuple[tuple[int, int], ...], Read]]] = {}
+    eras: dict[int, list[tuple[int, list[tuple[int, int]], Read]]] = {}
     for read in reads:
         era = table.era(read)
         if era is None:
             continue
         assert read.answer.position is not None
-        place = tuple(
-            sorted(
-                (key, at[0])
-                for key, at in read.answer.position.keys.items()
-                if at[0] and owners.get(key, table) is table
-            )
-        )
-        eras.setdefault(era, []).append((sum(ordinal for _, ordinal in place), place, read))
+        place: list[tuple[int, int]] = []
+        total = 0
+        for key, (ordinal, _) in read.answer.position.keys.items():
+            if ordinal and owners.get(key, table) is table:
+                place.append((key, ordinal))
+                total += ordinal
+        eras.setdefault(era, []).append((total, sorted(place), read))
     for chain in eras.values():
         chain.sort(key=lambda item: (item[0], item[1], item[2].call.first))
         for (_, place, read), (_, next_place, next_read) in itertools.pairwise(chain):
             _compare(table, (place, read), (next_place, next_read), found)
 
 
-_Placed = tuple[tuple[tuple[int, int], ...], "Read"]
+_Placed = tuple[list[tuple[int, int]], "Read"]
 
 
 def _compare(table: Table, smaller: _Placed, larger: _Placed, found: Findings) -> None:

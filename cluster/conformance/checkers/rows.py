@@ -138,6 +138,7 @@ class _Wiped(msgspec.Struct, frozen=True, gc=False):
     lost: int
     gone: int
     era: int | None
+    first: bool
 
 
 class Masks:
@@ -265,6 +266,10 @@ class Table:
         """Which drops and clears a read is after, as bits; None if that is not certain of all."""
         return self._wiped(read).era if self._exposed else 0
 
+    def unwiped(self, read: Read) -> bool:
+        """The read is certainly before every drop and clear."""
+        return not self._exposed or self._wiped(read).first
+
     def _wiped(self, read: Read) -> _Wiped:
         """Depends on little of the read, so it is worked out once for many."""
         position = read.answer.position
@@ -287,7 +292,8 @@ class Table:
                 certain = False
             if wipe.may_have(read):
                 lost |= exposed
-        return _Wiped(lost, gone, era if certain else None)
+        first = not any(wipe.may_have(read) for wipe in self.wipes)
+        return _Wiped(lost, gone, era if certain else None, first)
 
     def exposed_before(self, number: int) -> int:
         """Those that a drop or a clear asked for before an event may take away from somebody."""

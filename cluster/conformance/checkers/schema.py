@@ -37,9 +37,7 @@ def schema_first(index: Index, found: Findings) -> None:
         if unknown := columns.unknown(read):
             found.call(f"{read} has column {unknown}, which nobody added", read.call)
         _rows_and_columns(read, filling[read.table], found)
-        if read.answer.position is not None and not any(
-            wipe.may_have(read) for wipe in read.table.wipes
-        ):
+        if read.answer.position is not None and read.table.unwiped(read):
             versions.setdefault(read.table, []).append((read.answer.position.version, read))
     for of_table in versions.values():
         _never_vanish(of_table, found)

@@ -40,7 +40,7 @@ def _went_back(before: Read, read: Read) -> bool:
     if gone and gone & ~read.table.lost(read):
         return True
     old, new = before.answer.position, read.answer.position
-    if old is None or new is None or any(wipe.may_have(read) for wipe in read.table.wipes):
+    if old is None or new is None or not read.table.unwiped(read):
         return False
     return new.version < old.version or any(
         new.ordinal(key) < old.ordinal(key) for key in read.table.keys
