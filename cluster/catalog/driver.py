@@ -26,7 +26,7 @@ import trio
 
 from cluster.catalog.changes import apply, touched_tables
 from cluster.catalog.following import FollowingSettings
-from cluster.catalog.garbage import FileLedger, GarbageFile
+from cluster.catalog.garbage import FileLedger, GarbageFile, count_files
 from cluster.catalog.journal import Delta, advance
 from cluster.catalog.model import (
     DEFAULT_DATABASE,
@@ -34,14 +34,14 @@ from cluster.catalog.model import (
     FollowingSource,
     RowStoreKey,
 )
-from cluster.catalog.naming import check_entity_name, check_text
+from cluster.catalog.naming import check_entity_name, check_text, fold_database_name
 from cluster.catalog.reading import CatalogReader
 from cluster.catalog.references import plan_references
 from cluster.catalog.registry import Entry, Registry
 from cluster.catalog.statistics import CatalogStatistics
 from cluster.catalog.store import CatalogStore
 from cluster.catalog.worker import CatalogWriter
-from cluster.errors import EntityExistsError
+from cluster.errors import EntityExistsError, NotSupportedError
 from cluster.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -238,6 +238,30 @@ class Catalog(CatalogReader):
             await self._writer.put(database)
             self._publish()
             return database, True
+
+    async def drop_database(self, name: str) -> Database:
+        """Removes a database of our own with everything in it; returns its last tree.
+
+        Its files become garbage in the same transaction. Raises DatabaseNotFoundError,
+        ReadOnlyError (it follows a leader), NotSupportedError (every node has the default
+        database), UnavailableError.
+        """
+        async with self._lock:
+            entry = self._owned(name)
+            database = entry.database
+            if fold_database_name(database.name) == fold_database_name(DEFAULT_DATABASE):
+                raise NotSupportedError(
+                    f"Database '{database.name}' cannot be dropped: every cluster has it.",
+                    metadata={"database": database.name},
+                )
+            now_us, after = self._clock.now_ns() // 1000, database.version.next()
+            orphans = [
+                GarbageFile(database.name, database.storage_root, file, after, now_us)
+                for file in count_files(database)
+            ]
+            await self._writer.remove(database, orphans)
+            self._publish()
+            return database
 
     # Following
 

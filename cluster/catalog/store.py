@@ -140,21 +140,7 @@ class CatalogStore:
         snapshot = codec.encode_database(database) if size >= room_bytes else b""
         with self._transaction() as connection:
             self._insert_delta(folded, delta, changes)
-            connection.executemany(
-                "INSERT INTO garbage VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        folded,
-                        item.file,
-                        item.database,
-                        item.root,
-                        item.version.major,
-                        item.version.minor,
-                        item.dropped_us,
-                    )
-                    for item in garbage
-                ],
-            )
+            self._insert_garbage(folded, garbage)
             if snapshot:
                 connection.execute(
                     "UPDATE databases SET snapshot = ? WHERE folded = ?", (snapshot, folded)
@@ -174,12 +160,30 @@ class CatalogStore:
                 [(fold_database_name(item.database), item.file) for item in files],
             )
 
-    def delete_database(self, name: str) -> None:
-        """Removes a database and its history."""
+    def delete_database(self, name: str, garbage: Iterable[GarbageFile] = ()) -> None:
+        """Removes a database and its history; its files become garbage."""
         folded = fold_database_name(name)
         with self._transaction() as connection:
             connection.execute("DELETE FROM deltas WHERE folded = ?", (folded,))
             connection.execute("DELETE FROM databases WHERE folded = ?", (folded,))
+            self._insert_garbage(folded, garbage)
+
+    def _insert_garbage(self, folded: str, garbage: Iterable[GarbageFile]) -> None:
+        self._connection.executemany(
+            "INSERT INTO garbage VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    folded,
+                    item.file,
+                    item.database,
+                    item.root,
+                    item.version.major,
+                    item.version.minor,
+                    item.dropped_us,
+                )
+                for item in garbage
+            ],
+        )
 
     def close(self) -> None:
         """Closes the file and releases its lock."""

@@ -119,10 +119,11 @@ class CatalogWriter:
         await self._write(lambda: self._store.put_settings(name, settings))
         self._registry.set_following(entry, settings)
 
-    async def remove(self, database: Database) -> None:
-        """Removes a database."""
-        await self._write(lambda: self._store.delete_database(database.name))
+    async def remove(self, database: Database, orphans: Sequence[GarbageFile] = ()) -> None:
+        """Removes a database; ``orphans`` became garbage."""
+        await self._write(lambda: self._store.delete_database(database.name, orphans))
         self._registry.remove(database.name)
+        self._garbage.update({_garbage_key(item): item for item in orphans})
 
     async def forget_garbage(self, files: Iterable[GarbageFile]) -> None:
         """Removes files from the list; those that are not on it are passed over."""

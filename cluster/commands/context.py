@@ -158,6 +158,8 @@ class CatalogDoor(Protocol):
         self, name: str, *, if_not_exists: bool = False
     ) -> tuple[Database, bool]: ...
 
+    async def drop_database(self, name: str) -> Database: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

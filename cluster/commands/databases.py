@@ -12,6 +12,7 @@ from cluster.commands.policy_rows import database_text
 from cluster.commands.principals import principals_text
 from cluster.commands.properties import read_properties
 from cluster.commands.sizes import Sizes, database_sizes
+from cluster.errors import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +56,32 @@ async def create_database(context: Context) -> list[Row]:
         context.values["database"], if_not_exists="ifnotexists" in context.words
     )
     return [(database.name, "", "true" if created else "false", True, True)]
+
+
+async def drop_database(context: Context) -> list[Row]:
+    """``.drop database D [ifexists]``: gives the databases that remain.
+
+    A followed database is not dropped (``follower.md``, Limitations): detach its followers first.
+    """
+    name = context.values["database"]
+    if "ifexists" in context.words and not _exists(context, name):
+        return [_plain_row(context, database) for database in context.catalog.databases()]
+    database = context.catalog.get(name)
+    followers = context.node.services.attachments.followers_of(database.name)
+    if followers:
+        raise ConflictError(
+            f"Database '{database.name}' cannot be dropped: it is followed by "
+            f"{', '.join(followers)}.",
+            remedy="Detach it first: remora detach LEADER/DB FOLLOWER, or remora followers LEADER.",
+            metadata={"database": database.name, "followers": ", ".join(followers)},
+        )
+    await context.catalog.drop_database(name)
+    return [_plain_row(context, remaining) for remaining in context.catalog.databases()]
+
+
+def _exists(context: Context, name: str) -> bool:
+    folded = fold_database_name(name)
+    return any(fold_database_name(item.name) == folded for item in context.catalog.databases())
 
 
 async def alter_pretty_name(context: Context) -> list[Row]:
@@ -187,6 +214,7 @@ EXECUTORS: Final[Mapping[str, Executor]] = {
     **{f"show database{flavor}": _of_current(row) for flavor, row in _ROWS.items()},
     "show database datastats": _of_current(_current_statistics_row),
     "create database": create_database,
+    "drop database": drop_database,
     "alter database prettyname": alter_pretty_name,
     "drop database prettyname": drop_pretty_name,
 }

@@ -182,6 +182,9 @@ class AttachmentsDoor(Protocol):
     async def detach(self, leader_cluster: str, leader_database: str) -> None:
         """Ends an attachment; nothing of it is visible here when this returns."""
 
+    def followers_of(self, database: str) -> tuple[str, ...]:
+        """The clusters that follow a database of this one. UnavailableError if nobody knows."""
+
 
 class OperationsDoor(Protocol):
     """What commands need of :class:`cluster.history.driver.OperationRunner`."""

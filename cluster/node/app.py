@@ -230,7 +230,7 @@ class Node:
             row_stores=self._row_stores,
             databases=self._databases,
             followers=self._followers,
-            attachments=NodeAttachments(self._config, self._platform.transport),
+            attachments=NodeAttachments(self._config, self._platform, self._authority),
             cancel_query=self._cancel_query,
             load=self._load,
             limits=limits,

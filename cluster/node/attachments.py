@@ -1,23 +1,29 @@
-"""What commands on a follower ask of the coordinator about its attachments."""
+"""What commands of a node ask about attachments, its own and those of its followers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cluster.catalog.naming import fold_database_name
+from cluster.errors import UnavailableError
+from cluster.replication.authority import Capability
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 if TYPE_CHECKING:
     from cluster.node.config import NodeConfig
-    from cluster.transport.api import Transport
+    from cluster.node.platform import Platform
+    from cluster.replication.authority import Authority
 
 
 class NodeAttachments:
     """The attachments of the node's cluster, which its coordinator decides about."""
 
-    def __init__(self, config: NodeConfig, transport: Transport) -> None:
+    def __init__(self, config: NodeConfig, platform: Platform, authority: Authority) -> None:
+        self._authority = authority
+        self._clock = platform.clock
         self._cluster = config.cluster
         self._address = config.coordinator
-        self._transport = transport
+        self._transport = platform.transport
         # Detaching is certain when every node has confirmed it, or its lease has run out.
         self._patience_seconds = 2 * config.limits.lease_seconds
 
@@ -35,3 +41,26 @@ class NodeAttachments:
         async with self._transport.connect(self._address) as channel:
             stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
             await stub.Detach(request, timeout=self._patience_seconds)
+
+    def followers_of(self, database: str) -> tuple[str, ...]:
+        """The clusters that follow a database of this one, by name.
+
+        Raises UnavailableError if that is in doubt: the lease has run out, or nothing has been
+        heard of the coordinator.
+        """
+        view = self._authority.view
+        if (
+            view is None
+            or self._authority.capability(self._clock.monotonic()) is Capability.UNKNOWN
+        ):
+            raise UnavailableError(
+                f"Whether database '{database}' is followed is not known: the coordinator has not "
+                "been heard for too long."
+            )
+        return tuple(
+            sorted(
+                grant.follower_cluster
+                for grant in view.followed
+                if fold_database_name(grant.database) == fold_database_name(database)
+            )
+        )

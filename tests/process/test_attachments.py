@@ -192,6 +192,32 @@ async def test_a_star_follows_what_is_made_later_and_what_a_conflict_held_up(
     await until(lambda: nothing_is_left(processes[1], "follower1"))
 
 
+async def test_a_followed_database_is_dropped_only_after_it_is_detached(
+    local_setup: LocalSetup, attachments: Attachments
+) -> None:
+    leader, follower = local_setup.client("leader"), local_setup.client("follower1")
+    database = local_setup.database
+    await make_tables(leader, database, "T")
+    await leader.ingest(database, "T", b"1\n")
+    await attachments.put("one")
+    await until(lambda: is_seen(follower, database, "T", [1]))
+    with pytest.raises(ConflictError, match=r"it is followed by follower1\."):
+        await leader.command("", f".drop database {database}")
+    assert await seen(leader, database, "T") == [1]
+    await leader.command(database, ".seal database")
+    await attachments.delete("one")
+    await leader.command("", f".drop database {database}")
+    assert database not in await databases(leader)
+    # Another one of the name has nothing of it, neither here nor there, nor after a restart.
+    await make_tables(leader, database, "T")
+    await leader.ingest(database, "T", b"2\n")
+    await attachments.put("one")
+    await until(lambda: is_seen(follower, database, "T", [2]))
+    await local_setup.kill("leader/0")
+    await local_setup.start("leader/0")
+    assert await seen(leader, database, "T") == [2]
+
+
 async def is_seen(client: Client, database: str, table: str, rows: list[int]) -> bool:
     return await seen(client, database, table) == rows
 

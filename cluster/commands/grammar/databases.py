@@ -71,6 +71,8 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     refused("create database persist",
             f"create database <database:name> persist <paths:strings> [ifnotexists] {WITH}",
             "databases are kept in the node's data folder; leave out persist (...)."),
+    CommandSpec("drop database", "drop database <database:name> [ifexists]",
+                _RESULTS[""], Kind.MUTATE, CLUSTER_ADMIN),
     CommandSpec("alter database prettyname",
                 "(alter | set) database [<database:name>] prettyname <text:string>",
                 "DatabaseName, PrettyName", Kind.MUTATE, DATABASE_ADMIN),

@@ -48,6 +48,7 @@ EXAMPLES = {
     "show database metadata": ".show database metadata",
     "create database": ".create database New",
     "create database persist": ".create database New persist ('x')",
+    "drop database": ".drop database Sales",
     "alter database prettyname": ".alter database Sales prettyname 'x'",
     "drop database prettyname": ".drop database Sales prettyname",
     "attach database": ".attach database New from 'x'",

@@ -134,6 +134,7 @@ class FakeNode:
         )
         self.cancelled = []
         self.detached = []
+        self.followers = ()
         self.extents = self.ingestion = None
         self.row_stores, self.databases = FakeRowStores(), FakeDatabases()
 
@@ -163,6 +164,11 @@ class FakeNode:
 
     async def detach(self, leader_cluster, leader_database):
         self.detached.append((leader_cluster, leader_database))
+
+    def followers_of(self, database):
+        if isinstance(self.followers, Exception):
+            raise self.followers
+        return self.followers
 
     def state(self, database):
         return FOLLOWING_STATE

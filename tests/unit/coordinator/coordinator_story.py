@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cluster.coordinator import events
+from cluster.coordinator.configuration import ConfigurationKey
+from cluster.coordinator.configuration_status import describe
 from cluster.coordinator.identity import begin
 from cluster.coordinator.machine import handle
 from cluster.coordinator.reports import DatabaseReport, FollowingReport, Report
@@ -176,3 +178,33 @@ def attached(limits: Limits = LIMITS) -> Story:
     story.beat("leader", databases=owns(DATABASE))
     story.beat("follower")
     return story
+
+
+def heard(*names: str, followers: tuple[str, ...] = ("follower",), **named: object) -> Story:
+    """A leader with these databases and followers that follow nothing yet."""
+    story = Story(**named)
+    story.register("leader")
+    story.beat("leader", databases=owns(*names))
+    for follower in followers:
+        story.register(follower)
+        story.beat(follower)
+    return story
+
+
+def grants(story: Story, follower: str = "follower") -> dict[str, str]:
+    """Name there to name here."""
+    return {g.database: g.follower_database for g in story.view(follower).following}
+
+
+def reasons(story: Story, name: str, follower: str = "follower") -> dict[str, str]:
+    configuration = story.state.durable.configurations[ConfigurationKey(follower, name.lower())]
+    found = describe(story.state, configuration, story.limits)
+    return {item.database: item.reason for item in found.unattached}
+
+
+def refused(story: Story, kind: type[RemoraError], match: str, **named: object) -> None:
+    before = story.state.durable
+    answer = story.answers[story.attach("follower", **named)]
+    assert type(answer) is kind
+    assert match in str(answer)
+    assert story.state.durable == before
