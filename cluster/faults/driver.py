@@ -12,19 +12,19 @@ Changes are made one after the other. Time is of the clock that no fault moves.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
 from cluster.coordinator.events import Republish, Republished
-from cluster.errors import RemoraError
+from cluster.errors import RemoraError, UnavailableError
 from cluster.faults.active import ActiveFault, ActiveFaults
 from cluster.faults.kinds import check_fault, kind_name
 from cluster.faults.messages import actives_to_messages
-from cluster.faults.routing import Pair, dialed, routed_pairs
+from cluster.faults.routing import Pair, addresses, dialed, known, routed_pairs
 from cluster.faults.store import load_faults, save_faults
-from cluster.faults.targets import COORDINATOR, Known
+from cluster.faults.targets import COORDINATOR
 from cluster.rpc.v1 import faults_pb2
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ class FaultDriver:
         Raises InvalidRequestError, EntityNotFoundError, LimitExceededError, UnavailableError.
         """
         async with self._turn:
-            fault = check_fault(fault, self._known())
+            fault = check_fault(fault, known(self._coordinator.state.durable))
             active, added = self._active.add(fault, self._now(), self._limits.faults)
-            await self._become(active)
+            await self._change(active)
             self._counters.added += 1
             logger.info("fault %s: %s on %s", added.id, kind_name(fault.kind), fault.target)
             return added
@@ -115,7 +115,7 @@ class FaultDriver:
         """
         async with self._turn:
             active, gone = self._active.clear(fault_id)
-            confirmed = await self._become(active)
+            confirmed = await self._change(active)
             self._counters.cleared += len(gone)
             logger.info("faults cleared: %s", ", ".join(one.id for one in gone) or "none")
             return gone, confirmed
@@ -191,9 +191,11 @@ class FaultDriver:
                         await moved.wait()
                     await self._expire()
         finally:
+            self._nursery = None
             with trio.CancelScope(shield=True):
                 await self._proxies.end()
-            save_faults(self._folder, ActiveFaults(), self._now(), self._wall_seconds())
+            self._active = ActiveFaults()
+            self._save()
 
     async def _take_up(self) -> None:
         try:
@@ -215,7 +217,7 @@ class FaultDriver:
                 await self._become(active)
             except RemoraError as error:
                 logger.warning("faults of links from before are over: %s", error)
-                await self._become(active.without_links())
+                await self._become_anyhow(active.without_links())
 
     async def _expire(self) -> None:
         async with self._turn:
@@ -225,7 +227,28 @@ class FaultDriver:
             over = len(self._active.faults) - len(active.faults)
             self._counters.expired += over
             logger.info("%d faults have run out", over)
+            await self._become_anyhow(active)
+
+    async def _change(self, active: ActiveFaults) -> bool:
+        """:meth:`_become` for somebody who asked: failed or given up, it is as it was before."""
+        try:
+            return await self._become(active)
+        except BaseException:
+            if self._nursery is not None:
+                self._nursery.start_soon(self._tidy)
+            raise
+
+    async def _tidy(self) -> None:
+        async with self._turn:
+            await self._become_anyhow(self._active)
+
+    async def _become_anyhow(self, active: ActiveFaults) -> None:
+        """:meth:`_become` where there is no way back: the proxy ends faults by itself, too."""
+        try:
             await self._become(active)
+        except RemoraError as error:
+            logger.warning("the link proxy was not told: %s", error)
+            await self._become_at_processes(active)
 
     async def _become(self, active: ActiveFaults) -> bool:
         """Makes these the faults there are; returns whether all concerned have confirmed.
@@ -233,32 +256,41 @@ class FaultDriver:
         Raises UnavailableError or TimedOutError if the proxy fails; then nothing has changed.
         """
         routed = True
-        if active.links or self._active.links:
+        if active.links or self._active.links or self._routes:
             routed = await self._become_links(active)
+        confirmed = await self._become_at_processes(active)
+        if routed:
+            self._struck = frozenset(one.id for one in active.links)
+        return routed and confirmed
+
+    async def _become_at_processes(self, active: ActiveFaults) -> bool:
         before, self._active = self._active, active
-        self._struck = frozenset(one.id for one in active.links) if routed else self._struck
         concerned = {one.fault.target for one in {*before.faults} ^ {*active.faults}}
         self._revision += 1
         for process in concerned:
             self._plans[process] = self._revision
-        save_faults(self._folder, active, self._now(), self._wall_seconds())
         self._own.suffer(active.of_process(COORDINATOR))
         self._moved.set()
         self._moved = trio.Event()
+        self._save()
         listening = concerned & self._confirmed.keys()
         revision = self._revision
-        confirmed = await self._wait(
+        return await self._wait(
             lambda: all(self._confirmed.get(one, revision) >= revision for one in listening)
         )
-        return routed and confirmed
+
+    def _save(self) -> None:
+        try:
+            save_faults(self._folder, self._active, self._now(), self._wall_seconds())
+        except OSError as error:
+            logger.warning("faults would be forgotten after a crash: %s", error)
 
     async def _become_links(self, active: ActiveFaults) -> bool:
         """First who must go through the proxy does, then the links suffer, then others leave."""
         pairs = routed_pairs(active.faults, self._coordinator.state.durable.clusters)
         moved = True
         if fresh := pairs - self._routes.keys():
-            addresses = await self._set_links(pairs | self._routes.keys(), self._active)
-            self._routes = addresses
+            self._routes = await self._set_links(pairs | self._routes.keys(), self._active)
             moved = await self._publish(fresh)
         await self._set_links(pairs | self._routes.keys(), active)
         if gone := self._routes.keys() - pairs:
@@ -269,7 +301,8 @@ class FaultDriver:
     async def _set_links(self, pairs: Iterable[Pair], active: ActiveFaults) -> dict[Pair, str]:
         """Tells the proxy; returns its addresses by pair."""
         if self._proxy is None:
-            assert self._nursery is not None, "run() is running"
+            if self._nursery is None:
+                raise UnavailableError("the coordinator is stopping")
             self._proxy = await self._nursery.start(self._keep_proxy)
         request = faults_pb2.SetLinksRequest(
             links=[
@@ -293,9 +326,11 @@ class FaultDriver:
                 logger.warning("the link proxy is gone, and with it every fault of a link")
                 gone = self._routes.keys()
                 self._routes = {}
-                self._active = self._active.without_links()
-                await self._publish(gone)
-                await self._become(self._active)
+                try:
+                    await self._publish(gone)
+                except RemoraError as error:
+                    logger.warning("nobody is told: %s", error)
+                await self._become_at_processes(self._active.without_links())
 
     async def _publish(self, pairs: Iterable[Pair]) -> bool:
         """Tells the dialers of these pairs where to connect; returns whether all have heard."""
@@ -321,12 +356,12 @@ class FaultDriver:
 
     async def _watch_addresses(self) -> None:
         """A node that is started again may serve elsewhere: the proxy must know."""
-        known = self._addresses()
+        told = self._addresses()
         while True:
             changed = self._coordinator.changed
-            addresses = self._addresses()
-            if addresses != known:
-                known = addresses
+            present = self._addresses()
+            if present != told:
+                told = present
                 async with self._turn:
                     await self._tell_addresses()
             await changed.wait()
@@ -340,21 +375,7 @@ class FaultDriver:
             logger.warning("the link proxy was not told of new addresses: %s", error)
 
     def _addresses(self) -> dict[str, str]:
-        durable = self._coordinator.state.durable
-        found = {COORDINATOR: self._address}
-        for cluster in durable.clusters:
-            if nodes := durable.cluster_nodes(cluster):
-                found[cluster] = nodes[0].grpc_address
-        return found
-
-    def _known(self) -> Known:
-        durable = self._coordinator.state.durable
-        return Known(
-            {
-                name: tuple(node.node for node in durable.cluster_nodes(name))
-                for name in sorted(durable.clusters)
-            }
-        )
+        return addresses(self._coordinator.state.durable, self._address)
 
     def _now(self) -> float:
         return self._own.base.monotonic()
@@ -364,11 +385,8 @@ class FaultDriver:
 
     def statistics(self) -> FaultStatistics:
         """Counters since the start."""
-        counters = self._counters
-        return FaultStatistics(
-            added=counters.added,
-            cleared=counters.cleared,
-            expired=counters.expired,
+        return replace(
+            self._counters,
             active=len(self._active.faults),
             routed=len(self._routes),
             watchers=len(self._confirmed),

@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cluster.faults.composition import struck_links
-from cluster.faults.targets import COORDINATOR
+from cluster.faults.targets import COORDINATOR, Known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from cluster.coordinator.state import Durable
     from cluster.faults.active import ActiveFault
 
 Pair = tuple[str, str]
@@ -39,3 +40,20 @@ def routed_pairs(faults: Iterable[ActiveFault], clusters: Iterable[str]) -> froz
 def dialed(pairs: Iterable[Pair], addresses: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """The pairs with the acceptor's own address, sorted; empty while it has none."""
     return [(dialer, acceptor, addresses.get(acceptor, "")) for dialer, acceptor in sorted(pairs)]
+
+
+def addresses(durable: Durable, coordinator: str) -> dict[str, str]:
+    """Where each cluster's first node, and the coordinator, serve themselves."""
+    found = {COORDINATOR: coordinator}
+    for cluster in durable.clusters:
+        if nodes := durable.cluster_nodes(cluster):
+            found[cluster] = nodes[0].grpc_address
+    return found
+
+
+def known(durable: Durable) -> Known:
+    """What faults may strike."""
+    clusters = sorted(durable.clusters)
+    return Known(
+        {name: tuple(node.node for node in durable.cluster_nodes(name)) for name in clusters}
+    )

@@ -70,6 +70,8 @@ class Proxy:
         self.ended_count += 1
 
     async def set_links(self, request):
+        if self.refuses:
+            raise UnavailableError("no answer")
         for link in request.links:
             self.upstreams[link.dialer, link.acceptor] = link.address
         pairs = {(link.dialer, link.acceptor) for link in request.links}
@@ -191,7 +193,7 @@ async def test_a_process_suffers_until_its_time_has_run_out_whoever_is_away(
     await setup.stop()
     await trio.sleep(9.0)
     assert suffering.disk.faults.is_full
-    await trio.sleep(1.0)
+    await trio.sleep(1.5)
     assert not suffering.disk.faults.is_full
 
 
@@ -246,6 +248,35 @@ async def test_without_a_proxy_a_link_is_not_struck(autojump_clock, setup) -> No
     assert setup.faults.messages() == []
     setup.proxy.refuses = False
     await setup.faults.add(STALL)
+
+
+async def test_whoever_gives_up_leaves_no_link_at_the_proxy(autojump_clock, setup) -> None:
+    leader, follower = await setup.pair()
+    setup.network.set_faults(follower.host, "coordinator", CUT)
+    with trio.move_on_after(1.0):
+        await setup.faults.add(STALL)  # waits for a word of the follower
+    assert setup.faults.messages() == []
+    setup.network.clear_faults()
+    await until(lambda: setup.faults.statistics().routed == 0)
+    await until(lambda: following(follower) == f"{leader.host}:1")
+
+
+async def test_a_proxy_that_fails_meanwhile_keeps_nothing_from_ending(
+    autojump_clock, setup
+) -> None:
+    await setup.pair()
+    suffering = setup.listen("follower/0")
+    await until(lambda: setup.faults.statistics().watchers)
+    await setup.faults.add(Fault(kind=FaultKind.STALL, target="leader->follower", duration=5.0))
+    await setup.faults.add(Fault(kind=FaultKind.DISK_FULL, target="follower", duration=5.0))
+    setup.proxy.refuses = True
+    await trio.sleep(6.0)
+    assert setup.faults.messages() == []
+    assert not suffering.disk.faults.is_full
+    setup.proxy.refuses = False
+    await setup.faults.add(STALL)
+    await setup.faults.clear("")
+    assert setup.faults.statistics().routed == 0
 
 
 @pytest.mark.parametrize("there", [1, 2, 3])
