@@ -154,9 +154,7 @@ def print_summary(summary: Summary, store: CampaignStore | None) -> None:
         output.print(table)
         typer.echo("")
     doubtful = {
-        rule: counts
-        for rule, counts in summary.rules.items()
-        if counts.failed or counts.unknown or counts.not_applicable
+        rule: counts for rule, counts in summary.rules.items() if counts.failed or not counts.proves
     }
     if doubtful:
         heads = ("rule", "pass", "fail", "unknown", "not applicable")
@@ -199,10 +197,12 @@ def rule_rows(summary: Summary) -> list[tuple[str, str, str]]:
     for rule, counts in summary.rules.items():
         if rule in failed:
             rows.append((rule, "fail", failed.pop(rule)))
+        elif counts.passed:
+            rows.append((rule, "pass", ""))
         elif counts.unknown:
             rows.append((rule, "unknown", why.get(rule, "")))
         else:
-            rows.append((rule, "pass" if counts.passed else "not applicable", ""))
+            rows.append((rule, "not applicable", ""))
     rows += [(rule, "fail", message) for rule, message in failed.items()]
     return rows
 

@@ -71,6 +71,12 @@ class SeedOutcome(msgspec.Struct, frozen=True, kw_only=True):
     why_unknown: dict[str, str] = msgspec.field(default_factory=dict)
     reached: tuple[str, ...] = ()
 
+    @property
+    def proves(self) -> bool:
+        """Whether any rule could be judged, or the run broke. If not, nobody knows anything."""
+        judged = {Judgement.PASS, Judgement.FAIL}
+        return bool(self.failures) or not judged.isdisjoint(self.judgements.values())
+
 
 def violations_of(result: RunResult) -> tuple[Violation, ...]:
     """The first violation of every rule that failed, and :data:`CRASH`; by time."""
@@ -148,6 +154,11 @@ class RuleCounts(msgspec.Struct, frozen=True, kw_only=True):
     unknown: int = 0
     not_applicable: int = 0
 
+    @property
+    def proves(self) -> bool:
+        """Whether any seed had something that this rule could be judged by."""
+        return self.passed + self.failed > 0
+
 
 class MutantCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Mutants that were planted, and caught by the rule they break."""
@@ -157,7 +168,11 @@ class MutantCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign. ``violations`` and ``unknown`` count (seed, rule) pairs.
+    """A campaign. ``violations`` counts (seed, rule) pairs.
+
+    ``unknown`` counts rules that no seed could judge, and seeds that no rule could judge. A seed in
+    which a rule had nothing to look at is no doubt by itself: seeds differ on purpose, and a rule
+    needs some that show what it is about.
 
     ``sometimes`` counts, for each interesting state, the seeds that reached it; ``unreached`` are
     those that no seed did, if the campaign is to be blamed for it.
@@ -225,20 +240,18 @@ class Tally:
         """The sum. ``real_seconds`` is what the whole campaign took."""
         outcomes = tuple(outcome for _, outcome in sorted(self.outcomes.items()))
         sometimes = self._sometimes(outcomes)
+        rules = _rule_counts(outcomes)
         blamed = self.blamed and len(outcomes) >= SOMETIMES_SEEDS
         return Summary(
             system=self.system,
             mutant=self.mutant,
             seeds=len(outcomes),
             violations=self.violations,
-            unknown=sum(
-                judgement is Judgement.UNKNOWN
-                for outcome in outcomes
-                for judgement in outcome.judgements.values()
-            ),
+            unknown=sum(counts.unknown > 0 and not counts.proves for counts in rules.values())
+            + sum(not outcome.proves for outcome in outcomes),
             sometimes=sometimes,
             unreached=tuple(s for s, count in sometimes.items() if not count) if blamed else (),
-            rules=_rule_counts(outcomes),
+            rules=rules,
             mutants=mutants or MutantCounts(),
             history_hash=history_hash(outcomes),
             virtual_seconds=round(sum(outcome.virtual_seconds for outcome in outcomes), 3),

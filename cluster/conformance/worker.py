@@ -71,7 +71,7 @@ def perform(task: Task, run: RunSeed, settings: WorkerSettings, beat: Beat) -> O
         return perform_hunt(task, run, time.monotonic, beat)
     report = perform_seed(task, run, beat)
     outcome = report.outcome
-    noteworthy = outcome.failures or outcome.why_unknown or settings.keep_all
+    noteworthy = outcome.failures or not outcome.proves or settings.keep_all
     if settings.store is not None and noteworthy:
         settings.store.save_seed(task.request, report)
     return outcome

@@ -182,6 +182,16 @@ def test_exit_codes_without_a_violation(judgement, code):
     assert summed([judged(judgement)]).exit_code == code
 
 
+def test_unknown_is_what_no_seed_shows_and_a_seed_that_shows_nothing():
+    unknown = judged(Judgement.UNKNOWN)
+    passed = msgspec.structs.replace(judged(Judgement.PASS), seed=2)
+    blank = msgspec.structs.replace(unknown, seed=3, judgements={"R1": Judgement.UNKNOWN})
+    assert summed([unknown]).unknown == 1
+    assert summed([unknown, passed]).unknown == 0
+    assert summed([unknown, passed, blank]).unknown == 1
+    assert summed([blank]).unknown == 2
+
+
 def test_other_exit_codes():
     assert summed([outcome(5)]).exit_code == 1
     assert summed([]).exit_code == 2

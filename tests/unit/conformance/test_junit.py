@@ -62,7 +62,7 @@ def test_a_state_that_was_not_reached_fails_a_campaign_and_is_skipped_in_a_short
 
 
 def test_unknown_is_an_error_and_not_applicable_is_skipped():
-    unknown = SeedOutcome(
+    blank = SeedOutcome(
         seed=1,
         digest="",
         events=0,
@@ -71,7 +71,7 @@ def test_unknown_is_an_error_and_not_applicable_is_skipped():
         real_seconds=1.0,
         why_unknown={"R1": "nothing was read"},
     )
-    _, suites = document([unknown])
+    _, suites = document([blank])
     assert case(suites["rules"], "R1").find("error").text == "seed 1: nothing was read"
     assert case(suites["rules"], "R2").find("skipped") is not None
     assert case(suites["seeds"], "seed 1").find("error").get("message") == "unknown: R1"
