@@ -10,6 +10,7 @@ from cluster.conformance.calls import Command
 if TYPE_CHECKING:
     from cluster.conformance.checkers.findings import Findings
     from cluster.conformance.checkers.index import Index
+    from cluster.conformance.checkers.rows import Table
     from cluster.conformance.history import Event
 
 _Extent = tuple[int, tuple[tuple[int, int, int], ...]]
@@ -18,6 +19,7 @@ _Extent = tuple[int, tuple[tuple[int, int, int], ...]]
 def sealed_once(index: Index, found: Findings) -> None:
     """R15. Facts: extents shown, and answers about tables that were sealed before."""
     known: dict[str, tuple[_Extent, int]] = {}
+    versions: dict[tuple[Table, tuple[int, int]], Event] = {}
     for event in index.noted(notes.Extents):
         what = event.what
         assert isinstance(what, notes.Extents)
@@ -32,7 +34,11 @@ def sealed_once(index: Index, found: Findings) -> None:
                     other[1],
                     event.number,
                 )
-        _tiles(index, event, what, found)
+        leader = index.attachments.leader(what.cluster, what.database, event.number)
+        table = index.tables.get((leader or what.cluster, what.database, what.table))
+        _tiles(table, event, what, found)
+        if table is not None:
+            _same_everywhere(table, versions, event, found)
     _reads(index, found)
 
 
@@ -42,7 +48,30 @@ def _tell(content: _Extent) -> str:
     return f"{rows} rows ({told or 'of no key'})"
 
 
-def _tiles(index: Index, event: Event, what: notes.Extents, found: Findings) -> None:
+def _same_everywhere(
+    table: Table,
+    versions: dict[tuple[Table, tuple[int, int]], Event],
+    event: Event,
+    found: Findings,
+) -> None:
+    """Of one version of a database there is one set of extents, wherever it is looked at."""
+    if any(wipe.call.what.verb == "drop-database" for wipe in table.wipes):
+        return
+    what = event.what
+    assert isinstance(what, notes.Extents)
+    other = versions.setdefault((table, what.version), event)
+    assert isinstance(other.what, notes.Extents)
+    if other.what.extents.keys() != what.extents.keys():
+        found.add(
+            f"{what.cluster} has other extents of {table.name} at version {what.version} than "
+            f"{other.what.cluster}",
+            event.at,
+            other.number,
+            event.number,
+        )
+
+
+def _tiles(table: Table | None, event: Event, what: notes.Extents, found: Findings) -> None:
     ranges: dict[int, list[tuple[int, int, str]]] = {}
     for extent, (rows, parts) in what.extents.items():
         if parts and sum(end - first for _, first, end in parts) != rows:
@@ -53,7 +82,6 @@ def _tiles(index: Index, event: Event, what: notes.Extents, found: Findings) -> 
             )
         for key, first, end in parts:
             ranges.setdefault(key, []).append((first, end, extent))
-    table = index.tables.get((what.cluster, what.database, what.table))
     wiped = table is None or bool(table.wipes)
     for key, of_key in ranges.items():
         of_key.sort()

@@ -243,8 +243,12 @@ def extents(
 
 
 def test_sealing_changes_nothing() -> None:
-    story = two().command("seal").note(extents(("e1", 0, 1)), extents(("e1", 0, 1), ("e2", 1, 2)))
-    story.note(extents(("e1", 0, 1), cluster="follower1"), extents(("m", 0, 2)))
+    story = (
+        two()
+        .command("seal")
+        .note(extents(("e1", 0, 1)), extents(("e1", 0, 1), ("e2", 1, 2), version=3))
+    )
+    story.note(extents(("e1", 0, 1), cluster="follower1"), extents(("m", 0, 2), version=4))
     story.read("leader", 1, 2, upto=2, version=2).read("follower1", 1, 2, upto=2, version=2)
     assert story.passes("R15")
 
@@ -267,6 +271,9 @@ def test_r15_an_extent_is_another_on_a_follower() -> None:
     story = two().note(extents(("e1", 0, 2)), extents(("e1", 0, 1), cluster="follower1"))
     assert "R15" in story.broken()
     assert "R15" in two().note(extents(("e1", 0, 2), rows=3)).broken()
+    story = two().note(extents(("e1", 0, 1), ("e2", 1, 2)))
+    story.note(extents(("e1", 0, 1), cluster="follower1"))
+    assert "other extents of leader/D.T at version (1, 2)" in story.violation("R15").message
 
 
 def test_after_a_clear_extents_begin_later() -> None:
