@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextvars
 import errno
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from cluster.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from cluster.extents.root import StorageRoot
 
@@ -188,6 +190,16 @@ class LivingRoot:
     def local_path(self, name: str) -> Any:
         """See :class:`cluster.extents.root.StorageRoot`."""
         return None if self._is_remote else self._root.local_path(name)
+
+    async def download(self, name: str, local: Path) -> None:
+        """See :class:`cluster.extents.root.StorageRoot`: a link, as of a folder's root."""
+        path = self.local_path(name)
+        self._life.check()
+        if path is None:
+            await self._root.download(name, local)
+        else:
+            await self._root.size_of(name)  # which fails where a download would
+            os.link(path, local)
 
     def __getattr__(self, name: str) -> Any:
         self._life.check()

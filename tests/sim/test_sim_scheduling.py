@@ -1,0 +1,111 @@
+"""The same seed is the same run: scheduler, threads, clocks, hashes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import trio
+import trio._core._run as trio_run
+from trio.testing import MockClock
+
+from cluster.conformance.faults import Schedule
+from cluster.conformance.request import RunRequest
+from cluster.conformance.verdict import Judgement
+from cluster.testing.sim.clock import START_NS, MachineClock
+from cluster.testing.sim.run import run_seed
+from cluster.testing.sim.scheduling import pinned, run_virtual
+
+PROGRAM = """
+from cluster.conformance.request import RunRequest
+from cluster.testing.sim.run import run_seed
+result = run_seed(RunRequest(seed=7, safety_seconds=90.0, liveness_seconds=60.0, intensity=3.0))
+print(result.history.digest(), len(result.history), len(result.schedule.faults), result.error)
+"""
+
+
+@pytest.mark.parametrize("name", ["_ALLOW_DETERMINISTIC_SCHEDULING", "_r"])
+def test_it_says_so_if_trio_has_moved_what_is_pinned(monkeypatch, name):
+    monkeypatch.delattr(trio_run, name)
+    with pytest.raises(RuntimeError, match="schedules in another way"), pinned(1):
+        pass
+
+
+def test_everything_is_put_back():
+    before = (trio.to_thread.run_sync, trio.lowlevel.start_thread_soon)
+    state = trio_run._r.getstate()
+    with pinned(5):
+        assert trio.to_thread.run_sync is not before[0]
+    assert (trio.to_thread.run_sync, trio.lowlevel.start_thread_soon) == before
+    assert trio_run._r.getstate() == state
+
+
+def test_tasks_run_in_an_order_that_follows_from_the_seed():
+    def order(seed):
+        found = []
+
+        async def main():
+            async with trio.open_nursery() as nursery:
+                for number in range(30):
+                    nursery.start_soon(step, number)
+
+        async def step(number):
+            await trio.lowlevel.checkpoint()
+            found.append(number)
+
+        run_virtual(main, seed)
+        return found
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_equal_requests_have_equal_histories_under_any_seed_of_hashes():
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for hash_seed in ("1", "2")
+    ]
+    said = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert said[0] == said[1]
+    assert int(said[0].split()[2]) > 0, "faults are part of it"
+
+
+def test_a_run_without_faults_breaks_no_rule():
+    result = run_seed(
+        RunRequest(seed=3, schedule=Schedule(), safety_seconds=120.0, liveness_seconds=100.0)
+    )
+    assert result.error == ""
+    failed = [verdict for verdict in result.verdicts if verdict.judgement is Judgement.FAIL]
+    assert failed == []
+    assert any(verdict.judgement is Judgement.PASS for verdict in result.verdicts)
+
+
+def test_clocks_jump_drift_and_stand_still():
+    async def main():
+        clock = MachineClock(uptime_seconds=100.0)
+        assert clock.now_ns() // 1000 == START_NS // 1000
+        clock.drift(0.5)
+        await trio.sleep(10)
+        assert clock.monotonic() == pytest.approx(115.0)
+        clock.drift(0.0)
+        clock.jump(-3600)
+        assert clock.now_ns() / 1e9 == pytest.approx(START_NS / 1e9 + 15 - 3600)
+        assert clock.monotonic() == pytest.approx(115.0)
+        clock.freeze()
+        await trio.sleep(5)
+        assert clock.monotonic() == pytest.approx(115.0)
+        clock.thaw()
+        assert clock.monotonic() == pytest.approx(120.0)
+        clock.leap(30.0)
+        assert clock.monotonic() == pytest.approx(150.0)
+        assert clock.monotonic() < clock.monotonic()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
