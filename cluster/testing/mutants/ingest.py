@@ -1,0 +1,341 @@
+"""Defects of taking rows: requests told apart, kept whole, made durable (R3, R4, R5, R6)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from cluster.ingest import deciding
+from cluster.ingest.deciding import Decider
+from cluster.ingest.driver import IngestPipeline
+from cluster.replication.position import KeyPosition
+from cluster.rowstore import memory, recovery
+from cluster.rowstore.loader import RowLoader
+from cluster.rowstore.log import SegmentedLog
+from cluster.rowstore.outcomes import OutcomeWindow
+from cluster.rowstore.record import (
+    DamageKind,
+    Record,
+    RecordDamageError,
+    RequestSpan,
+    parse_record,
+    source_digest,
+)
+from cluster.rowstore.staging import Stager
+from cluster.testing.mutants.model import Mutant, all_of, replaced
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from cluster.catalog.model import RowStoreKey
+    from cluster.ingest.deciding import Pending
+    from cluster.rowstore.ticket import Staged
+
+_Plant = AbstractContextManager[object]
+
+
+# -- R3: once ---------------------------------------------------------------------------------
+
+
+def _outcomes_dropped_when_durable() -> _Plant:
+    def settle(self: Any, _key: object, _ordinal: int, spans: Any, _lsn: int) -> None:
+        for source, _ in spans:
+            self._outcomes.pop(source, None)
+
+    return replaced(OutcomeWindow, "settle", settle)
+
+
+def _source_ids_not_recovered() -> _Plant:
+    return all_of(
+        replaced(RowLoader, "_remember", lambda *_: None),
+        replaced(OutcomeWindow, "restore", lambda *_: None),
+    )
+
+
+def _source_of_the_attempt() -> _Plant:
+    attempts = count()
+
+    def digest(key: RowStoreKey, source_id: str) -> bytes:
+        return source_digest(key, f"{source_id} {next(attempts)}")
+
+    return replaced(deciding, "source_digest", digest)
+
+
+def _twins_not_noticed() -> _Plant:
+    claim = Decider.claim
+
+    def blind(self: Any, ticket: Any, key: RowStoreKey) -> bool:
+        self._by_source.clear()
+        return claim(self, ticket, key)
+
+    return replaced(Decider, "claim", blind)
+
+
+# -- R4: all or none --------------------------------------------------------------------------
+
+
+def _record_cut_in_two() -> _Plant:
+    whole = Stager.stage
+
+    def stage(
+        self: Any,
+        key: RowStoreKey,
+        schema_version: int,
+        batch: pa.RecordBatch,
+        spans: Sequence[RequestSpan],
+        *,
+        with_next: bool,
+        owner: object,
+    ) -> Staged:
+        if with_next or batch.num_rows < 2:
+            return whole(self, key, schema_version, batch, spans, with_next=with_next, owner=owner)
+        half = batch.num_rows // 2
+        first = [RequestSpan(b"", half)]
+        whole(self, key, schema_version, batch.slice(0, half), first, with_next=False, owner=owner)
+        self._commit._close_group()
+        rest = batch.slice(half)
+        return whole(
+            self,
+            key,
+            schema_version,
+            rest,
+            _without_first(spans, half),
+            with_next=False,
+            owner=owner,
+        )
+
+    return replaced(Stager, "stage", stage)
+
+
+def _without_first(spans: Sequence[RequestSpan], rows: int) -> list[RequestSpan]:
+    left = []
+    for span in spans:
+        taken = min(rows, span.rows)
+        rows -= taken
+        if taken < span.rows:
+            left.append(RequestSpan(span.source, span.rows - taken))
+    return left
+
+
+def _compaction_drops_a_row() -> _Plant:
+    join = memory._join
+
+    def short(pieces: list[Any]) -> Any:
+        joined = join(pieces)
+        if len(pieces) == 1:
+            return joined
+        return joined._replace(batch=joined.batch.slice(0, joined.batch.num_rows - 1))
+
+    return replaced(memory, "_join", short)
+
+
+# -- R5: durable ------------------------------------------------------------------------------
+
+
+def _ack_when_staged() -> _Plant:
+    def await_commit(self: Any, pending: Pending) -> None:
+        staged: Any = pending.staged
+        state = self._row_store._home(staged.key)._contents.keys[staged.key]
+        position = KeyPosition(state.staged_ordinal, state.staged_checksum)
+        for ticket, rows in zip(pending.tickets, pending.row_counts, strict=True):
+            self._commit(ticket, staged.key, rows, position, duplicate=pending.duplicate)
+
+    return replaced(Decider, "await_commit", await_commit)
+
+
+def _log_not_synced() -> _Plant:
+    return replaced(SegmentedLog, "_put", lambda _, file, buffers: file.append(buffers))
+
+
+def _segment_name_not_synced() -> _Plant:
+    begin = SegmentedLog._begin_segment
+
+    def unsynced(self: Any) -> None:
+        before, self._sync = self._sync, False
+        try:
+            begin(self)
+        finally:
+            self._sync = before
+
+    return replaced(SegmentedLog, "_begin_segment", unsynced)
+
+
+def _failed_sync_tried_again() -> _Plant:
+    put = SegmentedLog._put
+
+    def insist(self: Any, file: Any, buffers: Any) -> None:
+        try:
+            put(self, file, buffers)
+        except OSError:
+            file.datasync()
+
+    return replaced(SegmentedLog, "_put", insist)
+
+
+def _last_record_taken_for_torn() -> _Plant:
+    segment = recovery._Recovery._segment
+
+    def short(view: memoryview, offset: int) -> Record:
+        record = parse_record(view, offset)
+        if offset + record.header.length == len(view):
+            raise RecordDamageError(DamageKind.INCOMPLETE, offset, len(view) - offset, "torn")
+        return record
+
+    def cut(self: Any, lsn: int, *, is_last: bool) -> bool:
+        damaged: _Plant = nullcontext()
+        if is_last and self._sync:
+            damaged = all_of(
+                replaced(recovery, "parse_record", short),
+                replaced(recovery, "is_torn", lambda *_: True),
+            )
+        with damaged:
+            return segment(self, lsn, is_last=is_last)
+
+    return replaced(recovery._Recovery, "_segment", cut)
+
+
+# -- R6: real ---------------------------------------------------------------------------------
+
+
+def _rows_before_the_bad_one_stored() -> _Plant:
+    finish = IngestPipeline._finish
+
+    def store(self: Any, lane: Any, aim: Any, group: Any, result: Any, parts: Any = None) -> None:
+        for payload, error in zip(group.payloads, result.errors, strict=True):
+            kept, newline, _ = payload.rstrip().rpartition(b"\n")
+            if error is None or not newline:
+                continue
+            batch = aim.decoder.decode_group(lane.key[2], [kept + newline]).batch
+            if batch is not None:
+                store = self._decider._row_store
+                key = store.choose(aim.target.table.references).key
+                own = [RequestSpan(b"", batch.num_rows)]
+                store.stage(key, aim.schema.table.schema_version, batch, own)
+        finish(self, lane, aim, group, result, parts)
+
+    return replaced(IngestPipeline, "_finish", store)
+
+
+class _LanesOfDatabases(dict[Any, Any]):
+    """Lanes by database, format and mapping: the table of the first request is that of all."""
+
+    def __setitem__(self, key: Any, lane: Any) -> None:
+        super().__setitem__(self._short(key), lane)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get(self._short(key), default)
+
+    def pop(self, key: Any, default: Any = None) -> Any:
+        return super().pop(self._short(key), default)
+
+    @staticmethod
+    def _short(key: Any) -> Any:
+        return key[0], *key[2:]
+
+
+def _lanes_without_table() -> _Plant:
+    begin = IngestPipeline.__init__
+
+    def init(self: Any, *args: Any, **options: Any) -> None:
+        begin(self, *args, **options)
+        self._lanes = _LanesOfDatabases()
+
+    return replaced(IngestPipeline, "__init__", init)
+
+
+MUTANTS: Final = (
+    Mutant(
+        "outcomes-dropped-when-durable",
+        "R3",
+        "What is remembered of a request is freed as soon as its rows are durable, to save memory; "
+        "a retry whose acknowledgement was lost is stored again.",
+        _outcomes_dropped_when_durable,
+    ),
+    Mutant(
+        "source-ids-not-recovered",
+        "R3",
+        "Opening a log brings back the rows and forgets the source ids they came with.",
+        _source_ids_not_recovered,
+    ),
+    Mutant(
+        "source-of-the-attempt",
+        "R3",
+        "The source id is hashed together with the number of the attempt, so no retry is one.",
+        _source_of_the_attempt,
+        real=True,
+    ),
+    Mutant(
+        "twins-not-noticed",
+        "R3",
+        "Only what is staged is looked up: two requests of one source id that arrive together are "
+        "in one group, and both are stored.",
+        _twins_not_noticed,
+        real=True,
+    ),
+    Mutant(
+        "record-cut-in-two",
+        "R4",
+        "A request of many rows is written as two groups, and the first shows before the second.",
+        _record_cut_in_two,
+        real=True,
+    ),
+    Mutant(
+        "compaction-drops-a-row",
+        "R4",
+        "Joining sixteen small batches to a larger one is off by one row.",
+        _compaction_drops_a_row,
+        real=True,
+    ),
+    Mutant(
+        "ack-when-staged",
+        "R5",
+        "A request is acknowledged when its rows have their place in the log, before the log has "
+        "the rows.",
+        _ack_when_staged,
+    ),
+    Mutant(
+        "log-not-synced",
+        "R5",
+        "The log is written and never synced: the kernel will do that, and the power stays on.",
+        _log_not_synced,
+    ),
+    Mutant(
+        "segment-name-not-synced",
+        "R5",
+        "A new segment is synced and its folder is not: after a power failure the file has no "
+        "name.",
+        _segment_name_not_synced,
+    ),
+    Mutant(
+        "failed-sync-tried-again",
+        "R5",
+        "A sync that failed is tried again, and its success believed, although the kernel has "
+        "dropped the pages it could not write.",
+        _failed_sync_tried_again,
+    ),
+    Mutant(
+        "last-record-taken-for-torn",
+        "R5",
+        "Opening a log stops one record early: it takes the last one for torn, and cuts it off.",
+        _last_record_taken_for_torn,
+        real=True,
+    ),
+    Mutant(
+        "rows-before-the-bad-one-stored",
+        "R6",
+        "A request with a bad row is refused at that row; those before it are stored already.",
+        _rows_before_the_bad_one_stored,
+        real=True,
+    ),
+    Mutant(
+        "lanes-without-table",
+        "R6",
+        "Requests that wait are grouped by database, format and mapping; the table was forgotten, "
+        "and all go to that of the first.",
+        _lanes_without_table,
+    ),
+)
+"""In the order of their rules."""

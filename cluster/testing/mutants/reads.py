@@ -1,0 +1,284 @@
+"""Defects of what readers are told: sessions, positions, staleness (R1, R10, R11, R12)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, Final
+
+import trio
+
+from cluster.catalog.worker import CatalogWriter
+from cluster.gateway import query
+from cluster.gateway.query import QueryService
+from cluster.node.databases import NodeDatabases
+from cluster.replication.leader import LeaderSession
+from cluster.replication.position import Position
+from cluster.rowstore.staging import Stager
+from cluster.rpc.convert import position_from_message
+from cluster.testing.mutants.model import Mutant, replaced
+from follower.session import FollowSession
+from follower.store import FollowedCopy
+from follower.worker import FollowedDatabase
+
+_Plant = AbstractContextManager[object]
+
+
+# -- R1: a prefix -----------------------------------------------------------------------------
+
+
+class _Late:
+    """What was pinned, with the position of the moment when somebody asks for it."""
+
+    def __init__(self, pinned: Any, position_now: Any) -> None:
+        self._pinned = pinned
+        self._position_now = position_now
+
+    @property
+    def position(self) -> Position:
+        """Not of the rows that were pinned."""
+        found: Position = self._position_now()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pinned, name)
+
+
+def _position_of_the_answer() -> _Plant:
+    pin = NodeDatabases.pin
+
+    def late(self: Any, database: str, text: str | None = None) -> Any:
+        return _Late(pin(self, database, text), lambda: pin(self, database, "").position)
+
+    return replaced(NodeDatabases, "pin", late)
+
+
+# -- R5, R10: what was seen stays -------------------------------------------------------------
+
+
+def _answers_remembered() -> _Plant:
+    pin = NodeDatabases.pin
+
+    def cached(self: Any, database: str, text: str | None = None) -> Any:
+        known = vars(self).setdefault("_remembered", {})
+        now = trio.current_time()
+        found = known.get((database, text))
+        if found is None or now - found[0] > _REMEMBERED_SECONDS:
+            found = known[database, text] = (now, pin(self, database, text))
+        return found[1]
+
+    return replaced(NodeDatabases, "pin", cached)
+
+
+_REMEMBERED_SECONDS: Final = 2.0
+
+
+def _visible_when_staged() -> _Plant:
+    stage = Stager.stage
+
+    def show(self: Any, *args: Any, **options: Any) -> Any:
+        staged = stage(self, *args, **options)
+        group = self._commit.group()
+        for entry in group.entries:
+            self._contents.show(entry)
+            self._times.settle(entry.times_us)
+        group.entries.clear()
+        return staged
+
+    return replaced(Stager, "stage", show)
+
+
+def _copy_dropped_when_opened() -> _Plant:
+    open_rows = FollowedCopy._open
+
+    async def empty(self: Any) -> Any:
+        await self._remove_files()
+        return await open_rows(self)
+
+    return replaced(FollowedCopy, "_open", empty)
+
+
+def _followed_tree_not_stored() -> _Plant:
+    append = CatalogWriter.append
+
+    async def in_memory(self: Any, entry: Any, database: Any, delta: Any, *args: Any) -> None:
+        if entry.source is None:
+            await append(self, entry, database, delta, *args)
+            return
+        await trio.lowlevel.checkpoint()
+        self._registry.advance(entry, database, delta, 0)
+
+    return replaced(CatalogWriter, "append", in_memory)
+
+
+# -- R11: read your writes --------------------------------------------------------------------
+
+
+def _token_ignored() -> _Plant:
+    async def pin(self: Any, database: str, at_least: Any, text: str) -> Any:
+        del at_least
+        await trio.lowlevel.checkpoint()
+        return self._snapshots.pin(database, text)
+
+    return replaced(QueryService, "_pin", pin)
+
+
+def _token_of_the_version() -> _Plant:
+    return replaced(Position, "includes", lambda self, other, tables: self.version >= other.version)
+
+
+def _pinned_before_waiting() -> _Plant:
+    async def pin(self: Any, database: str, at_least: Any, text: str) -> Any:
+        pinned = self._snapshots.pin(database, text)
+        if at_least is not None:
+            await self._snapshots.wait_for(database, position_from_message(at_least))
+        return pinned
+
+    return replaced(QueryService, "_pin", pin)
+
+
+def _waits_no_longer_than_a_second() -> _Plant:
+    async def pin(self: Any, database: str, at_least: Any, text: str) -> Any:
+        if at_least is not None:
+            with trio.move_on_after(1):
+                await self._snapshots.wait_for(database, position_from_message(at_least))
+        return self._snapshots.pin(database, text)
+
+    return replaced(QueryService, "_pin", pin)
+
+
+# -- R12: bounded staleness -------------------------------------------------------------------
+
+
+def _lag_since_the_last_frame() -> _Plant:
+    return replaced(FollowSession, "lag_seconds", lambda self, now: max(0.0, now - self._heard_at))
+
+
+def _stamp_answered_at_once() -> _Plant:
+    return replaced(LeaderSession, "_delivered", lambda *_: True)
+
+
+def _bound_not_checked() -> _Plant:
+    return replaced(query, "_check_staleness", lambda *_: None)
+
+
+def _lag_when_pinned() -> _Plant:
+    pin = FollowedDatabase.pin
+
+    def fixed(self: Any) -> Any:
+        pinned = pin(self)
+        staleness = pinned.staleness_seconds()
+        return replace(pinned, staleness_seconds=lambda: staleness)
+
+    return replaced(FollowedDatabase, "pin", fixed)
+
+
+def _stamps_of_the_closed_gate() -> _Plant:
+    def lag_seconds(self: Any, now: float) -> float | None:
+        stamp = max(self._current.values(), default=None)
+        return None if stamp is None else max(0.0, now - stamp / 1e9)
+
+    return replaced(FollowSession, "lag_seconds", lag_seconds)
+
+
+MUTANTS: Final = (
+    Mutant(
+        "position-of-the-answer",
+        "R1",
+        "The position told is looked up when the answer is ready, not when its rows are pinned.",
+        _position_of_the_answer,
+        real=True,
+    ),
+    Mutant(
+        "answers-remembered",
+        "R5",
+        "Snapshots are kept for two seconds, to save the cost of pinning: whoever has an "
+        "acknowledgement reads without its rows.",
+        _answers_remembered,
+        real=True,
+    ),
+    Mutant(
+        "visible-when-staged",
+        "R10",
+        "Rows are shown when they have their place in the log; a crash takes away what was seen.",
+        _visible_when_staged,
+    ),
+    Mutant(
+        "copy-dropped-when-opened",
+        "R10",
+        "A follower begins with an empty copy of the rows, because the leader can send them again, "
+        "and answers meanwhile.",
+        _copy_dropped_when_opened,
+        real=True,
+    ),
+    Mutant(
+        "followed-tree-not-stored",
+        "R10",
+        "Changes of a followed database are kept in memory only, because the leader can send them "
+        "again: after a restart the follower shows an older tree.",
+        _followed_tree_not_stored,
+        real=True,
+    ),
+    Mutant(
+        "token-ignored",
+        "R11",
+        "The position a read asks for is parsed and not looked at.",
+        _token_ignored,
+        real=True,
+    ),
+    Mutant(
+        "token-of-the-version",
+        "R11",
+        "Positions are compared by the version of the metadata, without the rows.",
+        _token_of_the_version,
+        real=True,
+    ),
+    Mutant(
+        "pinned-before-waiting",
+        "R11",
+        "A read waits for its position and then shows what it pinned before it waited.",
+        _pinned_before_waiting,
+        real=True,
+    ),
+    Mutant(
+        "waits-no-longer-than-a-second",
+        "R11",
+        "A read waits a second for its position and then shows what there is.",
+        _waits_no_longer_than_a_second,
+        real=True,
+    ),
+    Mutant(
+        "lag-since-the-last-frame",
+        "R12",
+        "The lag is the time since the leader was heard last, whatever it said.",
+        _lag_since_the_last_frame,
+        real=True,
+    ),
+    Mutant(
+        "stamp-answered-at-once",
+        "R12",
+        "The leader returns a stamp when it has received it, not when everything from before was "
+        "sent.",
+        _stamp_answered_at_once,
+    ),
+    Mutant(
+        "bound-not-checked",
+        "R12",
+        "The staleness a read allows is parsed and not looked at.",
+        _bound_not_checked,
+        real=True,
+    ),
+    Mutant(
+        "lag-when-pinned",
+        "R12",
+        "A slow query tells the lag of the moment it began.",
+        _lag_when_pinned,
+    ),
+    Mutant(
+        "stamps-of-the-closed-gate",
+        "R12",
+        "A stamp that was answered while no rows were due counts for rows when the gate opens.",
+        _stamps_of_the_closed_gate,
+    ),
+)
+"""In the order of their rules."""
