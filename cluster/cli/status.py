@@ -150,6 +150,11 @@ def render(view: dict[str, Any], width: int) -> RenderableType:
             )
             for item in cluster["unattached"]
         ]
+    notes += [
+        Text(f"{cluster['name']} is being turned off: {line}", style="yellow")
+        for cluster in view["clusters"]
+        for line in cluster["waiting_for"]
+    ]
     head = Text(f"setup '{view['name']}' in {view['folder']}\n")
     notes += [Text(fault_line(fault), style="yellow") for fault in view["faults"]]
     if view["problem"]:

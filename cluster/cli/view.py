@@ -55,6 +55,8 @@ def status_view(
     reported = {} if status is None else {cluster.name: cluster for cluster in status.clusters}
     view = setup_view(setup, {name: c.streaming_ingestion for name, c in reported.items()})
     coordinator = view["coordinator"]
+    if status is not None and status.doubt:
+        problem = problem or f"nothing is decided at the moment: {status.doubt}"
     view = {"name": setup.name, "folder": str(setup.folder), "problem": problem, **view}
     view["faults"] = [] if status is None else fault_views(status.faults)
     coordinator["state"] = states[setup.coordinator.id].value
@@ -64,6 +66,7 @@ def status_view(
             "unknown" if known is None else "on" if known.streaming_ingestion else "off"
         )
         cluster["changing"] = known is not None and known.changing
+        cluster["waiting_for"] = [] if known is None else list(known.waiting_for)
         cluster["strict"] = spec.strict if known is None else known.strict
         nodes = {} if known is None else {node.node: node for node in known.nodes}
         for node in cluster["nodes"]:

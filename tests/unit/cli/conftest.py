@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import cluster.transport.select
 from cluster.cli.main import app
-from cluster.errors import RemoraError, TableNotFoundError
+from cluster.errors import RemoraError, TableNotFoundError, TimedOutError
 from cluster.launcher.identity import Identity
 from cluster.launcher.setup import Home, Setup
 from cluster.launcher.topology import DEFAULT_TOPOLOGY
@@ -88,8 +88,14 @@ class Services(
         self.world.answer(request)
         return self.world.status
 
+    async def Adopt(self, request, call):
+        self.world.answer(request)
+        return coordinator_pb2.AdoptResponse(doubt=self.world.status.doubt)
+
     async def SetCapability(self, request, call):
         self.world.answer(request)
+        if any(cluster.waiting_for for cluster in self.world.status.clusters):
+            raise TimedOutError("the deadline is over")
         return coordinator_pb2.SetCapabilityResponse(
             epoch=7, certainty=coordinator_pb2.CERTAINTY_CONFIRMED
         )

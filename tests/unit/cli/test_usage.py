@@ -13,7 +13,7 @@ from cluster.errors import ConflictError, UnavailableError
 
 VERBS = [
     *("up", "status", "command", "ingest", "query", "attach", "detach", "followers"),
-    *("capability", "kill", "pause", "resume", "start", "logs", "down", "destroy"),
+    *("capability", "adopt", "kill", "pause", "resume", "start", "logs", "down", "destroy"),
 ]
 
 EXAMPLES = {
@@ -24,6 +24,7 @@ EXAMPLES = {
     "detach": ["leader/D", "follower1"],
     "followers": ["leader"],
     "capability": ["leader", "on"],
+    "adopt": [],
     "kill": ["leader/0"],
     "pause": ["leader/0"],
     "resume": ["leader/0"],
