@@ -123,13 +123,15 @@ def _settle(turn: Turn) -> None:
 
     Neither while nobody knows whose word counts.
     """
+    was_contested = turn.contest is not None
     if turn.contest is not None:
         if turn.now < turn.contest.until:
             return
         turn.contest = None
     _settle_kinds(turn, lambda kind: kind is not ChangeKind.DRAIN)
     _settle_kinds(turn, lambda kind: kind is ChangeKind.DRAIN)
-    attachment.expand(turn)
+    if was_contested or turn.has_news:
+        attachment.expand(turn)
 
 
 def _settle_kinds(turn: Turn, chosen: Callable[[ChangeKind], bool]) -> None:

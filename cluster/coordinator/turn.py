@@ -56,6 +56,17 @@ class Turn:
             self.durable, self._sessions, self._waiting, self._inquiries, self.contest, self.adopts
         )
 
+    @property
+    def has_news(self) -> bool:
+        """Anything durable has changed, or which databases some node owns."""
+        if self.durable is not self._before.durable:
+            return True
+        before = self._before.sessions
+        return any(
+            session is not before.get(node) and _owned(session) != _owned(before.get(node))
+            for node, session in self._sessions.items()
+        )
+
     def reply(self, request: int, outcome: Answer | RemoraError) -> None:
         """Answers a request once the state is durable."""
         self.replies.append(Reply(request, outcome))
@@ -235,3 +246,10 @@ class Turn:
             for request in done.requests
             if not self.waits(request)
         ]
+
+
+def _owned(session: Session | None) -> tuple[str, ...] | None:
+    """Names of the databases a node has reported; None before it has."""
+    if session is None or session.report is None:
+        return None
+    return tuple(database.name for database in session.report.databases)

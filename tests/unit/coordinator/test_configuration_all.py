@@ -11,7 +11,7 @@ from cluster.catalog.following import Sharing
 from cluster.coordinator import events
 from cluster.coordinator.events import Certainty, Detached
 from cluster.coordinator.reports import FollowingReport
-from cluster.coordinator.state import longest_lease
+from cluster.coordinator.state import Contest, longest_lease
 from cluster.errors import (
     ConflictError,
     EntityNotFoundError,
@@ -240,3 +240,37 @@ def test_a_restart_changes_nothing_until_nodes_are_heard() -> None:
     assert "C" not in grants(story)  # nobody knows what the follower has
     story.beat("follower")
     assert grants(story) == {"A": "A", "B": "B", "C": "C"}
+
+
+def test_while_it_is_in_doubt_who_decides_nothing_is_attached() -> None:
+    story = heard("A")
+    story.attach("follower", database="*")
+    story.state = replace(story.state, contest=Contest("another coordinator", story.now + 5.0))
+    story.beat("leader", databases=owns("A", "B"))
+    assert grants(story) == {"A": "A"}
+    story.wait(5.0)
+    assert grants(story) == {"A": "A", "B": "B"}
+
+
+def test_a_database_that_another_node_of_the_leader_has_is_there() -> None:
+    story = heard("Db")
+    story.register("leader", number=1)
+    story.beat("leader", number=1, databases=())
+    story.attach("follower")
+    story.beat("leader", number=1, databases=())
+    assert grants(story) == {"Db": "Db"}
+    story.beat("leader", databases=())
+    assert grants(story) == {}
+
+
+def test_what_became_certain_by_a_lease_stays_so_when_the_rest_is_confirmed() -> None:
+    story = heard("A", "B")
+    story.attach("follower", database="*")
+    story.beat("follower")
+    story.wait(1.0)
+    story.beat("follower", databases=owns("A"))  # A is in the way: it ends, and this may show it
+    request = story.delete("follower", "leader.*")
+    story.wait(LEASE - 1.0)  # A's last lease is over, B's is not
+    assert len(story.state.durable.changes) == 1
+    story.beat("follower", following=[])
+    assert story.answers[request] == Detached(Certainty.LEASE_EXPIRED)
