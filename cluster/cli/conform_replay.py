@@ -9,7 +9,7 @@ import typer
 
 from cluster.cli import conform_systems
 from cluster.cli.conform_options import DEFAULT_TRIES, AsJson, Report, Shrink, Tries
-from cluster.cli.conform_systems import refuse, system_runner
+from cluster.cli.conform_systems import EXIT_UNKNOWN, refuse, system_runner
 from cluster.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -93,9 +93,12 @@ def _tell(
         folder = store.save_seed(recorded.request, seed)
         store.save_summary(summary)
     broken = [failure.violation.rule for failure in seed.outcome.failures]
+    code = summary.exit_code
+    if recorded.rule and not broken:  # what other rules had nothing to look at was not asked
+        code = EXIT_UNKNOWN if recorded.rule in seed.outcome.why_unknown else 0
     if as_json:
         print_json(summary.line())
-        raise typer.Exit(summary.exit_code)
+        raise typer.Exit(code)
     print_rules(rule_rows(summary))
     if mismatch:
         typer.echo(f"note: {mismatch}")
@@ -108,4 +111,4 @@ def _tell(
         typer.echo(seed.result.error.rstrip())
     if folder is not None:
         typer.echo(f"timeline in {folder / 'timeline.html'}")
-    raise typer.Exit(summary.exit_code)
+    raise typer.Exit(code)

@@ -141,6 +141,13 @@ def test_a_replay_of_what_is_repaired(conform):
     assert "note: the history is another than the recorded one" in result.stdout
 
 
+@pytest.mark.parametrize(("rule", "code"), [("R5", 0), ("R9", 2)])
+def test_a_replay_is_about_the_rule_of_its_line(conform, rule, code):
+    """With no faults, this world has nothing by which R9 could be judged."""
+    line = f"v=1;history=1;seed=5;rule={rule};intensity=0;faults=none"
+    assert conform("replay", line).exit_code == code
+
+
 def test_a_report_and_what_todays_rules_say_of_it(conform, tmp_path):
     result = conform("sim", "--seeds", "5-7", "--report", str(tmp_path), "--keep-all")
     assert result.exit_code == 1
