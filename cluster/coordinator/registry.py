@@ -108,19 +108,22 @@ def _check_room(what: str, present: int, limit: int) -> None:
         )
 
 
-def identify(durable: Durable, cluster: str, node: str, instance: str) -> Node:
+def identify(
+    durable: Durable, cluster: str, node: str, instance: str, *, may_be_newer: bool = False
+) -> Node:
     """The registered node a call comes from.
 
     Raises EntityNotFoundError if it must register first, ConflictError if another instance of it
-    has registered since.
+    has registered since. ``may_be_newer``: nobody knows which of the two was first.
     """
     known = durable.nodes.get(node)
-    if known is None or known.cluster != cluster:
+    is_other = known is not None and known.instance != instance
+    if known is None or known.cluster != cluster or (is_other and may_be_newer):
         raise EntityNotFoundError(
             f"node '{node}' of cluster '{cluster}' is not registered",
             remedy="Register the node again.",
         )
-    if known.instance != instance:
+    if is_other:
         raise ConflictError(
             f"another instance of node '{node}' has registered since; this one is superseded",
             remedy="Stop this process: only one process may run a node.",
@@ -129,25 +132,47 @@ def identify(durable: Durable, cluster: str, node: str, instance: str) -> Node:
     return known
 
 
+def _may_be_newer(durable: Durable, obeys: Issuer, *, adopts: bool) -> bool:
+    """Whether a process may have registered after our data were copied.
+
+    A coordinator that takes another's place may run on old data; a process that obeys it by now
+    has registered with it.
+    """
+    return adopts and obeys.instance != durable.issuer.instance
+
+
 def check_watcher(
-    durable: Durable, event: tuple[str, str, str], obeys: Issuer, revision: int
+    durable: Durable,
+    event: tuple[str, str, str],
+    obeys: Issuer,
+    revision: int,
+    *,
+    adopts: bool = False,
 ) -> None:
     """Whether a process (cluster, node, instance) may watch. Raises what :func:`identify` does.
 
-    UnavailableError while it obeys another coordinator: its heartbeats settle that.
+    UnavailableError while it obeys another coordinator: its heartbeats settle that. ``adopts``: the
+    coordinator takes another's place.
     """
     cluster, node, instance = event
     words = doubt(durable, node, obeys, revision)
     if words:
         raise UnavailableError(f"The coordinator has no views for this node: {words}.")
-    identify(durable, cluster, node, instance)
+    may_be_newer = _may_be_newer(durable, obeys, adopts=adopts)
+    identify(durable, cluster, node, instance, may_be_newer=may_be_newer)
 
 
 def heartbeat(turn: Turn, event: Heartbeat) -> None:
     """Renews the lease, takes the report and counts it as a confirmation where it is one."""
     if _is_doubtful(turn, event):
         return
-    node = identify(turn.durable, event.cluster, event.node, event.instance)
+    node = identify(
+        turn.durable,
+        event.cluster,
+        event.node,
+        event.instance,
+        may_be_newer=_may_be_newer(turn.durable, event.obeys, adopts=turn.adopts),
+    )
     session = turn.session(event.node)
     # One that was late on its way says nothing new: it was built under an older view.
     is_news = event.applied_revision >= session.report_revision

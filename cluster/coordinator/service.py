@@ -115,8 +115,9 @@ class CoordinatorServicer:
         obeys = issuer_from_message(request.obeys)
         while True:
             changed = self._driver.changed
-            durable = self._driver.state.durable
-            check_watcher(durable, process, obeys, request.applied_revision)
+            state = self._driver.state
+            durable = state.durable
+            check_watcher(durable, process, obeys, request.applied_revision, adopts=state.adopts)
             if durable.revision != sent:
                 sent = durable.revision
                 present = self._view(view(durable, request.cluster), request.cluster)

@@ -226,6 +226,30 @@ def test_an_operator_may_say_it_while_the_coordinator_runs() -> None:
     assert story.get(events.Adopt).doubt == ""
 
 
+def test_a_process_the_copy_does_not_know_registers_though_another_node_was_adopted_first() -> None:
+    """It is newer than the copy: telling it that it is superseded would end it for good."""
+    story = running()
+    copy = story.state.durable
+    story.register("follower", instance="b")
+    story.beat("follower", instance="b")
+    newest = story.state.durable
+    story.restart(copy, adopts=True)
+    story.beat("leader", obeys=newest.issuer, revision=newest.revision)
+    known = {"obeys": newest.issuer, "revision": newest.revision}
+    assert isinstance(story.beat("follower", instance="b", **known), EntityNotFoundError)
+    with pytest.raises(EntityNotFoundError):
+        check_watcher(
+            story.state.durable,
+            ("follower", "follower/0", "b"),
+            newest.issuer,
+            newest.revision,
+            adopts=True,
+        )
+    story.register("follower", instance="b")
+    assert isinstance(story.beat("follower", instance="b"), Renewed)
+    assert isinstance(story.beat("follower", instance="a"), ConflictError), "of this life"
+
+
 def test_adopting_after_everything_was_lost() -> None:
     story = running()
     newest = story.state.durable
