@@ -24,6 +24,7 @@ MaxStaleness = Annotated[
     float | None,
     typer.Option(
         "--max-staleness",
+        envvar="REMORA_MAX_STALENESS",
         metavar="SECONDS",
         min=0.0,
         help="Refuse an answer that may be further behind the leader than this.",
