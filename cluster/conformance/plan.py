@@ -7,9 +7,13 @@ merge takes the extents that are there. So a plan is the same whatever faults st
 
 from __future__ import annotations
 
-from typing import Final
+import itertools
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 BASE_COLUMNS: Final = ("Id", "Source", "At", "Payload")
 """Columns of a new table, in order: long, string, datetime, string. Those added are ``long``."""
@@ -149,6 +153,24 @@ class Plan(Piece, frozen=True, kw_only=True):
     liveness_seconds: float = 400.0
     call_seconds: float = 30.0
     traits: dict[str, float] = msgspec.field(default_factory=dict)
+
+    @property
+    def operations(self) -> int:
+        """How many steps its clients have. They are numbered from 0, one client after the other."""
+        return sum(len(client.steps) for client in self.clients)
+
+    def without(self, skipped: Iterable[tuple[int, int]]) -> Plan:
+        """The plan without the operations in half-open ranges of numbers; the others keep times."""
+        left_out = {number for first, end in skipped for number in range(first, end)}
+        numbers = itertools.count()
+        clients = tuple(
+            msgspec.structs.replace(
+                client,
+                steps=tuple(step for step in client.steps if next(numbers) not in left_out),
+            )
+            for client in self.clients
+        )
+        return msgspec.structs.replace(self, clients=clients) if left_out else self
 
     def encode(self) -> str:
         """One line of JSON; equal plans give equal lines."""

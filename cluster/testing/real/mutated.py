@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Final
 
 from cluster.conformance.mutation import load_mutants, select_mutants
+
+MUTANTS: Final = "cluster.testing.mutants"
 
 
 def main() -> int:
     """Plants the mutant for the life of the process; returns the process's exit code."""
     name, module = sys.argv[1:3]
     del sys.argv[1:3]
-    (mutant,) = select_mutants(load_mutants(), [name])
+    (mutant,) = select_mutants(load_mutants(MUTANTS), [name])
     with mutant.apply():
         code: int = importlib.import_module(module).main()
         return code

@@ -43,7 +43,8 @@ def run_seed(request: RunRequest) -> RunResult:
     A mutant is planted into the processes launched, not into this one.
     """
     began = time.monotonic()
-    plan, schedule = _drawn(request)
+    whole, schedule = _drawn(request)
+    plan = whole.without(request.skipped)
     error, history = "", History()
     try:
         with tempfile.TemporaryDirectory(prefix="remora-conform-") as folder:
@@ -58,7 +59,9 @@ def run_seed(request: RunRequest) -> RunResult:
         virtual_seconds=history.events[-1].at if len(history) else 0.0,
         real_seconds=time.monotonic() - began,
         error=error,
+        operations=whole.operations,
         profile=PROFILE,
+        parameters=PARAMETERS,
     )
 
 

@@ -73,7 +73,8 @@ def run_seed(request: RunRequest) -> RunResult:
     profile = profile_of(settings)
     safety = request.safety_seconds or SAFETY_SECONDS
     liveness = request.liveness_seconds or LIVENESS_SECONDS
-    plan = generate_plan(request.seed, profile, safety_seconds=safety, liveness_seconds=liveness)
+    whole = generate_plan(request.seed, profile, safety_seconds=safety, liveness_seconds=liveness)
+    plan = whole.without(request.skipped)
     schedule = request.schedule
     if schedule is None:
         intensity = None if request.intensity == 1.0 else request.intensity
@@ -95,6 +96,7 @@ def run_seed(request: RunRequest) -> RunResult:
         virtual_seconds=held.virtual_seconds,
         real_seconds=time.perf_counter() - began,
         error="\n".join([*held.failures, error]).strip(),
+        operations=whole.operations,
         profile=profile,
     )
 

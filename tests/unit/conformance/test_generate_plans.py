@@ -178,3 +178,17 @@ def test_sharing_is_exact_and_exclude_wins():
     assert everything.shares("A")
     some = Follow(leader="l", database="d", follower="f", include=("A", "B"), exclude=("B",))
     assert [table for table in "ABC" if some.shares(table)] == ["A"]
+
+
+def test_operations_are_left_out_by_number_and_nothing_else_changes() -> None:
+    plan = generate_plan(3, PROFILE)
+    assert plan.operations == sum(len(client.steps) for client in plan.clients) > 10
+    assert plan.without(()) == plan
+    first = plan.clients[0].steps
+    kept = plan.without(((0, 2), (len(first), len(first) + 1)))
+    assert kept.operations == plan.operations - 3
+    assert kept.clients[0].steps == first[2:]
+    assert kept.clients[1].steps == plan.clients[1].steps[1:]
+    assert kept.clients[2:] == plan.clients[2:]
+    assert kept.setup == plan.setup
+    assert plan.without(((0, plan.operations),)).operations == 0
