@@ -64,16 +64,20 @@ def _write(frame: Frame, purpose: str, source: str, ids: tuple[int, ...]) -> Wri
     flaw = draw.pick(FLAWS) if draw.chance(0.06 * traits.get("flaws", 0.0)) else ""
     astray = draw.chance(0.05 * traits.get("writes-to-followers", 0.0))
     follower = draw.pick(frame.profile.followers)
+    retries = "retries" in traits and not (flaw or astray)
+    again = draw.chance(0.12 * traits.get("retries", 0.0))
+    again_seconds = draw.scale(0.2, 40.0)
     return Write(
         cluster=follower if astray else home.leader,
         database=home.database,
         table=table,
         source=source,
         ids=ids,
-        attempts=attempts if "retries" in traits and not (flaw or astray) else 1,
+        attempts=attempts if retries else 1,
         retry_seconds=retry_seconds,
         twice=twice and not flaw,
         flaw=flaw,
+        again_seconds=again_seconds if retries and again else 0.0,
     )
 
 

@@ -96,13 +96,22 @@ class Player:
             outcomes = await self._send(who, action, columns, twice=action.twice and not attempt)
             outcome = outcomes[0]
             if isinstance(outcome, Ingested):
-                break
+                return await self._write_again(who, action, columns, until) or outcome
             doubt = doubt or any(not isinstance(each, Refused) for each in outcomes)
             if isinstance(outcome, Refused) and outcome.permanent:
                 if outcome.code != FieldCountError.code or action.flaw or doubt:
                     break
                 await self._look_up_columns(who, action)
         return outcome or Unknown(code="NotSent", message="the plan allows no attempt")
+
+    async def _write_again(
+        self, who: str, action: Write, columns: Sequence[str], until: float
+    ) -> Outcome | None:
+        """Sends what was acknowledged once more, if the plan says so and there is time for it."""
+        if not action.again_seconds or self._system.now() + action.again_seconds >= until:
+            return None
+        await self._system.sleep(action.again_seconds)
+        return await self._send_one(who, action, columns)
 
     async def _send(
         self, who: str, action: Write, columns: Sequence[str], *, twice: bool

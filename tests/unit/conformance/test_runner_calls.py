@@ -267,3 +267,22 @@ async def test_control_calls_may_wait_for_a_lease(autojump_clock):
     assert isinstance(outcome, Unknown)
     assert trio.current_time() == pytest.approx(90.0)
     assert system.history.events[0].what == SetCapability(cluster="follower1", on=False)
+
+
+async def test_what_was_acknowledged_is_sent_once_more_if_the_plan_says_so(autojump_clock):
+    system = Scripted(Ingested(position=FIRST), Ingested(position=SECOND, repeated=True))
+
+    outcome = await act(system, write(attempts=3, again_seconds=20.0))
+
+    assert outcome == Ingested(position=SECOND, repeated=True)
+    assert system.asked[0] == system.asked[1]
+    assert [event.at for event in system.history] == [0.0, 0.01, 20.01, 20.02]
+
+
+async def test_nothing_is_sent_once_more_when_there_is_no_time_left(autojump_clock):
+    system = Scripted(Ingested(position=FIRST))
+
+    outcome = await act(system, write(again_seconds=20.0), until=20.0)
+
+    assert outcome == Ingested(position=FIRST)
+    assert len(system.asked) == 1
