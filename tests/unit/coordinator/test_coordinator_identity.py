@@ -181,6 +181,7 @@ def test_adopting_goes_on_above_everything_reported() -> None:
 
 def test_what_was_acknowledged_before_adopting_waits_for_leases_of_whoever_was_adopted() -> None:
     story, newest = restored(adopts=True)
+    story.wait(LEASE)  # leases of before this start are over
     story.beat("follower", obeys=newest.issuer, revision=newest.revision)
     request = story.off("follower")
     story.beat("follower")
