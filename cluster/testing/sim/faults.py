@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     Handler = Callable[["Injector", int, Fault], Awaitable[Undo]]
 
 SECOND_COORDINATOR: Final = "coordinator2"
+SPLIT: Final = "split"
+"""Detail of COORDINATOR_TWICE: each process knows one of the two."""
+
 _SPARE_BYTES: Final = 300
 """What a full disk still takes: enough for a part of a record."""
 
@@ -275,12 +278,14 @@ class Injector:
         self.world.coordinator_program.adopts = True
         await self.world.coordinator.end("stop")
         await self.world.coordinator.start()
-        await self.world.coordinator.served.wait()
-        self.world.coordinator_program.adopts = False
 
     async def two_coordinators(self, number: int, fault: Fault) -> Undo:
-        """COORDINATOR_TWICE: some processes reach the second one instead of the first."""
-        world = self.world
+        """COORDINATOR_TWICE: both answer at one address, so that everybody meets both.
+
+        With ``detail`` :data:`SPLIT` each process reaches only one of them, which nobody in the
+        setup can find out.
+        """
+        world, address = self.world, address_of(COORDINATOR)
         self._seconds += 1
         folder = world.folder / f"{SECOND_COORDINATOR}-{self._seconds}"
         put_files(folder, files_in(world.folder / COORDINATOR))
@@ -288,13 +293,18 @@ class Injector:
         await second.start()
         hosts = [*world.settings.clusters, world.control_host]
         moved = [host for host in hosts if self.chance(number, host) < 0.5]
+        if fault.detail == SPLIT:
+            for host in moved:
+                world.network.redirects[host, address] = address_of(SECOND_COORDINATOR)
+        else:
+            world.network.twins[address] = address_of(SECOND_COORDINATOR)
         for host in moved:
-            world.network.redirects[host, address_of(COORDINATOR)] = address_of(SECOND_COORDINATOR)
             world.network.reset(host, COORDINATOR)
 
         async def only_one() -> None:
-            for host in moved:
-                del world.network.redirects[host, address_of(COORDINATOR)]
+            world.network.twins.pop(address, None)
+            for host in hosts:
+                world.network.redirects.pop((host, address), None)
                 world.network.reset(host, COORDINATOR)
             await second.end("stop")
             await self._adopt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from cluster.transport.memory_network import Link, MemoryNetwork
 
 if TYPE_CHECKING:
     from cluster.testing.sim.settings import Settings
+    from cluster.transport.memory import MemoryServer
 
 _ADDED = frozenset({"delay_seconds", "jitter_seconds"})
 """Fields that add up when several faults strike a link; of the others the worst counts."""
@@ -25,6 +27,9 @@ class SimulatedNetwork(MemoryNetwork):
         )
         self._faults: dict[tuple[str, str], dict[int, LinkFaults]] = {}
         self._held: dict[str, int] = {}
+        self.twins: dict[str, str] = {}
+        """Addresses that half of all calls to another address come to instead."""
+        self._calls_to_twins = 0
 
     def link(self, source: str, target: str) -> Link:
         """The link from ``source`` to ``target``."""
@@ -32,6 +37,16 @@ class SimulatedNetwork(MemoryNetwork):
             super().link(source, target)
             self._apply(source, target)
         return super().link(source, target)
+
+    def server_at(self, source: str, address: str) -> MemoryServer | None:
+        """Who answers a call to an address."""
+        twin = self.twins.get(address)
+        if twin is not None:
+            self._calls_to_twins += 1
+            key = f"{self.seed}\0twin\0{source}\0{self._calls_to_twins}".encode()
+            if hashlib.blake2b(key, digest_size=1).digest()[0] & 1:
+                address = twin
+        return super().server_at(source, address)
 
     def add_fault(self, number: int, source: str, target: str, faults: LinkFaults) -> None:
         """From now on this strikes the link too, until :meth:`remove_fault`."""

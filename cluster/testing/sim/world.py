@@ -128,7 +128,7 @@ class CoordinatorProgram:
     ) -> None:
         self.folder = folder
         self.adopts = False
-        """At its next starts it takes the place of whatever coordinator the nodes obey."""
+        """When it serves next, it takes the place of whatever coordinator the nodes obey."""
         self._lives = 0
         self._host = host
         self._settings = settings
@@ -139,13 +139,18 @@ class CoordinatorProgram:
         """See :class:`cluster.testing.sim.process.Program`."""
         del life
         limits = self._settings.limits
+
+        def serves(_: str) -> None:
+            self.adopts = False
+            ready()
+
         self._lives += 1
         rng = random.Random(f"{self._settings.seed} {self.folder.name} {self._lives}")  # noqa: S311
         await serve(
             CoordinatorConfig(data=self.folder, grpc_port=PORT, limits=limits, adopt=self.adopts),
             MemoryTransport(network=self._network, host=self._host, limits=limits),
             self._clock,
-            lambda _: ready(),
+            serves,
             host=self._host,
             mint=lambda: f"{rng.getrandbits(128):032x}",
         )
