@@ -53,7 +53,17 @@ IO_NAMES = (
             "writer",
         }
     )
-    | frozenset({"doors_grpc", "playing", "recording", "runner", "settling"})
+    | frozenset(
+        {
+            "doors_grpc",
+            "doors_rest",
+            "doors_rest_http",
+            "playing",
+            "recording",
+            "runner",
+            "settling",
+        }
+    )
 )
 """Last part of a module's name that says: this does I/O, or is what tasks wait for (the others).
 
