@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from cluster.conformance.calls import FLAWS
 from cluster.conformance.draw import Draw
 from cluster.conformance.plan import Ask, ClientPlan, Step, Write
@@ -39,7 +41,11 @@ def writers(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:
             ids = tuple(range(next_id, next_id + rows))
             next_id += rows
             source = f"{frame.source_prefix}{name}-{batch}"
-            steps.append(Step(at=at, action=_write(frame, f"{name} {batch}", source, ids)))
+            write = _write(frame, f"{name} {batch}", source, ids)
+            steps.append(Step(at=at, action=write))
+            if write.attempts > 1:
+                steps += _again(frame, f"{name} {batch}", steps[-1])
+        steps.sort(key=lambda step: step.at)
         yield ClientPlan(name=name, steps=tuple(steps))
 
 
@@ -65,8 +71,6 @@ def _write(frame: Frame, purpose: str, source: str, ids: tuple[int, ...]) -> Wri
     astray = draw.chance(0.05 * traits.get("writes-to-followers", 0.0))
     follower = draw.pick(frame.profile.followers)
     retries = "retries" in traits and not (flaw or astray)
-    again = draw.chance(0.12 * traits.get("retries", 0.0))
-    again_seconds = draw.scale(0.2, 40.0)
     return Write(
         cluster=follower if astray else home.leader,
         database=home.database,
@@ -77,8 +81,16 @@ def _write(frame: Frame, purpose: str, source: str, ids: tuple[int, ...]) -> Wri
         retry_seconds=retry_seconds,
         twice=twice and not flaw,
         flaw=flaw,
-        again_seconds=again_seconds if retries and again else 0.0,
     )
+
+
+def _again(frame: Frame, purpose: str, step: Step) -> Iterator[Step]:
+    """The same request once more, some time later, for some of those that are ever repeated."""
+    draw = Draw(frame.seed, f"again {purpose}")
+    assert isinstance(step.action, Write), "only requests are repeated"
+    if draw.chance(0.15 * frame.traits.get("retries", 0.0)):
+        at = draw.between(step.at, frame.window[1])
+        yield Step(at=at, action=msgspec.structs.replace(step.action, twice=False, again=True))
 
 
 def readers(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:

@@ -28,8 +28,7 @@ class Write(Piece, frozen=True, kw_only=True, tag="write"):
 
     ``retry_seconds`` pass between attempts. ``twice``: two requests at once, the second one as the
     client's twin. ``flaw``: it must be refused, see :data:`cluster.conformance.calls.FLAWS`.
-    ``again_seconds`` after it was acknowledged it is sent once more, as by a client that crashed
-    before it had noted the acknowledgement; 0: it is not.
+    ``again``: it was sent before, and is sent once more as by a client that has forgotten it.
     """
 
     cluster: str
@@ -41,7 +40,7 @@ class Write(Piece, frozen=True, kw_only=True, tag="write"):
     retry_seconds: float = 1.0
     twice: bool = False
     flaw: str = ""
-    again_seconds: float = 0.0
+    again: bool = False
 
 
 class Ask(Piece, frozen=True, kw_only=True, tag="ask"):

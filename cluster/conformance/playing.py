@@ -59,6 +59,7 @@ class Player:
         self._acknowledged: dict[str, At] = {}
         self._sessions: dict[tuple[str, str], At] = {}
         self._columns: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._sent: dict[str, tuple[str, ...]] = {}  # columns of what may be stored, by source
 
     async def play(self, client: ClientPlan, until: float) -> None:
         """All steps of a client, in order; begins none at or after ``until``."""
@@ -92,26 +93,21 @@ class Player:
                     break
                 await system.sleep(action.retry_seconds)
             if not doubt:
-                columns = self._columns.get((action.database, action.table), BASE_COLUMNS)
+                believed = self._columns.get((action.database, action.table), BASE_COLUMNS)
+                columns = self._sent.get(action.source, believed)
             outcomes = await self._send(who, action, columns, twice=action.twice and not attempt)
             outcome = outcomes[0]
             if isinstance(outcome, Ingested):
-                return await self._write_again(who, action, columns, until) or outcome
-            doubt = doubt or any(not isinstance(each, Refused) for each in outcomes)
+                self._sent[action.source] = columns
+                break
+            if not doubt and any(not isinstance(each, Refused) for each in outcomes):
+                doubt = True
+                self._sent[action.source] = columns
             if isinstance(outcome, Refused) and outcome.permanent:
                 if outcome.code != FieldCountError.code or action.flaw or doubt:
                     break
                 await self._look_up_columns(who, action)
         return outcome or Unknown(code="NotSent", message="the plan allows no attempt")
-
-    async def _write_again(
-        self, who: str, action: Write, columns: Sequence[str], until: float
-    ) -> Outcome | None:
-        """Sends what was acknowledged once more, if the plan says so and there is time for it."""
-        if not action.again_seconds or self._system.now() + action.again_seconds >= until:
-            return None
-        await self._system.sleep(action.again_seconds)
-        return await self._send_one(who, action, columns)
 
     async def _send(
         self, who: str, action: Write, columns: Sequence[str], *, twice: bool

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from toy_system import PROFILE
 
@@ -67,7 +68,8 @@ def test_what_is_no_plan_is_refused(text):
 def test_every_row_and_every_request_of_a_run_is_known_by_its_id():
     for seed in SEEDS:
         plan = generate_plan(seed, PROFILE, first_id=1000, source_prefix="run-")
-        writes = [a for a in actions(plan) if isinstance(a, Write)] + list(plan.closing)
+        writes = [a for a in actions(plan) if isinstance(a, Write) and not a.again]
+        writes += plan.closing
         ids = [number for write in writes for number in write.ids]
         assert len(ids) == len(set(ids))
         assert min(ids) > 1000
@@ -93,6 +95,21 @@ def test_what_must_be_refused_is_sent_once_and_alone():
     assert {a.flaw for a in wrong} == {"", "malformed", "fields", "oversize", "gzip"}
     assert all(a.attempts == 1 for a in wrong)
     assert not any(a.twice for a in wrong if a.flaw)
+
+
+def test_some_requests_are_sent_again_later_as_they_were():
+    repeated = 0
+    for seed in SEEDS:
+        for client in generate_plan(seed, PROFILE).clients:
+            sent = {}
+            for write in (step.action for step in client.steps):
+                if isinstance(write, Write) and write.again:
+                    first = sent[write.source]
+                    assert msgspec.structs.replace(first, twice=False, again=True) == write
+                    repeated += 1
+                elif isinstance(write, Write):
+                    sent[write.source] = write
+    assert repeated > len(SEEDS)
 
 
 def test_runs_differ_in_kind():

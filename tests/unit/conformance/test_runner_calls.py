@@ -200,10 +200,10 @@ async def test_columns_follow_the_commands_that_ran(autojump_clock):
     await act(system, Manage(**table, **add, table="T1", argument="C1"), player=player)
     await act(system, write(), player=player)
     await act(system, Manage(**table, **add, table="T1", argument="C2"), player=player)
-    await act(system, write(), player=player)
+    await act(system, write(source="later"), player=player)
     drop = Manage(**table, verb="drop-table", text="drop", table="T1")
     await act(system, drop, player=player)
-    await act(system, write(), player=player)
+    await act(system, write(source="last"), player=player)
     sent = [asked[3] for asked in system.asked if asked[0] == "ingest"]
     assert sent == [(*BASE_COLUMNS, "C1"), (*BASE_COLUMNS, "C1"), BASE_COLUMNS]
 
@@ -269,20 +269,15 @@ async def test_control_calls_may_wait_for_a_lease(autojump_clock):
     assert system.history.events[0].what == SetCapability(cluster="follower1", on=False)
 
 
-async def test_what_was_acknowledged_is_sent_once_more_if_the_plan_says_so(autojump_clock):
-    system = Scripted(Ingested(position=FIRST), Ingested(position=SECOND, repeated=True))
+async def test_a_request_that_is_sent_again_has_the_columns_of_the_first_time(autojump_clock):
+    schema = Ran(columns=("Schema",), rows=(("Id:long,Source:string,C1:long",),))
+    system = Scripted(Ingested(position=FIRST), schema, Ingested(position=SECOND, repeated=True))
+    player = Player(system, Recorder(system), 30.0)
 
-    outcome = await act(system, write(attempts=3, again_seconds=20.0))
+    await act(system, write(), player=player)
+    added = Manage(cluster="leader", database="D1", table="T1", verb="add-column", argument="C1")
+    await act(system, added, player=player)
+    outcome = await act(system, write(again=True), player=player)
 
     assert outcome == Ingested(position=SECOND, repeated=True)
-    assert system.asked[0] == system.asked[1]
-    assert [event.at for event in system.history] == [0.0, 0.01, 20.01, 20.02]
-
-
-async def test_nothing_is_sent_once_more_when_there_is_no_time_left(autojump_clock):
-    system = Scripted(Ingested(position=FIRST))
-
-    outcome = await act(system, write(again_seconds=20.0), until=20.0)
-
-    assert outcome == Ingested(position=FIRST)
-    assert len(system.asked) == 1
+    assert system.asked[0] == system.asked[2]
