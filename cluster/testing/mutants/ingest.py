@@ -13,6 +13,7 @@ from cluster.replication.position import KeyPosition
 from cluster.rowstore import memory, recovery
 from cluster.rowstore.loader import RowLoader
 from cluster.rowstore.log import SegmentedLog
+from cluster.rowstore.memory import FreshRows
 from cluster.rowstore.outcomes import OutcomeWindow
 from cluster.rowstore.record import (
     DamageKind,
@@ -22,17 +23,13 @@ from cluster.rowstore.record import (
     parse_record,
     source_digest,
 )
-from cluster.rowstore.staging import Stager
 from cluster.testing.mutants.model import Mutant, all_of, replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pyarrow as pa
 
     from cluster.catalog.model import RowStoreKey
     from cluster.ingest.deciding import Pending
-    from cluster.rowstore.ticket import Staged
 
 _Plant = AbstractContextManager[object]
 
@@ -77,47 +74,21 @@ def _twins_not_noticed() -> _Plant:
 # -- R4: all or none --------------------------------------------------------------------------
 
 
-def _record_cut_in_two() -> _Plant:
-    whole = Stager.stage
+def _shown_in_two_steps() -> _Plant:
+    append = FreshRows.append
 
-    def stage(
-        self: Any,
-        key: RowStoreKey,
-        schema_version: int,
-        batch: pa.RecordBatch,
-        spans: Sequence[RequestSpan],
-        *,
-        with_next: bool,
-        owner: object,
-    ) -> Staged:
-        if with_next or batch.num_rows < 2:
-            return whole(self, key, schema_version, batch, spans, with_next=with_next, owner=owner)
+    def halves(self: Any, batch: pa.RecordBatch, version: int, byte_count: int) -> None:
+        late = vars(self).pop("_late", None)
+        if late is not None:
+            append(self, *late)
         half = batch.num_rows // 2
-        first = [RequestSpan(b"", half)]
-        whole(self, key, schema_version, batch.slice(0, half), first, with_next=False, owner=owner)
-        self._commit._close_group()
-        rest = batch.slice(half)
-        return whole(
-            self,
-            key,
-            schema_version,
-            rest,
-            _without_first(spans, half),
-            with_next=False,
-            owner=owner,
-        )
+        if half:
+            append(self, batch.slice(0, half), version, byte_count // 2)
+            vars(self)["_late"] = (batch.slice(half), version, byte_count - byte_count // 2)
+        else:
+            append(self, batch, version, byte_count)
 
-    return replaced(Stager, "stage", stage)
-
-
-def _without_first(spans: Sequence[RequestSpan], rows: int) -> list[RequestSpan]:
-    left = []
-    for span in spans:
-        taken = min(rows, span.rows)
-        rows -= taken
-        if taken < span.rows:
-            left.append(RequestSpan(span.source, span.rows - taken))
-    return left
+    return replaced(FreshRows, "append", halves)
 
 
 def _compaction_drops_a_row() -> _Plant:
@@ -276,10 +247,11 @@ MUTANTS: Final = (
         real=True,
     ),
     Mutant(
-        "record-cut-in-two",
+        "shown-in-two-steps",
         "R4",
-        "A request of many rows is written as two groups, and the first shows before the second.",
-        _record_cut_in_two,
+        "A group of rows becomes visible in two steps, not to hold the node's thread for long: one "
+        "half now, the other with the next group.",
+        _shown_in_two_steps,
         real=True,
     ),
     Mutant(

@@ -56,21 +56,23 @@ def _position_of_the_answer() -> _Plant:
 # -- R5, R10: what was seen stays -------------------------------------------------------------
 
 
-def _answers_remembered() -> _Plant:
-    pin = NodeDatabases.pin
+def _snapshots_kept() -> _Plant:
+    pin = QueryService._pin
 
-    def cached(self: Any, database: str, text: str | None = None) -> Any:
-        known = vars(self).setdefault("_remembered", {})
+    async def kept(self: Any, database: str, at_least: Any, text: str) -> Any:
+        if at_least is not None:
+            return await pin(self, database, at_least, text)
+        known = vars(self).setdefault("_kept", {})
         now = trio.current_time()
         found = known.get((database, text))
-        if found is None or now - found[0] > _REMEMBERED_SECONDS:
-            found = known[database, text] = (now, pin(self, database, text))
+        if found is None or now - found[0] > _KEPT_SECONDS:
+            found = known[database, text] = (now, await pin(self, database, None, text))
         return found[1]
 
-    return replaced(NodeDatabases, "pin", cached)
+    return replaced(QueryService, "_pin", kept)
 
 
-_REMEMBERED_SECONDS: Final = 2.0
+_KEPT_SECONDS: Final = 20.0
 
 
 def _visible_when_staged() -> _Plant:
@@ -190,11 +192,11 @@ MUTANTS: Final = (
         real=True,
     ),
     Mutant(
-        "answers-remembered",
+        "snapshots-kept",
         "R5",
-        "Snapshots are kept for two seconds, to save the cost of pinning: whoever has an "
+        "Snapshots are kept for 20 seconds, to save the cost of pinning: whoever has an "
         "acknowledgement reads without its rows.",
-        _answers_remembered,
+        _snapshots_kept,
         real=True,
     ),
     Mutant(
