@@ -42,16 +42,18 @@ def generate_plan(
     load: float = 1.0,
     first_id: int = 0,
     source_prefix: str = "",
+    thorough: bool = False,
 ) -> Plan:
     """What clients do in the run of this seed, as far as the profile's features allow.
 
     ``homes`` are databases and tables that exist already; without them the plan makes its own,
     which needs ``Feature.COMMANDS`` (ValueError without). ``load`` multiplies how much is done.
-    ``first_id`` and ``source_prefix`` keep runs apart that use the same tables.
+    ``first_id`` and ``source_prefix`` keep runs apart that use the same tables. ``thorough``: the
+    run has every kind of operation, for campaigns of few runs.
     """
     if not homes and Feature.COMMANDS not in profile.features:
         raise ValueError("a system without commands needs databases and tables that exist")
-    traits = draw_traits(seed, profile)
+    traits = draw_traits(seed, profile, thorough=thorough)
     found = tuple(homes) or _homes(seed, profile)
     start, end = safety_seconds * 0.01, safety_seconds * 0.97
     attachments = _attachments(seed, profile, found, traits, "setup")

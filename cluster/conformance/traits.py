@@ -38,19 +38,23 @@ _KINDS: Final[tuple[tuple[str, float, Feature | None], ...]] = (
     ("clears", 0.25, Feature.COMMANDS),
     ("mutations", 0.5, Feature.COMMANDS),
     ("shows", 0.4, Feature.COMMANDS),
+    ("overrides", 0.4, Feature.COMMANDS),
 )
 """Kinds of operations."""
 
 _USUAL_SECONDS: Final = 576.0
 
 
-def draw_traits(seed: int, profile: Profile) -> dict[str, float]:
-    """The kinds this run has, with a factor from 0.3 to 3 for how much of each."""
+def draw_traits(seed: int, profile: Profile, *, thorough: bool = False) -> dict[str, float]:
+    """The kinds this run has, with a factor from 0.3 to 3 for how much of each.
+
+    ``thorough``: it has every kind that the system can do.
+    """
     traits = {}
     for kind, share, feature in _KINDS:
         draw = Draw(seed, f"trait {kind}")
         chosen, factor = draw.chance(share), draw.scale(0.3, 3.0)
-        if chosen and (feature is None or feature in profile.features):
+        if (chosen or thorough) and (feature is None or feature in profile.features):
             traits[kind] = factor
     return traits
 

@@ -62,7 +62,7 @@ class RealFaults:
         self._stub = faults_pb2_grpc.FaultServiceStub(channel)
         self._history = history
         self._now = now
-        self._ids: dict[int, str] = {}
+        self._added: dict[int, tuple[str, Fault]] = {}
         self._signalled: dict[int, Fault] = {}
         self._launching = trio.Lock()
 
@@ -78,7 +78,7 @@ class RealFaults:
                 response = await self._stub.AddFault(
                     faults_pb2.AddFaultRequest(fault=_message(fault)), timeout=_ENOUGH_SECONDS
                 )
-                self._ids[number] = response.fault.id
+                self._added[number] = (response.fault.id, fault)
         except RemoraError:
             return  # see the class: nobody who could do it is there
         began = FaultBegan(number=number, kind=fault.kind.value, target=fault.target)
@@ -86,22 +86,22 @@ class RealFaults:
 
     async def end(self, number: int) -> None:
         """Ends it, and returns when the process it struck serves again."""
-        signalled, identity = self._signalled.pop(number, None), self._ids.pop(number, None)
+        signalled, added = self._signalled.pop(number, None), self._added.pop(number, None)
         if signalled is not None:
             await self._restore(self._record(signalled.target))
-        elif identity is not None:
+        elif added is not None:
+            identity, fault = added
             await self._clear(identity)
+            if fault.kind is FaultKind.DISK_FULL:
+                await self._restart(self._record(fault.target))
         else:
             return
         self._history.add(self._now(), WHO, FaultEnded(number=number))
 
     async def heal(self) -> None:
         """Ends everything; every process runs."""
-        targets = {number: fault.target for number, fault in self._signalled.items()}
-        for number in sorted(
-            (*self._signalled, *self._ids),
-            key=lambda item: (targets.get(item) != COORDINATOR, item),
-        ):
+        faults = self._signalled | {number: fault for number, (_, fault) in self._added.items()}
+        for number in sorted(faults, key=lambda item: (faults[item].target != COORDINATOR, item)):
             await self.end(number)
         setup = self._launcher.home.load(self._launcher.name)
         for record in setup.processes.values():  # the coordinator is the first
@@ -116,6 +116,14 @@ class RealFaults:
 
     async def _signal(self, fault: Fault) -> None:
         record = self._record(fault.target)
+        if record.id == COORDINATOR:
+            # A node that is starting waits for it, and whoever starts it is waited for.
+            async with self._launching:
+                await self._strike(record, fault)
+        else:
+            await self._strike(record, fault)
+
+    async def _strike(self, record: ProcessRecord, fault: Fault) -> None:
         if fault.kind is FaultKind.PAUSE:
             self._launcher.pause(record.id)
             return
@@ -135,6 +143,14 @@ class RealFaults:
             elif state is ProcessState.DOWN:
                 await self._launcher.start(record.id)
                 self._history.add(self._now(), WHO, ProcessBegan(process=record.id))
+
+    async def _restart(self, record: ProcessRecord) -> None:
+        """A log that could not be written takes nothing more in this life of its process."""
+        async with self._launching:
+            if self._state(record.id) is not ProcessState.DOWN:
+                await self._launcher.kill(record.id)
+            self._history.add(self._now(), WHO, ProcessEnded(process=record.id, how="kill"))
+        await self._restore(record)
 
     async def _clear(self, identity: str) -> None:
         """Clears a fault. They end with the coordinator, whose disk may have been what failed."""

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from cluster.conformance.checkers.parameters import RuleParameters
+from cluster.conformance.faults import Fault, FaultKind, Schedule
 from cluster.conformance.generate import generate_plan, generate_schedule
 from cluster.conformance.history import History
 from cluster.conformance.request import RunRequest, RunResult
 from cluster.conformance.rules import check_all
 from cluster.conformance.runner import run
 from cluster.launcher.lifecycle import Commands
+from cluster.launcher.topology import COORDINATOR
 from cluster.testing.real.system import CALL_SECONDS, LIMITS, MENU, PROFILE, RealSystem
 
 if TYPE_CHECKING:
-    from cluster.conformance.faults import Schedule
     from cluster.conformance.plan import Plan
 
 SAFETY_SECONDS: Final = 15.0
@@ -75,13 +76,29 @@ def _drawn(request: RunRequest) -> tuple[Plan, Schedule]:
         liveness_seconds=liveness,
         call_seconds=CALL_SECONDS,
         load=LOAD,
+        thorough=True,  # few such runs are made
     )
     schedule = request.schedule
     if schedule is None:
         schedule = generate_schedule(
             request.seed, PROFILE, menu=MENU, safety_seconds=safety, intensity=request.intensity
         )
+        schedule = _with_outage(schedule, safety)
     return plan, schedule
+
+
+def _with_outage(schedule: Schedule, safety_seconds: float) -> Schedule:
+    """The schedule with the coordinator gone for longer than a lease: what C1 is about."""
+    longer = PARAMETERS.lease_over_seconds + 2.0
+    outage = Fault(
+        kind=FaultKind.KILL, target=COORDINATOR, at=safety_seconds * 0.45, duration=longer
+    )
+    others = (
+        fault
+        for fault in schedule.faults
+        if fault.target != COORDINATOR or fault.ends_at < outage.at or fault.at > outage.ends_at
+    )
+    return Schedule(faults=tuple(sorted((*others, outage), key=lambda fault: fault.at)))
 
 
 async def _run(
