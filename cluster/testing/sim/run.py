@@ -60,7 +60,7 @@ def draw_settings(seed: int) -> Settings:
         followers=tuple(followers),
         strict=frozenset(name for name in followers[2:] if draw.chance(0.5)),
         reach=reach,
-        delay_seconds=draw.pick((0.0, 0.001, 0.02)),
+        delay_seconds=draw.pick((0.0, 0.001, 0.001, 0.02, 0.4)),
         sync_seconds=draw.pick((0.0, 0.002, 0.03)),
         think_seconds=draw.pick((0.0, 0.0, 0.2, 3.0)),
     )

@@ -38,7 +38,7 @@ SIMULATED_LIMITS: Final = Limits(
     replication_frame_bytes=2000,
     replication_window_bytes=8000,
     catalog_snapshot_bytes=8000,
-    catalog_history_deltas=12,
+    catalog_history_deltas=2,
     stream_window_messages=8,
     ingest_requests_per_core=6,
 )
