@@ -16,9 +16,8 @@ from cluster.replication.protocol import Progress
 from cluster.replication.shipping import Shipping
 from cluster.replication.wire import spans_of
 from cluster.rowstore import apply, driver
-from cluster.rowstore.loader import RowLoader
 from cluster.rowstore.memory import FreshRows
-from cluster.rowstore.record import next_checksum, parse_header
+from cluster.rowstore.record import parse_header
 from cluster.rowstore.stores import RowStores
 from cluster.testing.mutants.model import Mutant, all_of, replaced
 
@@ -53,19 +52,6 @@ def _stale_batches() -> _Plant:
         self._snapshot = before
 
     return replaced(FreshRows, "append", keep)
-
-
-def _checksum_not_rolled_when_opened() -> _Plant:
-    take = RowLoader._take
-
-    def forget(self: Any, state: Any, record: Any, lsn: int, path: str) -> None:
-        take(self, state, record, lsn, path)
-        state.staged_checksum = next_checksum(0, record.body)
-
-    return all_of(
-        replaced(RowLoader, "_take", forget),
-        replaced(RowLoader, "_misfit", lambda *_: None),
-    )
 
 
 # -- R2: ordered ------------------------------------------------------------------------------
@@ -232,14 +218,6 @@ MUTANTS: Final = (
         "The list of batches that queries read is kept when rows come: the position moves on, the "
         "rows do not.",
         _stale_batches,
-        real=True,
-    ),
-    Mutant(
-        "checksum-not-rolled-when-opened",
-        "R1",
-        "Opening a log takes the checksum of the last record for that of all records before it; "
-        "the check that would notice was thought too slow.",
-        _checksum_not_rolled_when_opened,
         real=True,
     ),
     Mutant(
