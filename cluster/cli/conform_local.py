@@ -11,6 +11,7 @@ from cluster.cli.conform_options import (
     AsJson,
     KeepAll,
     LivenessSeconds,
+    MutantName,
     Report,
     SafetySeconds,
     Seeds,
@@ -18,7 +19,7 @@ from cluster.cli.conform_options import (
     Tries,
     seed_range,
 )
-from cluster.cli.conform_systems import system_runner
+from cluster.cli.conform_systems import check_mutant, system_runner
 
 LocalHangSeconds = Annotated[
     float,
@@ -42,12 +43,13 @@ LocalIntensity = Annotated[
 
 
 def local(
-    seeds: Seeds = "1",
+    seeds: Seeds = "1-4",
     report: Report = None,
     as_json: AsJson = False,
     safety: SafetySeconds = None,
     liveness: LivenessSeconds = None,
     intensity: LocalIntensity = 1.0,
+    mutant: MutantName = "",
     keep_all: KeepAll = False,
     shrink: Shrink = False,
     tries: Tries = DEFAULT_TRIES,
@@ -58,22 +60,27 @@ def local(
     Each seed starts a setup of its own, on loopback and with data in a folder that is removed:
     setups that run already are left alone. Processes really get SIGKILL and SIGSTOP, links go
     through a proxy. Real time: one seed after the other, and the same seed is not the same history
-    twice, so a replay line repeats the faults, not every interleaving.
+    twice, so a replay line repeats the faults, not every interleaving. The four seeds of the
+    default take about two minutes and together judge every rule that can be judged from outside.
 
     Examples:
 
       remora conform local
 
-      remora conform local --seeds 1-3 --report ./store
+      remora conform local --seeds 5-20 --report ./store
+
+      remora conform local --mutant token-ignored   (a broken build: exit code 1)
     """
     chosen = seed_range(seeds)
     runner = system_runner("local")
+    check_mutant(mutant)
     from cluster.cli.conform_campaign import Campaign, finish, print_rules, rule_rows, run_campaign
     from cluster.conformance.request import RunRequest
 
     base = RunRequest(
         seed=chosen[0],
         system="local",
+        mutant=mutant,
         intensity=intensity,
         safety_seconds=safety,
         liveness_seconds=liveness,

@@ -115,3 +115,14 @@ def processors(jobs: int) -> int:
     from cluster.processors import usable
 
     return len(usable()) or 1
+
+
+MutantName = Annotated[
+    str,
+    typer.Option(
+        "--mutant",
+        envvar="REMORA_CONFORM_MUTANT",
+        metavar="NAME",
+        help="Plant this defect into the code under test; see: remora conform mutants --names",
+    ),
+]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli import conform_systems
 from cluster.cli.conform_options import (
     DEFAULT_HANG_SECONDS,
     DEFAULT_TRIES,
@@ -16,6 +15,7 @@ from cluster.cli.conform_options import (
     Jobs,
     KeepAll,
     LivenessSeconds,
+    MutantName,
     Report,
     SafetySeconds,
     Seeds,
@@ -24,7 +24,7 @@ from cluster.cli.conform_options import (
     processors,
     seed_range,
 )
-from cluster.cli.conform_systems import refuse, system_runner
+from cluster.cli.conform_systems import check_mutant, system_runner
 
 if TYPE_CHECKING:
     from cluster.conformance.faults import Schedule
@@ -37,15 +37,6 @@ Budget = Annotated[
         min=0.0,
         metavar="BUDGET",
         help="Begin no more seeds after this long; 0: run them all.",
-    ),
-]
-MutantName = Annotated[
-    str,
-    typer.Option(
-        "--mutant",
-        envvar="REMORA_CONFORM_MUTANT",
-        metavar="NAME",
-        help="Plant this defect into the code under test; see: remora conform mutants --names",
     ),
 ]
 Intensity = Annotated[
@@ -107,7 +98,7 @@ def sim(
     from cluster.cli.conform_campaign import Campaign, finish, run_campaign
     from cluster.conformance.request import RunRequest
 
-    _check_mutant(mutant)
+    check_mutant(mutant)
     base = RunRequest(
         seed=chosen[0],
         schedule=_schedule(faults),
@@ -130,16 +121,6 @@ def sim(
         )
     )
     finish(summary, store, as_json=as_json)
-
-
-def _check_mutant(name: str) -> None:
-    from cluster.conformance.mutation import UnknownMutantError, load_mutants, select_mutants
-
-    if name:
-        try:
-            select_mutants(load_mutants(conform_systems.MUTANTS_MODULE), [name])
-        except UnknownMutantError as error:
-            refuse(str(error))
 
 
 def _schedule(path: Path | None) -> Schedule | None:

@@ -47,3 +47,14 @@ def refuse(message: str) -> NoReturn:
     typer.secho("error: ", fg=typer.colors.RED, bold=True, err=True, nl=False)
     typer.echo(message, err=True)
     raise typer.Exit(EXIT_UNKNOWN)
+
+
+def check_mutant(name: str) -> None:
+    """Ends the command with exit code 2 if there is no mutant of that name; empty means none."""
+    from cluster.conformance.mutation import UnknownMutantError, load_mutants, select_mutants
+
+    if name:
+        try:
+            select_mutants(load_mutants(MUTANTS_MODULE), [name])
+        except UnknownMutantError as error:
+            refuse(str(error))
