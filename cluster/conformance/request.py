@@ -43,7 +43,14 @@ class Target:
     tables made in it begin with ``table_prefix``. ``features`` are names of
     :class:`~cluster.conformance.system.Feature` members that hold beyond those a door of that
     scheme always has. ``commands`` maps what an operator does outside Kusto's query language
-    (``capability-on``, ``capability-off``, ``attach``, ``detach``) to a shell command that does it.
+    (``capability-on``, ``capability-off``, ``attach``, ``detach``) to a shell command that does it,
+    within ``command_seconds``.
+
+    ``liveness_seconds``: within how long followers catch up; ``visible_seconds``: within how long a
+    leader shows what it acknowledged. None for either is what its scheme is known for.
+    ``unsealed_seconds``: no row is sealed so soon after it was sent; 0: nobody knows.
+    ``confirmed``: its owner agrees to a run though it is not on this machine. ``keep``: tables are
+    left for people to look at.
     """
 
     leaders: tuple[Endpoint, ...]
@@ -54,6 +61,12 @@ class Target:
     features: frozenset[str] = frozenset()
     strict: frozenset[str] = frozenset()
     commands: tuple[tuple[str, str], ...] = ()
+    command_seconds: float = 600.0
+    liveness_seconds: float | None = None
+    visible_seconds: float | None = None
+    unsealed_seconds: float = 0.0
+    confirmed: bool = False
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "Monotonic: what a session has seen on a cluster it sees there again, also after restarts.",
         sessions.monotonic,
         "no session read a table twice on a cluster",
+        _F.POSITIONS,
     ),
     _rule(
         "R11",
@@ -209,6 +210,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "extent, and extents are the same everywhere.",
         seal.sealed_once,
         "no extents were shown, and nothing was read after a seal",
+        _F.SEAL,
     ),
     _rule(
         "G1",
@@ -241,6 +243,7 @@ RULES: Final[tuple[Rule, ...]] = (
         gate.epochs,
         "no frame of rows, no gate report, and no answer while a capability was off",
         _F.CAPABILITY,
+        _F.HIDDEN_REASON,
     ),
     _rule(
         "G5",
@@ -257,6 +260,7 @@ RULES: Final[tuple[Rule, ...]] = (
         refusals.leader_gates,
         "no leader's capability or table's policy was certain when somebody used it",
         _F.CAPABILITY,
+        _F.COMMANDS,
     ),
     _rule(
         "A1",

@@ -7,6 +7,11 @@ The file::
     coordinator = "grpc://..."        # only Remora has one
     features = ["SEAL", "ATTACH"]     # beyond what an endpoint of its scheme always has
     strict = ["adxfollow"]            # followers that refuse an attachment as a whole
+    confirmed = true                  # it may be done, though the clusters are not on this machine
+    liveness_seconds = 300            # within so long a follower catches up
+    visible_seconds = 10              # within so long a leader shows what it acknowledged
+    unsealed_seconds = 60             # no row is sealed so soon; needed to judge hidden rows by it
+    command_seconds = 1800            # within so long a command below ends
 
     [[leader]]
     name = "adxlead"
@@ -20,6 +25,9 @@ The file::
 
     [commands]                        # what an operator does by other means than Kusto's commands
     capability-on = "..."             # also: capability-off, attach, detach
+
+Commands are told what to do by REMORA_CLUSTER (the name above), REMORA_LEADER, REMORA_DATABASE and
+REMORA_ACTION, and end when it is certain.
 
 Every mistake is a :class:`TargetError` that names the key.
 """
@@ -43,8 +51,10 @@ COMMANDS: Final = ("attach", "capability-off", "capability-on", "detach")
 _KEYS: Final = (
     *("database", "table_prefix", "coordinator", "features", "strict"),
     *("leader", "follower", "commands"),
+    *("confirmed", "liveness_seconds", "visible_seconds", "unsealed_seconds", "command_seconds"),
 )
 _ENDPOINT_KEYS: Final = ("name", "url", "streaming", "token_variable")
+_LONGEST_SECONDS: Final = 86_400.0
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 
@@ -70,12 +80,22 @@ def parse_target(text: str) -> Target:
         features=frozenset(_names(values, "features", tuple(Feature.__members__))),
         strict=frozenset(_names(values, "strict", None)),
         commands=_commands(values),
+        command_seconds=_seconds(values, "command_seconds", 600.0) or 600.0,
+        liveness_seconds=_seconds(values, "liveness_seconds", None),
+        visible_seconds=_seconds(values, "visible_seconds", None),
+        unsealed_seconds=_seconds(values, "unsealed_seconds", 0.0) or 0.0,
+        confirmed=_flag(values, "confirmed"),
     )
     return _checked(target)
 
 
-def plain_target(leader: str, followers: Sequence[str], database: str) -> Target:
-    """One leader and its followers, without a file. Followers are named by their number."""
+def plain_target(
+    leader: str, followers: Sequence[str], database: str, coordinator: str = ""
+) -> Target:
+    """One leader and its followers, without a file. Followers are named by their number.
+
+    With a coordinator each is called what the coordinator calls it: see the system that is run.
+    """
     if not leader or not followers or not database:
         raise TargetError(
             "say --leader URL, --follower URL and --database DB, or --profile FILE for all of it"
@@ -88,6 +108,7 @@ def plain_target(leader: str, followers: Sequence[str], database: str) -> Target
                 for number, url in enumerate(followers, 1)
             ),
             database=_name(database, "--database"),
+            coordinator_url=_url(coordinator, "--coordinator", ("grpc",)) if coordinator else "",
         )
     )
 
@@ -166,6 +187,23 @@ def _names(values: Mapping[str, Any], key: str, known: Sequence[str] | None) -> 
         if known is not None and name not in known:
             raise TargetError(f"{key}: no {name!r}; there are: {', '.join(known)}")
     return names
+
+
+def _seconds(values: Mapping[str, Any], key: str, default: float | None) -> float | None:
+    if key not in values:
+        return default
+    value = values[key]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= _LONGEST_SECONDS:
+        raise TargetError(f"{key}: must be seconds from 0 to {_LONGEST_SECONDS:g}")
+    return float(value)
+
+
+def _flag(values: Mapping[str, Any], key: str) -> bool:
+    value = values.get(key, False)
+    if not isinstance(value, bool):
+        raise TargetError(f"{key}: must be true or false")
+    return value
 
 
 def _commands(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -17,6 +17,7 @@ class RuleParameters:
     ``start_slack_seconds``: a process may serve so long before its start is noted.
     ``late_effect_seconds``: a change of capability or attachment, or a command, whose outcome is
     unknown takes effect by then or never. A write may do so at any time.
+    ``unsealed_seconds``: no row is sealed so soon after it was sent; 0: nobody knows.
     ``shortest_reason_letters``: a reason that is shorter tells nobody anything.
     The others bound what :class:`~cluster.conformance.notes.Resources` may tell of one process.
     """
@@ -27,6 +28,7 @@ class RuleParameters:
     start_slack_seconds: float = 5.0
     late_effect_seconds: float = 60.0
     staleness_slack_seconds: float = 0.001
+    unsealed_seconds: float = 0.0
     shortest_reason_letters: int = 8
     row_store_bytes: int = 1024 * _MIB
     unacknowledged_bytes: int = 64 * _MIB

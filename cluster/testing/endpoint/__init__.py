@@ -1,0 +1,1 @@
+"""Conformance runs against clusters that somebody else runs, seen from outside only."""
