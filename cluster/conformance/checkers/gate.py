@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from cluster.conformance import notes
 from cluster.conformance.calls import Changed
+from cluster.conformance.checkers.periods import NEVER
 from cluster.conformance.checkers.streams import Oddity
 from cluster.conformance.system import Feature
 
@@ -31,7 +32,8 @@ def closed(index: Index, found: Findings) -> None:
         window = index.off_window(read)
         if window is None:
             continue
-        found.checked += 1
+        seen = told or read.answer.position is not None or index.parameters.unsealed_seconds > 0
+        found.checked += bool(seen)
         since = _since(window)
         if told and not read.hidden:
             found.call(
@@ -39,7 +41,7 @@ def closed(index: Index, found: Findings) -> None:
                 read.call,
                 *_proof(window),
             )
-        extra = _unsealed(read) | frontiers.unsealed(read)
+        extra = _unsealed(read) | frontiers.unsealed(read) | _young(index, read)
         if extra:
             found.call(
                 f"{read} shows {read.table.tell(extra)}, which no extent held then, though "
@@ -65,6 +67,18 @@ def _unsealed(read: Read) -> int:
         return 0
     found = read.table.beyond(position) & read.view.touched
     return found and found & ~read.table.lost(read)
+
+
+def _young(index: Index, read: Read) -> int:
+    """Batches seen that were sent so shortly before that no extent can hold them."""
+    seconds = index.parameters.unsealed_seconds
+    if not seconds:
+        return 0
+    found = 0
+    for batch in read.table.of(read.view.touched):
+        if batch.possible < NEVER and index.time_of(batch.possible) > read.call.ended - seconds:
+            found |= batch.bit
+    return found
 
 
 class _Frontiers:
