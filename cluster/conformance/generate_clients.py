@@ -27,6 +27,9 @@ _BATCHES: Final = 22
 _READS: Final = 18
 _BURST_SECONDS: Final = 2.0
 
+_INSISTENCE: Final = 30
+"""Attempts of a reader that wants its answer."""
+
 
 def writers(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:
     """Two writers or more; each writes to any table of any leader."""
@@ -120,10 +123,13 @@ def _ask(frame: Frame, purpose: str, clusters: Sequence[str]) -> Ask:
     token = "acknowledged" if draw.chance(0.25 * traits.get("tokens", 0.0)) else ""
     bounded = draw.chance(0.25 * traits.get("staleness", 0.0))
     seconds = draw.scale(0.5, 60.0)
+    insists, retry_seconds = draw.chance(0.3), draw.scale(0.02, 0.5)
     return Ask(
         cluster=cluster,
         database=home.database,
         table=table,
         token="session" if len(clusters) > 1 else token,
         max_staleness_seconds=seconds if bounded else None,
+        attempts=_INSISTENCE if insists else 1,
+        retry_seconds=retry_seconds,
     )

@@ -47,7 +47,8 @@ class Ask(Piece, frozen=True, kw_only=True, tag="ask"):
     """Read a whole table. ``token`` says from which position on.
 
     ``acknowledged``: the newest one any writer of the database was told; ``session``: the newest
-    one this reader saw; empty: none.
+    one this reader saw; empty: none. Where nobody answers it is asked again, up to ``attempts``
+    times and ``retry_seconds`` apart: so somebody asks at the very moment when a node is back.
     """
 
     cluster: str
@@ -55,6 +56,8 @@ class Ask(Piece, frozen=True, kw_only=True, tag="ask"):
     table: str
     token: str = ""
     max_staleness_seconds: float | None = None
+    attempts: int = 1
+    retry_seconds: float = 1.0
 
 
 class Flip(Piece, frozen=True, kw_only=True, tag="flip"):

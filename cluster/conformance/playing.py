@@ -76,7 +76,7 @@ class Player:
         if isinstance(action, Write):
             return await self._write(who, action, until)
         if isinstance(action, Ask):
-            return await self._ask(who, action, session)
+            return await self._ask(who, action, until, session)
         if isinstance(action, Manage):
             return await self._manage(who, action)
         return await self._control(who, action)
@@ -157,7 +157,20 @@ class Player:
             schema = outcome.rows[0][outcome.columns.index("Schema")]
             self._columns[action.database, action.table] = statements.columns_of_schema(schema)
 
-    async def _ask(self, who: str, action: Ask, session: str) -> Outcome:
+    async def _ask(self, who: str, action: Ask, until: float, session: str) -> Outcome:
+        """Asks until it is answered or refused for good."""
+        outcome = await self._ask_once(who, action, session)
+        for _ in range(1, action.attempts):
+            decided = isinstance(outcome, Refused) and outcome.permanent
+            if isinstance(outcome, Answer) or decided:
+                break
+            if self._system.now() + action.retry_seconds >= until:
+                break
+            await self._system.sleep(action.retry_seconds)
+            outcome = await self._ask_once(who, action, session)
+        return outcome
+
+    async def _ask_once(self, who: str, action: Ask, session: str) -> Outcome:
         tokens = {
             "acknowledged": self._acknowledged.get(action.database),
             "session": self._sessions.get((session, action.database)),

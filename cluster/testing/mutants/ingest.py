@@ -23,6 +23,7 @@ from cluster.rowstore.record import (
     parse_record,
     source_digest,
 )
+from cluster.rowstore.stores import RowStores
 from cluster.testing.mutants.model import Mutant, all_of, replaced
 
 if TYPE_CHECKING:
@@ -190,31 +191,14 @@ def _rows_before_the_bad_one_stored() -> _Plant:
     return replaced(IngestPipeline, "_finish", store)
 
 
-class _LanesOfDatabases(dict[Any, Any]):
-    """Lanes by database, format and mapping: the table of the first request is that of all."""
+def _references_by_a_short_hash() -> _Plant:
+    choose = RowStores.choose
 
-    def __setitem__(self, key: Any, lane: Any) -> None:
-        super().__setitem__(self._short(key), lane)
+    def remembered(self: Any, references: Any) -> Any:
+        known = vars(self).setdefault("_remembered", {})
+        return choose(self, known.setdefault(references[0].key % 4, references))
 
-    def get(self, key: Any, default: Any = None) -> Any:
-        return super().get(self._short(key), default)
-
-    def pop(self, key: Any, default: Any = None) -> Any:
-        return super().pop(self._short(key), default)
-
-    @staticmethod
-    def _short(key: Any) -> Any:
-        return key[0], *key[2:]
-
-
-def _lanes_without_table() -> _Plant:
-    begin = IngestPipeline.__init__
-
-    def init(self: Any, *args: Any, **options: Any) -> None:
-        begin(self, *args, **options)
-        self._lanes = _LanesOfDatabases()
-
-    return replaced(IngestPipeline, "__init__", init)
+    return replaced(RowStores, "choose", remembered)
 
 
 MUTANTS: Final = (
@@ -303,11 +287,11 @@ MUTANTS: Final = (
         real=True,
     ),
     Mutant(
-        "lanes-without-table",
+        "references-by-a-short-hash",
         "R6",
-        "Requests that wait are grouped by database, format and mapping; the table was forgotten, "
-        "and all go to that of the first.",
-        _lanes_without_table,
+        "Where a table's rows go is remembered under a hash that two tables can share: rows of one "
+        "are stored in the other.",
+        _references_by_a_short_hash,
     ),
 )
 """In the order of their rules."""

@@ -72,7 +72,7 @@ def _snapshots_kept() -> _Plant:
     return replaced(QueryService, "_pin", kept)
 
 
-_KEPT_SECONDS: Final = 20.0
+_KEPT_SECONDS: Final = 60.0
 
 
 def _visible_when_staged() -> _Plant:
@@ -194,8 +194,16 @@ MUTANTS: Final = (
     Mutant(
         "snapshots-kept",
         "R5",
-        "Snapshots are kept for 20 seconds, to save the cost of pinning: whoever has an "
+        "Snapshots are kept for a minute, to save the cost of pinning: whoever has an "
         "acknowledgement reads without its rows.",
+        _snapshots_kept,
+        real=True,
+    ),
+    Mutant(
+        "older-than-the-one-before",
+        "R10",
+        "Reads that ask for a position get a snapshot of now, the others one that may be a minute "
+        "old: a session that does both goes back.",
         _snapshots_kept,
         real=True,
     ),
