@@ -75,8 +75,9 @@ class Command(Value, frozen=True, kw_only=True, tag="command"):
     ``verb`` says what it does for checkers: ``create-database``, ``drop-database``,
     ``create-table``, ``drop-table``, ``clear-table``, ``add-column``, ``streaming-on``,
     ``streaming-off``, ``seal``, ``merge``, ``mutate`` (any change, sent to a database that is
-    followed there), ``show-follower``, ``show-schema``, ``show-extents``. ``argument`` is the
-    verb's: the column added, for example.
+    followed there), ``principals`` (of a leader), ``override`` (of a follower), ``show-follower``,
+    ``show-principals``, ``show-schema``, ``show-extents``. ``argument`` is the verb's: the column
+    added, for example.
     """
 
     cluster: str

@@ -188,6 +188,29 @@ def _mutation(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Time
     )
 
 
+def _override(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
+    """Principals of leader and follower, the kind that joins them, and what else is overridden."""
+    home, follower = draw.pick(frame.homes), draw.pick(frame.profile.followers)
+    name = home.database
+    own, theirs = (f"aaduser={side}{number}@remora" for side in ("own", "theirs"))
+    kind = draw.pick(("none", "union", "replace"))
+    there = {"cluster": follower, "database": name}
+    yield at, _manage(home, "principals", statements.add_principal(name, theirs))
+    for text in (
+        statements.principals_kind(name, kind),
+        statements.add_override(name, own),
+        draw.pick(statements.other_overrides(name, draw.integer(1, 30))),
+    ):
+        yield at, Manage(**there, verb="override", text=text)
+    yield at, Manage(**there, verb="show-follower", text=statements.show_follower(name))
+    yield at, Manage(**there, verb="show-principals", text=statements.show_principals(name))
+    if draw.chance(0.3):
+        at += frame.pause(draw, 0.1, 60.0)
+        yield at, _manage(home, "principals", statements.drop_principal(name, theirs))
+        yield at, Manage(**there, verb="override", text=statements.drop_override(name, own))
+        yield at, Manage(**there, verb="show-principals", text=statements.show_principals(name))
+
+
 def _show(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
     home = draw.pick(frame.homes)
     yield (
@@ -216,5 +239,6 @@ _EPISODES: Final[
     "clears": (1, _clear),
     "mutations": (4, _mutation),
     "shows": (3, _show),
+    "overrides": (2, _override),
 }
 """How many episodes of each kind a run has usually, and what one is."""

@@ -145,6 +145,8 @@ class Settler:
             )
             await self.insist(action, until)
         await self._read_everything(sealed=True)
+        if "overrides" in self._plan.traits:
+            await self._show_followers()
 
     async def _read_everything(self, *, sealed: bool) -> None:
         for home in self._plan.homes:
@@ -155,6 +157,21 @@ class Settler:
             for follower in self._profile.followers:
                 for table in home.tables:
                     await self._compare(follower, home, table, answers[table], sealed=sealed)
+
+    async def _show_followers(self) -> None:
+        """What followers override, and what comes of it."""
+        for home in self._plan.homes:
+            for follower in self._profile.followers:
+                if not self._follows(follower, home):
+                    continue
+                for verb, text in (
+                    ("show-follower", statements.show_follower(home.database)),
+                    ("show-principals", statements.show_principals(home.database)),
+                ):
+                    where = {"cluster": follower, "database": home.database}
+                    await self._player.act(
+                        WHO, Manage(**where, verb=verb, text=text), until=self._until
+                    )
 
     async def _compare(
         self, follower: str, home: Home, table: str, ours: Outcome, *, sealed: bool

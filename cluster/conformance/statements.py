@@ -86,3 +86,45 @@ def mutations(table: str) -> tuple[tuple[str, str], ...]:
 def show_follower(database: str) -> str:
     """What a follower tells of a database it follows."""
     return f".show follower database {database}"
+
+
+def show_principals(database: str) -> str:
+    """Who has a role in a database; on a follower, with its overrides."""
+    return f".show database {database} principals"
+
+
+def add_principal(database: str, principal: str) -> str:
+    """At a leader."""
+    return f".add database {database} viewers ('{principal}')"
+
+
+def drop_principal(database: str, principal: str) -> str:
+    """At a leader."""
+    return f".drop database {database} viewers ('{principal}')"
+
+
+def add_override(database: str, principal: str) -> str:
+    """A principal of the follower's own."""
+    return f".add follower database {database} viewers ('{principal}')"
+
+
+def drop_override(database: str, principal: str) -> str:
+    """Takes :func:`add_override` back."""
+    return f".drop follower database {database} viewers ('{principal}')"
+
+
+def principals_kind(database: str, kind: str) -> str:
+    """``none``, ``union`` or ``replace``."""
+    return f".alter follower database {database} principals-modification-kind = {kind}"
+
+
+def other_overrides(database: str, days: int) -> tuple[str, ...]:
+    """Overrides that only show what they were set to."""
+    return (
+        f".alter follower database {database} policy caching hot = {days}d",
+        f".delete follower database {database} policy caching",
+        f".alter follower database {database} caching-policies-modification-kind = replace",
+        f".alter follower database {database} caching-policies-modification-kind = union",
+        f".alter follower database {database} prefetch-extents = true",
+        f".alter follower database {database} prefetch-extents = false",
+    )

@@ -161,7 +161,7 @@ def too_late(index: Index, change: Call[Invocation], event: Event) -> bool:
 
 def reopened(index: Index, found: Findings) -> None:
     """G2. Facts: batches acknowledged while a gate was closed, in the last answers there."""
-    for read in index.final_reads.values():
+    for read in index.rested_reads:
         if read.own or not index.eligible(read):
             continue
         table = read.table

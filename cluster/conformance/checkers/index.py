@@ -289,6 +289,21 @@ class Index:
         return found
 
     @cached_property
+    def rested_reads(self) -> tuple[Read, ...]:
+        """The last answers of each cluster about each table before everything was sealed, and
+        after: what is missing among streamed rows may be there again in an extent."""
+        quiet = NEVER if self.quiet is None else self.quiet
+        seals = (call for call in self.commands if call.what.verb == "seal" and call.first > quiet)
+        seal = next((call.first for call in seals), NEVER)
+        streamed = {
+            (read.cluster, read.table): read
+            for read in self.reads
+            if self.end is not None and quiet < read.call.first and read.call.last < seal
+        }
+        both = [*streamed.values(), *self.final_reads.values()]
+        return tuple({read.call.number: read for read in both}.values())
+
+    @cached_property
     def final_calls(self) -> dict[tuple[str, str, str], Call[ReadCall]]:
         """The last read of each table on each cluster after everything came to rest."""
         found: dict[tuple[str, str, str], Call[ReadCall]] = {}

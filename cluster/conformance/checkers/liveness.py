@@ -23,7 +23,7 @@ def converges(index: Index, found: Findings) -> None:
             if read.own and read.call.first > index.quiet:
                 first = leaders.get(read.table, (read, read))[0]
                 leaders[read.table] = (first, read)
-        for read in index.final_reads.values():
+        for read in index.rested_reads:
             if not read.own and read.table in leaders:
                 _same(index, read, *leaders[read.table], found)
         for call in index.final_calls.values():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cluster.conformance.calls import Command, Ran
+from cluster.conformance.calls import Command, Detach, Ran
 from cluster.conformance.checkers.periods import Call, settled, window_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ _PRINCIPALS_KIND: Final = "AuthorizedPrincipalsModificationKind"
 _CACHING: Final = "CachingPolicyOverride"
 _CACHING_KIND: Final = "CachingPoliciesModificationKind"
 _PREFETCH: Final = "IsAutoPrefetchEnabled"
+_EMPTY_DISK: Final = frozenset({"replace"})
+"""Overrides are kept where they were set, and nowhere else."""
 _KINDS: Final = frozenset({"none", "union", "replace"})
 _ROLES: Final = "(?:admins|users|viewers|unrestrictedviewers|monitors)"
 _FROM: Final = r"(?:\s+from\s+\S+)?"
@@ -107,11 +109,13 @@ class _State:
         """Every facet of a database on a cluster whose value is certain all through a call."""
         found: dict[tuple[str, str], str] = {}
         mine = [c for c in self._changes if (c.cluster, c.database) == (cluster, database)]
+        # Attached again it begins anew; attaching what is attached changes no override.
         attachments = self._index.attachments.calls(cluster, database)
+        detaches = [other for other in attachments if isinstance(other.what, Detach)]
         for facet in dict.fromkeys(change.facet for change in mine):
             of_facet = {c.call.number: c.value for c in mine if c.facet == facet}
             calls: list[Call[Any]] = [c.call for c in mine if c.facet == facet]
-            calls = sorted([*calls, *attachments], key=lambda c: c.first)
+            calls = sorted([*calls, *detaches], key=lambda c: c.first)
             for value in dict.fromkeys(of_facet.values()):
                 windows = settled(
                     calls,
@@ -121,9 +125,16 @@ class _State:
                     late_seconds=self._index.parameters.late_effect_seconds,
                     initially=False,
                 )
-                if window_of(windows, call.first, call.last):
+                window = window_of(windows, call.first, call.last)
+                if window and not self._may_be_lost(cluster, window.first, call.last):
                     found[facet] = value
         return found
+
+    def _may_be_lost(self, cluster: str, first: int, last: int) -> bool:
+        """Its disk was replaced, or a coordinator forgot the attachment it belongs to."""
+        return self._index.troubles.disturbed(cluster, _EMPTY_DISK, first, last) or any(
+            first < rollback.last and rollback.since < last for rollback in self._index.rollbacks
+        )
 
 
 def _follower_row(

@@ -171,6 +171,19 @@ def test_a3_an_override_stays_after_it_was_taken_back() -> None:
     assert "A3" in shown(Story(), kind="Whatever").broken()
 
 
+def test_overrides_live_as_long_as_the_attachment() -> None:
+    story = told(Story().attach(), ".alter follower database D prefetch-extents = true")
+    assert "A3" in shown(story.attach(), prefetch="False").broken(), "attached as it was"
+    story = told(Story().attach(), ".alter follower database D prefetch-extents = true")
+    assert shown(story.detach().attach(), prefetch="False").passes("A3")
+
+
+def test_overrides_go_with_the_disk_they_are_on() -> None:
+    story = told(Story(), ".alter follower database D prefetch-extents = true")
+    story.note(notes.FaultBegan(number=0, kind="replace", target="follower1/0"))
+    assert shown(story, prefetch="False").passes("A3")
+
+
 def principals(kind: str, *names: str, at_rest: bool = True) -> Story:
     """``own`` is the follower's override, ``theirs`` the leader's principal."""
     story = Story().attach().command("add", text=".add database D viewers ('theirs')", table="")

@@ -122,6 +122,12 @@ def test_g2_rows_of_the_closed_time_stay_away() -> None:
     assert "row 2 of source b" in story.violation("G2").message
 
 
+def test_g2_rows_of_the_closed_time_come_only_when_they_are_sealed() -> None:
+    story = closed().on("follower1", epoch=6).phase("quiet").read("leader", 1, 2, upto=2)
+    story.read("follower1", 1).command("seal").read("follower1", 1, 2, upto=2).phase("end")
+    assert {"G2", "L1"} <= story.broken()
+
+
 def test_g2_rows_of_the_closed_time_come_twice() -> None:
     story = closed().on("follower1", epoch=6).phase("quiet").read("leader", 1, 2, upto=2)
     assert "G2" in story.read("follower1", 1, 2, 2, upto=2).phase("end").broken()

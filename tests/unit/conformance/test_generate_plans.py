@@ -125,6 +125,7 @@ def test_every_kind_of_action_and_verb_is_met():
     assert {a.verb for a in met if isinstance(a, Manage)} == {
         "streaming-on", "streaming-off", "seal", "merge", "drop-table", "create-table",
         "add-column", "clear-table", "mutate", "show-follower",
+            "principals", "override", "show-principals",
     }  # fmt: skip
     assert {a.token for a in met if isinstance(a, Ask)} == {"", "session", "acknowledged"}
     assert {a.side for a in met if isinstance(a, Unfollow)} == {"leader", "follower"}

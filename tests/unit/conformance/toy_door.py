@@ -177,6 +177,8 @@ class ToyDoor:
         if words[:2] == [".create", "database"]:
             system.databases[self._cluster].setdefault(words[2], ToyDatabase())
             return Ran()
+        if "follower" in words or "principals" in words or "viewers" in words:
+            raise SyntaxRefusedError("the toy has no principals and no overrides")
         if words[0] == ".show":
             return self._show(self._owned(database, change=False), words)
         here = self._owned(database, change=True)
