@@ -17,6 +17,10 @@ _MODULES: Final = (
     "ingest",
     "follow",
     "reads",
+    "storage",
+    "gate",
+    "attachments",
+    "control",
 )
 
 
