@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ from cluster.extents.keeping import CrashPoint
 from cluster.testing.sim.damage import BODY, CACHE, HEADER
 from cluster.testing.sim.lives import WRITE_POINTS
 from cluster.testing.sim.scheduling import run_virtual
-from cluster.testing.sim.settings import Reach, Settings
+from cluster.testing.sim.settings import SIMULATED_LIMITS, Reach, Settings
 from cluster.testing.sim.system import SimulatedSystem, profile_of
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def draw_settings(seed: int) -> Settings:
         delay_seconds=draw.pick((0.0, 0.001, 0.001, 0.02, 0.4)),
         sync_seconds=draw.pick((0.0, 0.002, 0.03)),
         think_seconds=draw.pick((0.0, 0.0, 0.2, 3.0)),
+        # With one, a follower that missed two changes needs a snapshot; with more, it gets deltas.
+        limits=replace(SIMULATED_LIMITS, catalog_history_deltas=draw.pick((1, 2, 12))),
     )
 
 
