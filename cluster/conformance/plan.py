@@ -47,8 +47,9 @@ class Ask(Piece, frozen=True, kw_only=True, tag="ask"):
     """Read a whole table. ``token`` says from which position on.
 
     ``acknowledged``: the newest one any writer of the database was told; ``session``: the newest
-    one this reader saw; empty: none. Where nobody answers it is asked again, up to ``attempts``
-    times and ``retry_seconds`` apart: so somebody asks at the very moment when a node is back.
+    one this reader saw; empty: none. Where nobody answers, or rows are hidden, it is asked again,
+    up to ``attempts`` times and ``retry_seconds`` apart: so somebody asks at the very moment when a
+    node is back, and when a gate opens.
     """
 
     cluster: str

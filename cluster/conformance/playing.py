@@ -158,11 +158,11 @@ class Player:
             self._columns[action.database, action.table] = statements.columns_of_schema(schema)
 
     async def _ask(self, who: str, action: Ask, until: float, session: str) -> Outcome:
-        """Asks until it is answered or refused for good."""
+        """Asks until it is answered, with nothing hidden, or refused for good."""
         outcome = await self._ask_once(who, action, session)
         for _ in range(1, action.attempts):
-            decided = isinstance(outcome, Refused) and outcome.permanent
-            if isinstance(outcome, Answer) or decided:
+            answered = isinstance(outcome, Answer) and not outcome.hidden_reason
+            if answered or (isinstance(outcome, Refused) and outcome.permanent):
                 break
             if self._system.now() + action.retry_seconds >= until:
                 break

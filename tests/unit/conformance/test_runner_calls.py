@@ -283,13 +283,13 @@ async def test_a_request_that_is_sent_again_has_the_columns_of_the_first_time(au
     assert system.asked[0] == system.asked[2]
 
 
-async def test_a_reader_that_insists_asks_until_somebody_answers(autojump_clock):
-    answer = Answer(ids=(1,), position=FIRST)
-    system = Scripted(UnavailableError("away"), TimedOutError("slow"), answer)
+async def test_a_reader_that_insists_asks_until_somebody_answers_with_all(autojump_clock):
+    answer, hidden = Answer(ids=(1,), position=FIRST), Answer(ids=(), hidden_reason="closed")
+    system = Scripted(UnavailableError("away"), TimedOutError("slow"), hidden, answer)
     ask = Ask(cluster="leader", database="D1", table="T1", attempts=5, retry_seconds=0.5)
 
     assert await act(system, ask) == answer
-    assert [event.at for event in system.history][::2] == [0.0, 0.51, 1.02]
+    assert [event.at for event in system.history][::2] == [0.0, 0.51, 1.02, 1.53]
 
 
 async def test_nobody_insists_on_what_is_refused_for_good_or_beyond_the_end(autojump_clock):
