@@ -148,7 +148,11 @@ def _seal(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
 
 
 def _merge(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
+    """Sealed twice before, or there would hardly be anything to merge."""
     home, table = draw.pick(frame.places())
+    yield at, _manage(home, "seal", statements.seal_table(table), table)
+    at += frame.pause(draw, 1.0, 90.0)
+    yield at, _manage(home, "seal", statements.seal_table(table), table)
     yield at, _manage(home, "merge", "", table)
 
 

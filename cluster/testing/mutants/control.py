@@ -37,6 +37,7 @@ def _lease_not_watched() -> _Plant:
     return all_of(
         replaced(Gate, "visible", lambda self, _: self.state is GateState.OPEN),
         replaced(Gate, "tick", lambda *_: False),
+        replaced(Gate, "seconds_left", lambda *_: float("inf")),
     )
 
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+import trio
+
 from cluster.commands import streaming_policies
 from cluster.coordinator import capability, registry, views
 from cluster.coordinator.turn import Turn
 from cluster.errors import ReadOnlyError, StreamingPolicyError
 from cluster.ingest import driver as ingestion
 from cluster.ingest.admission import Target, admit_table
+from cluster.node.link import CoordinatorLink
 from cluster.replication.authority import Authority, Capability, Decision
 from cluster.replication.leader import LeaderSession
 from cluster.testing.mutants.model import Mutant, all_of, replaced
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from cluster.replication.exchange import Moment
     from cluster.rowstore.model import Rows
     from follower.gate import Word
+    from follower.pinned import FollowedPin
 
 _Plant = AbstractContextManager[object]
 
@@ -60,13 +64,14 @@ def _open_stays_open() -> _Plant:
     return replaced(gate, "TABLE", table)
 
 
-def _unknown_is_on() -> _Plant:
-    visible = Gate.visible
+def _closed_keeps_rows() -> _Plant:
+    pin = FollowedDatabase.pin
 
-    def shows(self: Gate, now: float) -> bool:
-        return self.state is GateState.UNKNOWN or visible(self, now)
+    def pinned(self: FollowedDatabase) -> FollowedPin:
+        found = pin(self)
+        return replace(found, rows=self.copy.rows()) if self.copy.is_open else found
 
-    return replaced(Gate, "visible", shows)
+    return replaced(FollowedDatabase, "pin", pinned)
 
 
 # -- G2: opened again -------------------------------------------------------------------------
@@ -139,7 +144,7 @@ def _without(rows: Rows, ordinals: set[int]) -> Rows:
 
 def _off_at_next_heartbeat() -> _Plant:
     hear, following = Gate.hear, LeaderSession.next
-    since: WeakKeyDictionary[Gate, float] = WeakKeyDictionary()
+    since: dict[Gate, float] = {}
     told: WeakKeyDictionary[object, tuple[float, Decision]] = WeakKeyDictionary()
 
     def hear_late(self: Gate, word: Word, now: float) -> bool:
@@ -167,8 +172,14 @@ _LATE_SECONDS: Final = 10.0
 
 
 def _off_without_waiting() -> _Plant:
+    async def hears_nothing(*_: object) -> None:
+        await trio.sleep_forever()
+
     return all_of(
-        replaced(Turn, "begin", lambda *_: False), replaced(capability, "unsealed", lambda *_: ())
+        replaced(Turn, "begin", lambda *_: False),
+        replaced(capability, "unsealed", lambda *_: ()),
+        # Views that are pushed would mostly be sooner than anybody who asks.
+        replaced(CoordinatorLink, "_watch", hears_nothing),
     )
 
 
@@ -264,10 +275,10 @@ MUTANTS: Final = (
         real=True,
     ),
     Mutant(
-        "unknown-is-on",
+        "closed-keeps-rows",
         "G1",
-        "a follower that has started shows what it has stored until somebody says off",
-        _unknown_is_on,
+        "a closed gate lets no new row in, and those that are there stay to be seen",
+        _closed_keeps_rows,
         real=True,
     ),
     Mutant(
@@ -294,7 +305,7 @@ MUTANTS: Final = (
     Mutant(
         "off-without-waiting",
         "G3",
-        "the coordinator answers off when it is written down, not when it is in force",
+        "the coordinator answers off when it is written down; nodes hear with their next heartbeat",
         _off_without_waiting,
     ),
     Mutant(
