@@ -216,6 +216,20 @@ class Limits:
         "none: the leader waits",
         "replication_window_waits_total",
     )
+    replication_window_frames: int = _limit(
+        4096,
+        "unacknowledged messages of rows a follower (back-pressure)",
+        _CHOICE,
+        "none: the leader waits",
+        "replication_window_waits_total",
+    )
+    replication_encoded_bytes: int = _limit(
+        32 * MIB,
+        "bytes of encoded metadata kept for the next follower, besides what is being sent",
+        _CHOICE,
+        "none: it is encoded again",
+        "replication_encoded_total",
+    )
     replication_message_bytes: int = _limit(
         256 * MIB,
         "bytes of one frame of a leader, put together from fragments",

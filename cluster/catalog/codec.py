@@ -38,13 +38,23 @@ from cluster.catalog.model import Column, Database, DroppedTable, MappingName, T
 from cluster.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from cluster.catalog.model import Extent, Function, IngestionMapping, RoleAssignment
 
-__all__ = ["FORMAT", "decode_changes", "decode_database", "encode_changes", "encode_database"]
+__all__ = [
+    "FORMAT",
+    "decode_changes",
+    "decode_database",
+    "encode_changes",
+    "encode_database",
+    "encode_database_in_steps",
+]
 
 FORMAT: Final = 3
+
+TABLES_A_STEP: Final = 16
+"""Tables encoded in one go: about 2 ms."""
 
 Schema = tuple[tuple[Column, ...], tuple[int, ...]]
 """Columns and their ids."""
@@ -52,6 +62,17 @@ Schema = tuple[tuple[Column, ...], tuple[int, ...]]
 
 def encode_database(database: Database) -> bytes:
     """The whole tree."""
+    steps = encode_database_in_steps(database)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            encoded: bytes = done.value
+            return encoded
+
+
+def encode_database_in_steps(database: Database) -> Generator[None, None, bytes]:
+    """The same, with a pause offered after each few tables: 10,000 of 20 columns take a second."""
     fields = {
         "database_id": database.database_id,
         "format": FORMAT,
@@ -68,7 +89,11 @@ def encode_database(database: Database) -> bytes:
         "version": v.write_version(database.version),
     }
     encoded = {name: dump(value) for name, value in fields.items()}
-    tables = (_encode_table(database.tables[name]) for name in sorted(database.tables))
+    tables = []
+    for number, name in enumerate(sorted(database.tables), 1):
+        tables.append(_encode_table(database.tables[name]))
+        if number % TABLES_A_STEP == 0:
+            yield
     encoded["tables"] = join_array(tables)
     encoded["dropped_tables"] = join_array(map(_encode_dropped, database.dropped_tables))
     return join_object(encoded)

@@ -7,7 +7,7 @@ for a commit, so a committed record leaves for the follower without polling and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -23,21 +23,22 @@ from cluster.errors import (
     ThrottledError,
     UnavailableError,
 )
+from cluster.gateway.metadata import EncodedMetadata
 from cluster.limits import LIMITS, Limits
 from cluster.replication.acknowledged import AcknowledgedVersions
 from cluster.replication.exchange import (
     End,
-    LeaderSessionStatistics,
     MetadataRead,
     Moment,
     Output,
     ReadMetadata,
     ReadRows,
+    ReplicationStatistics,
     RowsRead,
     Send,
 )
 from cluster.replication.leader import LeaderSession
-from cluster.replication.protocol import FollowAck, Hello, MetadataDelta
+from cluster.replication.protocol import FollowAck, Hello, MetadataDelta, Snapshot
 from cluster.replication.sharing import is_file_of
 from cluster.replication.wire import (
     follower_frame_from_message,
@@ -68,22 +69,6 @@ EXTENT_MESSAGE_BYTES: Final = 512 * 1024
 """Bytes of an extent file in one message, as ``replication.proto`` promises."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicationStatistics:
-    """``sessions`` are the calls under way; totals count ended ones too.
-
-    ``extents_sent_total`` files of extents were sent whole, for followers that cannot read the
-    storage root; ``extent_bytes_sent_total`` counts also those that were not sent whole.
-    """
-
-    sessions: tuple[LeaderSessionStatistics, ...]
-    sessions_total: int
-    records_sent_total: int
-    bytes_sent_total: int
-    extents_sent_total: int
-    extent_bytes_sent_total: int
-
-
 class ReplicationService:
     """Servicer of ``cluster.rpc.v1.ReplicationService`` on a leader node.
 
@@ -108,6 +93,7 @@ class ReplicationService:
         self.clock = clock
         self.root_of = root_of
         self.limits = limits
+        self.metadata = EncodedMetadata(limits)
         self._greeting = 0  # calls whose Hello has not come yet
         self._extents_total = self._extent_bytes_total = 0
         self._calls: dict[FollowerName, _FollowCall] = {}
@@ -199,6 +185,8 @@ class ReplicationService:
         del self._calls[name]
         version = call.session.acknowledged_version
         self._acknowledged.leave(name, version, self.clock.monotonic())
+        if not self._calls:
+            self.metadata.clear()
 
     def find_database(self, name: str) -> Database | None:
         """A database of our own; None if there is none.
@@ -225,6 +213,8 @@ class ReplicationService:
             bytes_sent_total=self._bytes_total + sum(item.bytes_sent for item in live),
             extents_sent_total=self._extents_total,
             extent_bytes_sent_total=self._extent_bytes_total,
+            metadata_encoded_total=self.metadata.encoded_total,
+            metadata_kept_bytes=self.metadata.kept_bytes,
         )
 
     async def _greeted(self, stream: FollowStream) -> list[FollowerFrame]:
@@ -346,6 +336,10 @@ class _FollowCall:
 
     async def _perform(self, output: Output) -> None:
         match output:
+            case Send(Snapshot() | MetadataDelta() as frame):
+                async with self._service.metadata.messages(frame) as messages:
+                    for message in messages:
+                        await self._stream.send(message)
             case Send(frame):
                 for message in leader_frame_to_messages(frame):
                     await self._stream.send(message)
@@ -375,12 +369,12 @@ class _FollowCall:
         if not database.storage_root:
             # Not in our own tree: the data folder may move.
             url = self._service.root_of(database).url
-            database = replace(database, storage_root=url)
+            database = self._service.metadata.rooted(database, url)
         deltas = None if after is None else catalog.deltas_since(self._database, after)
         frames = None
         if deltas is not None:
             frames = tuple(MetadataDelta(d.from_version, d.to_version, d.changes) for d in deltas)
-        ends = self._service.row_stores.position_of(database.row_store_keys())
+        ends = partial(self._service.row_stores.position_of, database.row_store_keys())
         self.session.metadata_read(MetadataRead(database, frames, ends))
 
     async def _read_rows(self, asked: ReadRows) -> None:

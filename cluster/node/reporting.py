@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from cluster.extents.files import ExtentFilesStatistics
     from cluster.extents.keeping import JobReport, KeeperStatistics
-    from cluster.gateway.replication import ReplicationStatistics
     from cluster.history.log import History
     from cluster.node.link import LinkStatistics
     from cluster.query.binding import ScanStatistics
     from cluster.query.records import QueryRecord
+    from cluster.replication.exchange import ReplicationStatistics
     from follower.driver import FollowerStatistics
 
 _STATES: Final[Mapping[QueryState, OperationState]] = {

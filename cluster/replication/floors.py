@@ -55,6 +55,28 @@ def has_rows_above(database: Database, ends: Mapping[RowStoreKey, KeyPosition]) 
     )
 
 
+def is_prefix(
+    theirs: Mapping[RowStoreKey, KeyPosition],
+    ends: Mapping[RowStoreKey, KeyPosition],
+    database: Database,
+) -> bool:
+    """Whether a follower's position can be a point of this history. ``ends``: how far it has come.
+
+    Checksums are compared where both are known: at the leader's newest ordinal of a key and at its
+    floor. A different one elsewhere cannot be seen here: below the floor it does not matter,
+    because those rows are dropped; above it the follower sees it at its next record, and asks for
+    a snapshot.
+    """
+    for key, floor in floors_of(database).items():
+        at, end = theirs.get(key, START), ends.get(key, START)
+        known = (floor, end) if end.ordinal > floor.ordinal else (floor,)
+        if at.ordinal > known[-1].ordinal:
+            return False
+        if any(at.ordinal == it.ordinal and at.checksum != it.checksum for it in known):
+            return False
+    return True
+
+
 def key_changes(before: Database | None, after: Database) -> KeyChanges:
     """What changed from one tree to a newer one; ``before`` None: everything is new.
 

@@ -43,8 +43,8 @@ from cluster.replication.exchange import (
     RowsRead,
     Send,
 )
-from cluster.replication.floors import floors_of, has_rows_above, key_changes
-from cluster.replication.position import START, Position
+from cluster.replication.floors import has_rows_above, is_prefix, key_changes
+from cluster.replication.position import Position
 from cluster.replication.protocol import (
     FollowAck,
     FollowerFrame,
@@ -63,9 +63,10 @@ from cluster.replication.sharing import SharedTree
 from cluster.replication.shipping import Shipping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from cluster.catalog.model import Database, Version
+    from cluster.catalog.model import Database, RowStoreKey, Version
+    from cluster.replication.position import KeyPosition
 
 
 class LeaderSession:
@@ -77,7 +78,8 @@ class LeaderSession:
         self._told: Database | None = None  # the newest tree handed over
         self._shared = SharedTree(EVERYTHING)  # the part of it whose rows may be sent
         self._queue: deque[LeaderFrame] = deque()
-        self._streaming_content = False
+        self._has_streaming_content: bool | None = None  # not known since the newest metadata
+        self._ends: Callable[[], Mapping[RowStoreKey, KeyPosition]] = dict
         self._peer: FollowerGate | None = None
         self._announced: tuple[LeaderGate, Refusal | None] | None = None
         self._shipping = Shipping(limits)
@@ -128,9 +130,7 @@ class LeaderSession:
             self._queue.extend(read.deltas)
         self._told = database
         self._bookmark_due = True
-        self._streaming_content = bool(shared.streaming_tables()) or has_rows_above(
-            shared, read.ends
-        )
+        self._has_streaming_content, self._ends = None, read.ends
 
     def rows_read(self, read: RowsRead) -> None:
         """Takes the answer to ReadRows. Whether it may still be sent is decided by :meth:`next`."""
@@ -337,7 +337,13 @@ class LeaderSession:
         grant = decision.grant
         if grant is None or grant.rows or decision.is_doubt:
             return None
-        return refusal_of(grant) if self._streaming_content else None
+        if self._has_streaming_content is None:
+            # Looked at only here: with 10,000 tables it takes longer than a transaction.
+            tree = self._shared.tree
+            self._has_streaming_content = tree is not None and (
+                bool(tree.streaming_tables()) or has_rows_above(tree, self._ends())
+            )
+        return refusal_of(grant) if self._has_streaming_content else None
 
     def _may_ship(self, moment: Moment) -> bool:
         peer = self._peer
@@ -378,20 +384,7 @@ DUTIES: Final[tuple[Callable[[LeaderSession, Moment], Output | None], ...]] = (
 
 
 def _same_history(hello: Hello, position: Position, read: MetadataRead, shared: Database) -> bool:
-    """Whether the follower's position is a point of this leader's past.
-
-    Checksums are compared where both are known: at the leader's newest ordinal of a key and at its
-    floor. A different one elsewhere cannot be seen here: below the floor it does not matter,
-    because those rows are dropped; above it the follower sees it at its next record, and asks for
-    a snapshot.
-    """
+    """Whether the follower's position is a point of this leader's past."""
     if hello.database_id != shared.database_id or position.version > shared.version:
         return False
-    for key, floor in floors_of(shared).items():
-        theirs, end = position.keys.get(key, START), read.ends.get(key, START)
-        known = (floor, end) if end.ordinal > floor.ordinal else (floor,)
-        if theirs.ordinal > known[-1].ordinal:
-            return False
-        if any(at.ordinal == theirs.ordinal and at.checksum != theirs.checksum for at in known):
-            return False
-    return True
+    return is_prefix(position.keys, read.ends(), shared)

@@ -43,6 +43,7 @@ class Shipping:
         "_frame_bytes",
         "_moved",
         "_window_bytes",
+        "_window_frames",
         "bytes_sent",
         "chunk",
         "cursors",
@@ -58,6 +59,7 @@ class Shipping:
     def __init__(self, limits: Limits) -> None:
         self._frame_bytes = limits.replication_frame_bytes
         self._window_bytes = limits.replication_window_bytes
+        self._window_frames = limits.replication_window_frames
         self._flights: deque[_Flight] = deque()
         self._floors: dict[RowStoreKey, KeyPosition] = {}
         self._acknowledged: dict[RowStoreKey, KeyPosition] = {}
@@ -152,6 +154,8 @@ class Shipping:
 
     def has_room(self) -> bool:
         """A whole frame fits, or nothing is in flight."""
+        if len(self._flights) >= self._window_frames:
+            return False
         room = self._window_bytes - self.unacknowledged
         return not self.unacknowledged or room >= self._frame_bytes
 

@@ -6,7 +6,7 @@ machines' business. Raises :class:`cluster.errors.ProtocolError`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -14,7 +14,7 @@ from cluster.catalog.codec import (
     decode_changes,
     decode_database,
     encode_changes,
-    encode_database,
+    encode_database_in_steps,
 )
 from cluster.errors import ProtocolError
 from cluster.replication.authority import Capability
@@ -44,14 +44,17 @@ from cluster.rpc.convert import (
 from cluster.rpc.v1 import replication_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from cluster.limits import Limits
 
+T = TypeVar("T")
+
 NANOSECONDS: Final = 1_000_000_000
 
-FRAGMENT_BYTES: Final = 4 * 1024 * 1024
-"""Larger messages go in pieces of this size, well below what gRPC takes."""
+FRAGMENT_BYTES: Final = 640 * 1024
+"""Larger messages go in pieces of this size. A full frame of rows goes whole; a piece takes less
+than a lease also over 1 Mbit/s, so that a large frame on a narrow link is not taken for silence."""
 
 
 def spans_of(records: bytes) -> tuple[RecordSpan, ...]:
@@ -149,20 +152,50 @@ def follower_frame_from_message(message: pb.FollowRequest) -> FollowerFrame:
 
 def leader_frame_to_message(frame: LeaderFrame) -> pb.FollowResponse:
     """Encodes a frame of the leader."""
+    return _finish(_encode(frame))
+
+
+def leader_frame_to_messages(frame: LeaderFrame) -> tuple[pb.FollowResponse, ...]:
+    """Encodes a frame of the leader, in fragments if it is large."""
+    return _finish(encode_in_steps(frame))
+
+
+def encode_in_steps(
+    frame: LeaderFrame,
+) -> Generator[None, None, tuple[pb.FollowResponse, ...]]:
+    """The same, with a pause offered every 2 ms or so while a large tree is encoded."""
+    message = yield from _encode(frame)
+    if message.ByteSize() <= FRAGMENT_BYTES:
+        return (message,)
+    data = memoryview(message.SerializeToString())
+    return tuple(
+        pb.FollowResponse(
+            fragment=pb.Fragment(
+                data=bytes(data[start : start + FRAGMENT_BYTES]),
+                last=start + FRAGMENT_BYTES >= len(data),
+            )
+        )
+        for start in range(0, len(data), FRAGMENT_BYTES)
+    )
+
+
+def _encode(frame: LeaderFrame) -> Generator[None, None, pb.FollowResponse]:
+    if isinstance(frame, Snapshot):
+        data = yield from encode_database_in_steps(frame.database)
+        version = version_to_message(frame.database.version)
+        return pb.FollowResponse(
+            snapshot=pb.Snapshot(version=version, database=data, reset_rows=frame.reset_rows)
+        )
     return _ENCODERS[type(frame)](frame)
 
 
-def leader_frame_to_messages(frame: LeaderFrame) -> Iterator[pb.FollowResponse]:
-    """Encodes a frame of the leader, in fragments if it is large."""
-    message = leader_frame_to_message(frame)
-    if message.ByteSize() <= FRAGMENT_BYTES:
-        yield message
-        return
-    data = memoryview(message.SerializeToString())
-    for start in range(0, len(data), FRAGMENT_BYTES):
-        piece = bytes(data[start : start + FRAGMENT_BYTES])
-        last = start + FRAGMENT_BYTES >= len(data)
-        yield pb.FollowResponse(fragment=pb.Fragment(data=piece, last=last))
+def _finish(steps: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result
 
 
 class Assembler:
@@ -206,16 +239,6 @@ def leader_frame_from_message(message: pb.FollowResponse) -> LeaderFrame:
     if decode is None:
         raise ProtocolError("an empty message of a leader")
     return decode(message)
-
-
-def _snapshot_to_message(frame: Snapshot) -> pb.FollowResponse:
-    return pb.FollowResponse(
-        snapshot=pb.Snapshot(
-            version=version_to_message(frame.database.version),
-            database=encode_database(frame.database),
-            reset_rows=frame.reset_rows,
-        )
-    )
 
 
 def _snapshot_from_message(message: pb.FollowResponse) -> Snapshot:
@@ -335,7 +358,6 @@ def _capability(text: str) -> Capability:
 
 # mypy cannot pair a key with the parameter type of its value.
 _ENCODERS: Final[Mapping[type[LeaderFrame], Callable[..., pb.FollowResponse]]] = {
-    Snapshot: _snapshot_to_message,
     MetadataDelta: _delta_to_message,
     RowRecords: _rows_to_message,
     Progress: _progress_to_message,

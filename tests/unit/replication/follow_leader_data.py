@@ -187,7 +187,7 @@ class LeaderData:
             if after == self.database.version:
                 deltas = ()
         ends = raised(self.ends(), floors_of(self.database))
-        return MetadataRead(replace(self.database, storage_root=self.root), deltas, ends)
+        return MetadataRead(replace(self.database, storage_root=self.root), deltas, lambda: ends)
 
     def committed(self):
         """Spans that are not sealed, of the tables that exist on the leader, by key."""

@@ -128,7 +128,7 @@ def test_strict_ends_only_without_the_right_while_there_is_streaming_content(by,
         Decision(rows, 3, given.reason, given), world.database.version, world.database.database_id
     )
     assert session.next(now) == ReadMetadata(None)
-    session.metadata_read(MetadataRead(world.database, None, ends))
+    session.metadata_read(MetadataRead(world.database, None, lambda: ends))
     if rows or content == "none":
         assert isinstance(session.next(now), Send)
         return
@@ -241,6 +241,19 @@ def test_the_window_is_never_overrun(window, records):
     assert world.visible() == world.committed()
 
 
+@pytest.mark.parametrize(("frames", "sent"), [(2, 2), (3, 3), (4, 3)])
+def test_so_many_small_messages_are_under_way(frames, sent):
+    """Each costs the leader more memory than the bytes it holds, so their number has a bound."""
+    world = streaming_world(limits=Limits(replication_window_frames=frames))
+    session = following(world)
+    for _ in range(3):
+        world.ingest("T")
+        ship(world)
+    assert session.statistics().records_sent == sent
+    world.settle()
+    assert world.visible() == world.committed()
+
+
 def ship(world):
     while world.leader_step() or world.pending_read is not None:
         world.finish_read()
@@ -309,7 +322,7 @@ def test_a_position_is_compared_where_the_leader_knows_the_checksum(has, reset, 
     session = greeted(hello)
     now = moment(version=database.version)
     assert session.next(now) == ReadMetadata(Version(1, 7))
-    session.metadata_read(MetadataRead(database, (), {key: END}))
+    session.metadata_read(MetadataRead(database, (), lambda: {key: END}))
     sent = []
     while isinstance(output := session.next(now), Send):
         sent.append(output.frame)
@@ -328,7 +341,7 @@ def test_a_follower_that_looks_for_extents_elsewhere_is_told_where_they_are(told
         replace(HELLO, position=Position(EMPTY.version), database_id="id", storage_root=told)
     )
     assert session.next(moment()) == ReadMetadata(EMPTY.version)
-    session.metadata_read(MetadataRead(database, (), {}))
+    session.metadata_read(MetadataRead(database, (), dict))
     frame = session.next(moment()).frame
     assert (frame == Snapshot(database, reset_rows=False)) is snapshot
 
