@@ -9,6 +9,7 @@ from typing import Any, Final
 import trio
 
 from cluster.catalog.worker import CatalogWriter
+from cluster.errors import UnavailableError
 from cluster.gateway import query
 from cluster.gateway.query import QueryService
 from cluster.node.databases import NodeDatabases
@@ -98,6 +99,22 @@ def _copy_dropped_when_opened() -> _Plant:
         return await open_rows(self)
 
     return replaced(FollowedCopy, "_open", empty)
+
+
+def _rows_dropped_when_closed() -> _Plant:
+    gate_moved = FollowedDatabase._gate_moved
+
+    def drop(self: Any) -> None:
+        gate_moved(self)
+        if self.gate.open or not self.copy.is_open:
+            return
+        for key in tuple(self.copy.keys()):
+            self.copy._store.reset(key)
+        self.copy._positions_lsn = -1
+        if self._call is not None:
+            self._call.hang_up(UnavailableError("the gate has closed"))
+
+    return replaced(FollowedDatabase, "_gate_moved", drop)
 
 
 def _followed_tree_not_stored() -> _Plant:
@@ -200,6 +217,13 @@ MUTANTS: Final = (
         real=True,
     ),
     Mutant(
+        "visible-when-staged",
+        "R5",
+        "Rows are shown, and their requests taken for done, when they have their place in the log: "
+        "a repeated request is acknowledged before it is durable.",
+        _visible_when_staged,
+    ),
+    Mutant(
         "older-than-the-one-before",
         "R10",
         "Reads that ask for a position get a snapshot of now, the others one that may be a minute "
@@ -208,17 +232,19 @@ MUTANTS: Final = (
         real=True,
     ),
     Mutant(
-        "visible-when-staged",
-        "R10",
-        "Rows are shown when they have their place in the log; a crash takes away what was seen.",
-        _visible_when_staged,
-    ),
-    Mutant(
         "copy-dropped-when-opened",
         "R10",
         "A follower begins with an empty copy of the rows, because the leader can send them again, "
         "and answers meanwhile.",
         _copy_dropped_when_opened,
+        real=True,
+    ),
+    Mutant(
+        "rows-dropped-when-closed",
+        "R10",
+        "When its gate closes a follower drops its rows, to be on the safe side; when it opens "
+        "they are shown as they come again.",
+        _rows_dropped_when_closed,
         real=True,
     ),
     Mutant(
