@@ -76,9 +76,10 @@ class GateMoved:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A heartbeat interval has passed."""
+    """A heartbeat interval has passed. ``busy``: frames that came are still being read."""
 
     now: float
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

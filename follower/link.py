@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from cluster.errors import CorruptionError, RemoraError, UnavailableError
-from cluster.replication.wire import Assembler, follower_frame_to_message
+from cluster.replication.wire import (
+    Assembler,
+    follower_frame_to_message,
+    leader_frame_from_message,
+)
 from cluster.rpc.v1 import replication_pb2, replication_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Sequence,
+    )
     from pathlib import Path
 
     from cluster.catalog.model import Extent
@@ -20,6 +28,9 @@ if TYPE_CHECKING:
     from cluster.replication.protocol import FollowerFrame, LeaderFrame
     from cluster.transport.api import Channel, ClientStream
 
+
+READ_ASIDE_BYTES: Final = 256 * 1024
+"""Larger frames of metadata are decoded in a worker thread: a tree takes a second for each MB."""
 
 FETCH_SILENCE_SECONDS: Final = 30.0
 """How long the leader may send nothing of a file; it may itself be asking a slow storage root."""
@@ -30,6 +41,8 @@ class LeaderCall:
 
     def __init__(self, channel: Channel, limits: Limits) -> None:
         self.hung_up: RemoraError | None = None
+        self.is_reading = False
+        """A large frame that has come is being decoded."""
         self._channel = channel
         self._limits = limits
         self._outbox: deque[FollowerFrame] = deque()
@@ -49,12 +62,13 @@ class LeaderCall:
     async def run(
         self,
         begin: Callable[[], Awaitable[None]],
-        take: Callable[[Iterable[LeaderFrame]], Awaitable[None]],
+        take: Callable[[LeaderFrame], Awaitable[None]],
+        drained: Callable[[], Awaitable[None]],
     ) -> RemoraError | None:
         """The call, until it ends; returns why, None if the leader just ended it.
 
-        ``begin`` runs once the stream is open, then ``take`` with the frames of each batch that
-        came. What they raise ends the call.
+        ``begin`` runs once the stream is open, then ``take`` with each frame, and ``drained`` when
+        all that had come are taken, also a part of one. What they raise ends the call.
         """
         failures: list[RemoraError] = []
         with self._scope:
@@ -65,7 +79,7 @@ class LeaderCall:
                         nursery.start_soon(self._send_all, stream)
                         try:
                             await begin()
-                            await self._receive_all(stream, take)
+                            await self._receive_all(stream, take, drained)
                         except RemoraError as error:
                             failures.append(error)
                         nursery.cancel_scope.cancel()
@@ -76,19 +90,30 @@ class LeaderCall:
     async def _receive_all(
         self,
         stream: ClientStream[object, Any],
-        take: Callable[[Iterable[LeaderFrame]], Awaitable[None]],
+        take: Callable[[LeaderFrame], Awaitable[None]],
+        drained: Callable[[], Awaitable[None]],
     ) -> None:
         assembler = Assembler(self._limits)
 
-        def frames(messages: Iterable[Any]) -> Iterator[LeaderFrame]:
-            for message in messages:
-                frame = assembler.take(message)
-                if frame is not None:
-                    yield frame
-
         while messages := await stream.recv_many():
-            await take(frames(messages))
+            for message in messages:
+                whole = assembler.take(message)
+                if whole is not None:
+                    await take(await self._decoded(whole))
+            await drained()
         await stream.result()
+
+    async def _decoded(self, message: replication_pb2.FollowResponse) -> LeaderFrame:
+        is_metadata = message.WhichOneof("frame") in ("snapshot", "delta")
+        if not is_metadata or message.ByteSize() <= READ_ASIDE_BYTES:
+            return leader_frame_from_message(message)
+        self.is_reading = True
+        try:
+            return await trio.to_thread.run_sync(
+                leader_frame_from_message, message, abandon_on_cancel=True
+            )
+        finally:
+            self.is_reading = False
 
     async def _send_all(self, stream: ClientStream[object, object]) -> None:
         while True:

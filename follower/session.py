@@ -26,8 +26,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from cluster.catalog.model import Version
 from cluster.errors import ProtocolError
 from cluster.limits import LIMITS, Limits
+from cluster.replication.position import Position
 from cluster.replication.protocol import (
     FollowAck,
     FollowerGate,
@@ -68,12 +70,13 @@ from follower.stored import Stored
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cluster.catalog.model import Version
-    from cluster.replication.position import Position
 
 NANOSECONDS: Final = 1_000_000_000
 STAMPS_A_HEARTBEAT: Final = 10
 """How often the lag is measured while rows flow; at rest it is once a heartbeat."""
+
+NO_VERSION: Final = Version(0, 0)
+"""Before every version of any database."""
 
 ACK_BYTES: Final = 64 * 1024
 """Rows applied without an acknowledgement, at most, between two measures of the lag."""
@@ -304,6 +307,8 @@ class FollowSession:
         yield Send(FollowerGate(self._sequence, self._gate.epoch, self._gate.open, position))
 
     def _drained(self, event: Drained) -> Iterable[Output]:
+        # Also a part of a frame, and whatever came while one was being stored.
+        self._heard_at = event.now
         if self.state is not SessionState.FOLLOWING or not self._stored.has_moved:
             return
         # A message costs more than applying a small frame, and the window is large: wait a while.
@@ -316,10 +321,22 @@ class FollowSession:
         if self.state not in (SessionState.GREETED, SessionState.FOLLOWING):
             return
         silent = event.now - self._heard_at
-        if silent > self._limits.lease_seconds:
+        busy = event.busy or self._pending is not None
+        if silent > self._limits.lease_seconds and not busy:
             yield HangUp(silent)
-        elif self.state is SessionState.FOLLOWING and self._pending is None:
+        elif self.state is SessionState.FOLLOWING and not busy:
             yield self._ack(event.now, stamped=True)
+        else:
+            yield self._life_sign()
+
+    def _life_sign(self) -> Send:
+        """An acknowledgement of nothing new, so that the leader does not take us for dead.
+
+        A large tree may take longer than a lease to arrive, to be read and to be stored.
+        """
+        self._acks += 1
+        at = Position(self._version or NO_VERSION)
+        return Send(FollowAck(at, 0, self._sequence, self._acks))
 
     def _ack(self, now: float, *, stamped: bool) -> Send:
         self._acks += 1

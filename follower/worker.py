@@ -267,7 +267,7 @@ class FollowedDatabase:
                 break
             await self._word.wait()
         self._call = call = LeaderCall(self._connect(self._address), self._limits)
-        error = await call.run(self._begin, self._take)
+        error = await call.run(self._begin, self._take, self._drained)
         if error is not None:
             self._note(error)
         lost = x.Lost(
@@ -298,14 +298,13 @@ class FollowedDatabase:
         begin = x.Begin(copy.database, copy.positions(), now, on, attached.sharing)
         await self._perform(self._session.handle(begin))
 
-    async def _take(self, frames: Iterable[LeaderFrame]) -> None:
-        session = self._session
+    async def _take(self, frame: LeaderFrame) -> None:
         self._tick_gate()
-        now = self._clock.monotonic()
-        for frame in frames:
-            await self._perform(session.handle(x.Received(frame, now)))
-        await self._perform(session.handle(x.Drained(self._clock.monotonic())))
-        if session.state is SessionState.FOLLOWING:
+        await self._perform(self._session.handle(x.Received(frame, self._clock.monotonic())))
+
+    async def _drained(self) -> None:
+        await self._perform(self._session.handle(x.Drained(self._clock.monotonic())))
+        if self._session.state is SessionState.FOLLOWING:
             self.trouble = ""
 
     async def _perform(self, outputs: Iterable[x.Output]) -> None:
@@ -379,7 +378,8 @@ class FollowedDatabase:
             lease_left = self.gate.seconds_left(self._clock.monotonic())
             await trio.sleep(min(heartbeat, lease_left))
             self._tick_gate()
-            for output in self._session.handle(x.Tick(self._clock.monotonic())):
+            busy = self._call is not None and self._call.is_reading
+            for output in self._session.handle(x.Tick(self._clock.monotonic(), busy)):
                 if isinstance(output, x.HangUp):
                     silent = output.silent_seconds
                     assert self._call is not None, "a session waits only during a call"

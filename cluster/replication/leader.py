@@ -329,7 +329,8 @@ class LeaderSession:
         self._acks = ack.number
         self._shipping.check(ack.position.keys)
         self._shipping.acknowledge(ack.position.keys)
-        self._acknowledged = ack.position.version
+        if self._peer is not None:  # before, it is a sign of life while the metadata is stored
+            self._acknowledged = ack.position.version
         self._stamp = max(self._stamp, ack.stamp)
 
     def _refusal(self, decision: Decision) -> Refusal | None:

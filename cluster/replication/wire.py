@@ -199,22 +199,22 @@ def _finish(steps: Generator[None, None, T]) -> T:
 
 
 class Assembler:
-    """Decodes the messages of one call, putting fragments together."""
+    """Puts the fragments of one call together."""
 
     def __init__(self, limits: Limits) -> None:
         self._maximum_bytes = limits.replication_message_bytes
         self._pieces: list[bytes] = []
         self._bytes = 0
 
-    def take(self, message: pb.FollowResponse) -> LeaderFrame | None:
-        """The frame a message is or completes; None: more fragments must come.
+    def take(self, message: pb.FollowResponse) -> pb.FollowResponse | None:
+        """The whole message that one is or completes; None: more fragments must come.
 
         Raises ProtocolError if it is malformed, out of order or too large.
         """
         if message.WhichOneof("frame") != "fragment":
             if self._pieces:
                 raise ProtocolError("a message between two fragments of another")
-            return leader_frame_from_message(message)
+            return message
         fragment = message.fragment
         self._pieces.append(fragment.data)
         self._bytes += len(fragment.data)
@@ -227,10 +227,9 @@ class Assembler:
         data = b"".join(self._pieces)
         self._pieces, self._bytes = [], 0
         try:
-            whole = pb.FollowResponse.FromString(data)
+            return pb.FollowResponse.FromString(data)
         except DecodeError:
             raise ProtocolError("fragments that are no message together") from None
-        return leader_frame_from_message(whole)
 
 
 def leader_frame_from_message(message: pb.FollowResponse) -> LeaderFrame:

@@ -293,6 +293,41 @@ def test_silence_up_to_the_lease_is_borne(state, silent, hangs_up):
     assert any(isinstance(output, x.HangUp) for output in outputs) is hangs_up
 
 
+def test_whoever_is_busy_takes_nobody_for_silent_and_gives_a_sign_of_life():
+    """A large tree may take longer than a lease to be read and stored."""
+    session = session_in(SessionState.GREETED, database=None)
+    (sign,) = session.handle(x.Tick(104.0))
+    assert sign.frame == FollowAck(Position(Version(0, 0)), 0, 0, 1)
+    (sign,) = session.handle(x.Tick(110.0, busy=True))
+    assert sign.frame.number == 2
+    session.handle(received(Snapshot(DATABASE, reset_rows=True), now=110.0))
+    (sign,) = session.handle(x.Tick(120.0))
+    assert sign.frame == FollowAck(Position(Version(0, 0)), 0, 0, 3)
+    session.handle(x.MetadataApplied(DATABASE))
+    session.handle(x.Drained(121.0))
+    (sign,) = session.handle(x.Tick(125.9))
+    assert sign.frame == FollowAck(Position(DATABASE.version), 0, 0, 4)
+    (hang_up,) = session.handle(x.Tick(126.1))
+    assert hang_up == x.HangUp(pytest.approx(5.1))
+
+
+def test_a_sign_of_life_while_rows_are_stored_acknowledges_none_of_them():
+    session = session_in(SessionState.FOLLOWING)
+    session.handle(received(rows()))
+    (sign,) = session.handle(x.Tick(101.0))
+    assert sign.frame == FollowAck(NOTHING_MOVED, 0, 1, 1)
+    session.handle(x.RowsApplied())
+    (ack,) = session.handle(x.Tick(102.0))
+    assert (set(ack.frame.position.keys), ack.frame.number) == ({KEY}, 2)
+
+
+def test_a_part_of_a_frame_breaks_the_silence():
+    session = session_in(SessionState.GREETED)
+    session.handle(x.Drained(104.0))
+    assert not any(isinstance(o, x.HangUp) for o in session.handle(x.Tick(109.0)))
+    assert any(isinstance(o, x.HangUp) for o in session.handle(x.Tick(109.1)))
+
+
 class TestLag:
     """Measured on one clock: the age of the newest stamp the leader has answered."""
 

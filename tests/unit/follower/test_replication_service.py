@@ -8,6 +8,7 @@ import pytest
 import trio
 from follow_cluster import ADDRESS
 
+from cluster.catalog.codec import encode_database
 from cluster.catalog.model import Version
 from cluster.errors import (
     DatabaseNotFoundError,
@@ -22,6 +23,7 @@ from cluster.replication.position import Position
 from cluster.replication.protocol import FollowAck, Hello
 from cluster.replication.wire import follower_frame_to_message
 from cluster.rpc.v1 import replication_pb2_grpc
+from cluster.transport.faults import LinkFaults
 from cluster.transport.memory import MemoryTransport
 
 HELLO = Hello("follower", "test/0", "DB")
@@ -208,3 +210,43 @@ async def test_the_follower_is_told_where_the_extents_are(autojump_clock, setup)
     await setup.follower.shows([1, 2])
     assert setup.follower.catalog.get("db").storage_root == "memory://elsewhere"
     assert setup.leader.service.statistics().records_sent_total == 1
+
+
+async def test_a_tree_that_takes_longer_than_a_lease_arrives(autojump_clock, setup, monkeypatch):
+    """Over a narrow link: neither end takes the other for silent."""
+    monkeypatch.setattr("cluster.replication.wire.FRAGMENT_BYTES", 2048)
+    await setup.follower.until(lambda node: node.database and node.database.copy.is_stored)
+    setup.decide(attached=False)
+    setup.tell()
+    await setup.follower.until(lambda node: node.database is None)
+    for number in range(40):
+        await setup.leader.create_table(f"Table{number}")
+    size = len(encode_database(setup.leader.catalog.get("db")))
+    setup.network.set_faults("leader", "follower", LinkFaults(bytes_per_second=size // 15))
+    sessions = setup.leader.service.statistics().sessions_total
+    before = trio.current_time()
+    setup.decide(attached=True)
+    setup.tell()
+    await setup.follower.until(lambda node: node.database and node.database.copy.is_stored)
+    assert trio.current_time() - before > 14
+    assert setup.leader.service.statistics().sessions_total == sessions + 1
+
+
+async def test_a_follower_that_is_busy_for_longer_than_a_lease_is_not_left(
+    autojump_clock, setup, monkeypatch
+):
+    await setup.leader.ingest([1])
+    await setup.follower.shows([1])
+    copy, apply_delta = setup.follower.database.copy, setup.follower.database.copy.apply_delta
+
+    async def slow(delta):
+        await trio.sleep(12)
+        await apply_delta(delta)
+
+    monkeypatch.setattr(copy, "apply_delta", slow)
+    sessions = setup.leader.service.statistics().sessions_total
+    await setup.leader.create_table("U")
+    await setup.leader.ingest([2], "U")
+    await setup.follower.until(lambda node: node.tables() == ["T", "U"])
+    await setup.follower.shows([2], "U")
+    assert setup.leader.service.statistics().sessions_total == sessions
