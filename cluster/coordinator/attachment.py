@@ -229,7 +229,7 @@ def _is_gone(turn: Turn, attachment: Attachment) -> bool:
     """No node of the leader has the database, in a report built after it was attached."""
     for node in turn.durable.cluster_nodes(attachment.leader_cluster):
         session = turn.session(node.node)
-        if session.report is None or session.report_revision < attachment.revision:
+        if session.report is None or session.applied_revision < attachment.revision:
             return False
     return attachment.key.database not in reported(turn.state, attachment.leader_cluster)
 

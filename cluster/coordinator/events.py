@@ -38,7 +38,11 @@ class RegisterNode:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A node process is alive, has applied ``applied_revision`` of whom it obeys, and reports."""
+    """A node process is alive, has applied ``applied_revision`` of whom it obeys, and reports.
+
+    ``registration`` is what it was answered when it registered; ``sequence`` counts its heartbeats
+    from 1, in the order they were built.
+    """
 
     request: int
     cluster: str
@@ -48,6 +52,8 @@ class Heartbeat:
     report: Report
     obeys: Issuer = NO_ISSUER
     newest_epoch: int = 0
+    registration: int = 0
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +159,13 @@ class Certainty(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Answer to :class:`RegisterNode`. Carries no lease."""
+    """Answer to :class:`RegisterNode`. Carries no lease.
+
+    ``registration`` is greater than that of every process of the node that registered before.
+    """
 
     view: NodeView
+    registration: int
 
 
 @dataclass(frozen=True, slots=True)

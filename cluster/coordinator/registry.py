@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cluster.coordinator.attachment import notice
 from cluster.coordinator.capability import reopen
@@ -29,13 +29,33 @@ from cluster.errors import (
 
 if TYPE_CHECKING:
     from cluster.coordinator.events import Heartbeat, RegisterNode
-    from cluster.coordinator.state import Change, Durable, Holder
+    from cluster.coordinator.state import Change, Durable, Holder, State
     from cluster.coordinator.turn import Turn
     from cluster.replication.authority import Issuer
 
 
+CANDIDATES: Final = 8
+"""Processes of a node that have registered and were not heard yet. One that is pushed out by others
+registers again."""
+
+
+class Caller(NamedTuple):
+    """The process a call comes from."""
+
+    cluster: str
+    node: str
+    instance: str
+    registration: int
+
+
 def register(turn: Turn, event: RegisterNode) -> None:
-    """Adds or updates a node. Gives no lease."""
+    """Takes note of a process. Gives no lease.
+
+    A process that is not the present one of its node becomes a candidate, with a number greater
+    than all before. Its first heartbeat, which has that number, ends the present one
+    (:func:`_succeed`). So a request that was late on its way, or came twice, ends nobody: the
+    number it is answered is heard by no process that runs.
+    """
     _check_names(event, turn.limits.entity_name_characters)
     known = turn.durable.nodes.get(event.node)
     if known is not None and known.cluster != event.cluster:
@@ -58,13 +78,9 @@ def register(turn: Turn, event: RegisterNode) -> None:
         # A node that is new to old data may hold a lease of the coordinator that is replaced.
         until = turn.now + longest_lease(turn.limits) if turn.adopts else NEVER
         turn.put_session(event.node, Session(ghosts_until=until))
-    elif known.instance != event.instance:
-        old = turn.session(event.node)
-        ghosts_until = max(old.ghosts_until, old.lease_until)
-        turn.put_session(event.node, Session(ghosts_until=ghosts_until))
-        # So that data of before this does not pass for newer: it would end this process.
-        turn.new_revision()
-    called_at = leader_address(turn.durable, event.cluster)
+    session = turn.session(event.node)
+    same = (one for one in (known, *session.candidates) if one and one.instance == event.instance)
+    before = next(same, None)
     node = Node(
         node=event.node,
         cluster=event.cluster,
@@ -72,18 +88,42 @@ def register(turn: Turn, event: RegisterNode) -> None:
         grpc_address=event.grpc_address,
         pid=event.pid,
         data=event.data,
-        streaming_tables=known.streaming_tables if known else (),
-        unsealed=known.unsealed if known else (),
+        # Durable before it is answered: old data does not give a number twice.
+        registration=before.registration if before else turn.new_revision(),
     )
-    if node != known:
-        turn.put_node(node)
-    if leader_address(turn.durable, event.cluster) != called_at:
+    if known is None or known is before:
+        _put_node(turn, node)
+    else:
+        others = (one for one in session.candidates if one is not before)
+        candidates = sorted((*others, node), key=lambda one: one.registration)[-CANDIDATES:]
+        turn.put_session(event.node, replace(session, candidates=tuple(candidates)))
+    turn.reply(event.request, Registered(view(turn.durable, event.cluster), node.registration))
+
+
+def _put_node(turn: Turn, node: Node) -> None:
+    """Makes a process the present one of its node. What was left to seal there is left still."""
+    known = turn.durable.nodes.get(node.node)
+    if known is not None:
+        node = replace(node, streaming_tables=known.streaming_tables, unsealed=known.unsealed)
+    if node == known:
+        return
+    called_at = leader_address(turn.durable, node.cluster)
+    turn.put_node(node)
+    if leader_address(turn.durable, node.cluster) != called_at:
         turn.regrant(
             attachment
             for attachment in turn.durable.attachments.values()
-            if attachment.leader_cluster == event.cluster
+            if attachment.leader_cluster == node.cluster
         )
-    turn.reply(event.request, Registered(view(turn.durable, event.cluster)))
+
+
+def _succeed(turn: Turn, node: Node) -> None:
+    """A candidate is heard: it is the node now, and what came before it may hold leases still."""
+    old = turn.session(node.node)
+    later = (one for one in old.candidates if one.registration > node.registration)
+    ghosts_until = max(old.ghosts_until, old.lease_until)
+    turn.put_session(node.node, Session(ghosts_until=ghosts_until, candidates=tuple(later)))
+    _put_node(turn, node)
 
 
 def _check_names(event: RegisterNode, longest: int) -> None:
@@ -108,107 +148,102 @@ def _check_room(what: str, present: int, limit: int) -> None:
         )
 
 
-def identify(
-    durable: Durable, cluster: str, node: str, instance: str, *, may_be_newer: bool = False
-) -> Node:
-    """The registered node a call comes from.
+def identify(state: State, caller: Caller, *, may_be_newer: bool) -> Node:
+    """The registered process a call comes from: the present one of its node, or a candidate.
 
-    Raises EntityNotFoundError if it must register first, ConflictError if another instance of it
-    has registered since. ``may_be_newer``: nobody knows which of the two was first.
+    Raises EntityNotFoundError if it must register first, ConflictError if a later process has taken
+    its place. ``may_be_newer``: its number is another coordinator's and says nothing.
     """
-    known = durable.nodes.get(node)
-    is_other = known is not None and known.instance != instance
-    if known is None or known.cluster != cluster or (is_other and may_be_newer):
-        raise EntityNotFoundError(
-            f"node '{node}' of cluster '{cluster}' is not registered",
-            remedy="Register the node again.",
-        )
-    if is_other:
-        raise ConflictError(
-            f"another instance of node '{node}' has registered since; this one is superseded",
-            remedy="Stop this process: only one process may run a node.",
-            metadata={"node": node, "instance": instance, "registered": known.instance},
-        )
-    return known
+    cluster, node, instance, registration = caller
+    known = state.durable.nodes.get(node)
+    if known is not None and known.cluster == cluster:
+        if known.instance == instance:
+            return known
+        for candidate in state.sessions[node].candidates:
+            if (candidate.instance, candidate.registration) == (instance, registration):
+                return candidate
+        if registration < known.registration and not may_be_newer:
+            raise ConflictError(
+                f"another instance of node '{node}' has registered since; this one is superseded",
+                remedy="Stop this process: only one process may run a node.",
+                metadata={"node": node, "instance": instance, "registered": known.instance},
+            )
+    raise EntityNotFoundError(
+        f"this process of node '{node}' of cluster '{cluster}' is not registered",
+        remedy="Register it again.",
+    )
 
 
-def _may_be_newer(durable: Durable, obeys: Issuer, *, adopts: bool) -> bool:
-    """Whether a process may have registered after our data were copied.
+def _may_be_newer(state: State, obeys: Issuer) -> bool:
+    """Whether a process may have registered after our data were copied, or elsewhere.
 
     A coordinator that takes another's place may run on old data; a process that obeys it by now
     has registered with it.
     """
-    return adopts and obeys.instance != durable.issuer.instance
+    return state.adopts and obeys.instance != state.durable.issuer.instance
 
 
-def check_watcher(
-    durable: Durable,
-    event: tuple[str, str, str],
-    obeys: Issuer,
-    revision: int,
-    *,
-    adopts: bool = False,
-) -> None:
-    """Whether a process (cluster, node, instance) may watch. Raises what :func:`identify` does.
+def check_watcher(state: State, caller: Caller, obeys: Issuer, revision: int) -> None:
+    """Whether a process may watch. Raises what :func:`identify` does.
 
-    UnavailableError while it obeys another coordinator: its heartbeats settle that. ``adopts``: the
-    coordinator takes another's place.
+    UnavailableError while it obeys another coordinator: its heartbeats settle that.
     """
-    cluster, node, instance = event
-    words = doubt(durable, node, obeys, revision)
+    words = doubt(state.durable, caller.node, obeys, revision)
     if words:
         raise UnavailableError(f"The coordinator has no views for this node: {words}.")
-    may_be_newer = _may_be_newer(durable, obeys, adopts=adopts)
-    identify(durable, cluster, node, instance, may_be_newer=may_be_newer)
+    identify(state, caller, may_be_newer=_may_be_newer(state, obeys))
 
 
 def heartbeat(turn: Turn, event: Heartbeat) -> None:
     """Renews the lease, takes the report and counts it as a confirmation where it is one."""
     if _is_doubtful(turn, event):
         return
-    node = identify(
-        turn.durable,
-        event.cluster,
-        event.node,
-        event.instance,
-        may_be_newer=_may_be_newer(turn.durable, event.obeys, adopts=turn.adopts),
-    )
-    session = turn.session(event.node)
-    # One that was late on its way says nothing new: it was built under an older view.
-    is_news = event.applied_revision >= session.report_revision
-    session = replace(
-        session,
-        heard_at=turn.now,
-        report=event.report if is_news else session.report,
-        report_revision=max(session.report_revision, event.applied_revision),
-    )
+    caller = Caller(event.cluster, event.node, event.instance, event.registration)
+    node = identify(turn.state, caller, may_be_newer=_may_be_newer(turn.state, event.obeys))
+    if node.instance != turn.durable.nodes[event.node].instance:
+        _succeed(turn, node)
+    is_news = event.sequence > turn.session(event.node).sequence
+    if is_news:
+        _take_report(turn, event)
     if turn.contest is not None:
-        turn.put_session(event.node, session)
         _give_no_lease(turn, event, turn.contest.reason)
         return
+    session = turn.session(event.node)
+    # Also for one that was late on its way: its answer may still be in time.
+    turn.put_session(
+        event.node, replace(session, lease_until=turn.now + longest_lease(turn.limits))
+    )
+    if is_news:
+        _confirm(turn, event)
+        notice(turn, event)
+    answer = Renewed(view(turn.durable, event.cluster), turn.limits.lease_seconds)
+    turn.reply(event.request, answer)
+
+
+def _take_report(turn: Turn, event: Heartbeat) -> None:
+    session, report = turn.session(event.node), event.report
     turn.put_session(
         event.node,
         replace(
             session,
-            lease_until=turn.now + longest_lease(turn.limits),
-            applied_revision=max(session.applied_revision, event.applied_revision),
-            drained_revision=event.report.drained_revision,
+            heard_at=turn.now,
+            applied_revision=event.applied_revision,
+            sequence=event.sequence,
+            report=report,
+            drained_revision=report.drained_revision,
         ),
     )
     streaming = tuple(
         sorted(
             (database.name, tuple(sorted(database.streaming_tables)))
-            for database in event.report.databases
+            for database in report.databases
             if database.streaming_tables
         )
     )
-    unsealed = tuple(sorted(d.name for d in event.report.databases if d.streaming_content))
+    unsealed = tuple(sorted(d.name for d in report.databases if d.streaming_content))
+    node = turn.durable.nodes[event.node]
     if (streaming, unsealed) != (node.streaming_tables, node.unsealed):
         turn.put_node(replace(node, streaming_tables=streaming, unsealed=unsealed))
-    _confirm(turn, event)
-    notice(turn, event)
-    answer = Renewed(view(turn.durable, event.cluster), turn.limits.lease_seconds)
-    turn.reply(event.request, answer)
 
 
 def _is_doubtful(turn: Turn, event: Heartbeat) -> bool:

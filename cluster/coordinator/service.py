@@ -14,7 +14,7 @@ from cluster.coordinator.configuration_messages import (
 )
 from cluster.coordinator.configuration_status import statuses
 from cluster.coordinator.messages import CERTAINTY, report_from_message, status_to_message
-from cluster.coordinator.registry import check_watcher
+from cluster.coordinator.registry import Caller, check_watcher
 from cluster.coordinator.views import view
 from cluster.errors import EntityNotFoundError, InvalidRequestError
 from cluster.rpc.convert import grant_to_message, issuer_from_message, view_to_message
@@ -70,7 +70,8 @@ class CoordinatorServicer:
         )
         registered = cast("events.Registered", answer)
         return coordinator_pb2.RegisterNodeResponse(
-            view=self._view(registered.view, request.cluster)
+            view=self._view(registered.view, request.cluster),
+            registration=registered.registration,
         )
 
     def _view(self, view: NodeView, cluster: str) -> coordinator_pb2.NodeView:
@@ -93,6 +94,8 @@ class CoordinatorServicer:
                 report=report,
                 obeys=issuer_from_message(request.obeys),
                 newest_epoch=request.newest_epoch,
+                registration=request.registration,
+                sequence=request.sequence,
             )
         )
         renewed = cast("events.Renewed", answer)
@@ -111,13 +114,13 @@ class CoordinatorServicer:
     ) -> None:
         """Streams the node's view. A slow reader gets the newest only."""
         sent = -1
-        process = (request.cluster, request.node, request.instance)
+        process = Caller(request.cluster, request.node, request.instance, request.registration)
         obeys = issuer_from_message(request.obeys)
         while True:
             changed = self._driver.changed
             state = self._driver.state
             durable = state.durable
-            check_watcher(durable, process, obeys, request.applied_revision, adopts=state.adopts)
+            check_watcher(state, process, obeys, request.applied_revision)
             if durable.revision != sent:
                 sent = durable.revision
                 present = self._view(view(durable, request.cluster), request.cluster)

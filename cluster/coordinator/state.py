@@ -68,7 +68,11 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node. ``streaming_tables`` is the last it reported: (database, table names) pairs."""
+    """One process of a node.
+
+    ``streaming_tables`` is the last that the node reported: (database, table names) pairs.
+    ``registration`` orders the processes of a node: a later one has a greater number.
+    """
 
     node: str
     cluster: str
@@ -79,6 +83,7 @@ class Node:
     streaming_tables: tuple[tuple[str, tuple[str, ...]], ...] = ()
     unsealed: tuple[str, ...] = ()
     """Databases with streaming content by its last report: something may be left to seal there."""
+    registration: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +183,21 @@ class Session:
 
     ``lease_until`` is when the last lease of the present instance has run out at the latest,
     ``ghosts_until`` the same for every earlier instance of the node, which may still be running.
-    ``report_revision`` was applied when ``report`` was built.
+    ``sequence`` is the heartbeat that brought ``report``, ``applied_revision`` and
+    ``drained_revision``; whatever was built before it says nothing.
     """
 
     lease_until: float = NEVER
     ghosts_until: float = NEVER
     heard_at: float | None = None
     applied_revision: int = 0
+    sequence: int = 0
     report: Report | None = None
-    report_revision: int = 0
     drained_revision: int = 0
     """Newest promise of the present instance; see :class:`~cluster.coordinator.reports.Report`."""
+    candidates: tuple[Node, ...] = ()
+    """Later processes that have registered, by registration. The first heartbeat of one makes it
+    the present instance; a request to register that was late on its way is followed by none."""
 
 
 @dataclass(frozen=True, slots=True)

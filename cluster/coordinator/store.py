@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "coordinator.sqlite3"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """``PRAGMA user_version`` of the file. A file of a newer format is refused, one of an older format
 is brought to this one when it is opened."""
 
@@ -72,7 +72,11 @@ INSERT INTO configurations SELECT follower_cluster, lower(leader_cluster) || '.'
 """
 """Attachments have had no configuration before: each gets the one that attaching it makes now."""
 
-_MIGRATIONS = (_FORMAT_1, _FORMAT_2)
+_FORMAT_3 = """
+ALTER TABLE nodes ADD COLUMN registration INTEGER NOT NULL DEFAULT 0;
+"""
+
+_MIGRATIONS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 """What makes each format of the one before; a new file takes them all."""
 
 _FACTS = (
@@ -88,7 +92,7 @@ _PUT = {
     "facts": "INSERT OR REPLACE INTO facts VALUES (?, ?)",
     "counters": "INSERT OR REPLACE INTO counters VALUES (?, ?)",
     "clusters": "INSERT OR REPLACE INTO clusters VALUES (?, ?, ?, ?)",
-    "nodes": "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "nodes": "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     "attachments": "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     "changes": "INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "configurations": "INSERT OR REPLACE INTO configurations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -125,6 +129,7 @@ def _tables(durable: Durable) -> dict[str, _Rows]:
                 n.pid,
                 n.data,
                 json.dumps(n.streaming_tables),
+                n.registration,
             )
             for n in durable.nodes.values()
         },
@@ -269,8 +274,9 @@ class Store:
                     data,
                     streaming_tables=_streaming_tables(tables),
                     unsealed=_unsealed(facts, node),
+                    registration=registration,
                 )
-                for node, cluster, instance, address, pid, data, tables in read(
+                for node, cluster, instance, address, pid, data, tables, registration in read(
                     "SELECT * FROM nodes"
                 )
             ]

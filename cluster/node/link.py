@@ -14,8 +14,8 @@ ends it, such as another process having registered as this node.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -48,7 +48,7 @@ LOOKS_AT_ONCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the node is; see ``RegisterNodeRequest``. ``instance`` is new for each process."""
+    """Who the node is: the fields of ``RegisterNodeRequest``. ``instance`` is of one process."""
 
     cluster: str
     node: str
@@ -119,6 +119,8 @@ class CoordinatorLink:
         self._renewed = trio.Event()
         self._beating = trio.Event()
         self._said: object = None
+        self._registration = 0
+        self._sequence = 0
         self._registrations = 0
         self._heartbeats = 0
         self._heartbeat_failures = 0
@@ -178,18 +180,7 @@ class CoordinatorLink:
     async def _register(
         self, stub: coordinator_pb2_grpc.CoordinatorServiceStub, pauses: Pauses
     ) -> RemoraError | None:
-        who = self._identity
-        request = coordinator_pb2.RegisterNodeRequest(
-            cluster=who.cluster,
-            node=who.node,
-            instance=who.instance,
-            grpc_address=who.grpc_address,
-            pid=who.pid,
-            data=who.data,
-            initial_streaming_ingestion=who.initial_streaming_ingestion,
-            strict=who.strict,
-            location=who.location,
-        )
+        request = coordinator_pb2.RegisterNodeRequest(**asdict(self._identity))
         while True:
             try:
                 response = await stub.RegisterNode(request, timeout=self._longest_pause)
@@ -200,6 +191,7 @@ class CoordinatorLink:
                 await trio.sleep(pauses.take())
             else:
                 self._registrations += 1
+                self._registration = response.registration
                 self._last_error = ""
                 self._heard(response.view)
                 return None
@@ -246,20 +238,28 @@ class CoordinatorLink:
         """A heartbeat, and the part of it somebody may be waiting for."""
         report = self._report()
         view = self._authority.view
-        revision = view.revision if view else 0
+        self._sequence += 1
         request = coordinator_pb2.HeartbeatRequest(
-            cluster=self._identity.cluster,
-            node=self._identity.node,
-            instance=self._identity.instance,
-            applied_revision=revision,
+            **self._who(),
+            sequence=self._sequence,
             following=map(following_to_message, report.following),
             databases=map(database_to_message, report.databases),
-            obeys=issuer_to_message(self._authority.issuer),
             newest_epoch=view.newest_epoch if view else 0,
             drained_revision=report.drained_revision,
             drain_trouble=report.drain_trouble,
         )
-        return request, _said(revision, report)
+        return request, _said(self._revision(), report)
+
+    def _who(self) -> dict[str, Any]:
+        """Which process calls, and what it has heard."""
+        return {
+            "cluster": self._identity.cluster,
+            "node": self._identity.node,
+            "instance": self._identity.instance,
+            "registration": self._registration,
+            "obeys": issuer_to_message(self._authority.issuer),
+            "applied_revision": self._revision(),
+        }
 
     async def _until_due(self, pause: float) -> None:
         """Until the next heartbeat is due: after ``pause``, or when there is news to tell."""
@@ -324,13 +324,7 @@ class CoordinatorLink:
     async def _watch(self, stub: coordinator_pb2_grpc.CoordinatorServiceStub) -> RemoraError:
         pauses = Pauses(self._longest_pause, self._rng)
         while True:
-            request = coordinator_pb2.WatchRequest(
-                cluster=self._identity.cluster,
-                node=self._identity.node,
-                instance=self._identity.instance,
-                obeys=issuer_to_message(self._authority.issuer),
-                applied_revision=self._revision(),
-            )
+            request = coordinator_pb2.WatchRequest(**self._who())
             ended: RemoraError = UnavailableError("the coordinator ended the watch")
             try:
                 async with stub.Watch(request) as stream:

@@ -37,6 +37,8 @@ class Story:
         self._requests = 0
         self._lives = 0
         self._owned: dict[str, tuple[str, ...]] = {}
+        self._registrations: dict[tuple[str, str], int] = {}
+        self._sequence = 0
 
     def send(self, event: events.Event) -> None:
         step = handle(self.state, event, self.now, self.limits)
@@ -79,17 +81,23 @@ class Story:
         on: bool = True,
         instance: str = "a",
         number: int = 0,
+        is_heard: bool = True,
         **named: object,
     ) -> events.Answer | RemoraError:
-        return self.get(
+        """``is_heard``: the process hears the answer; else it was late, and has given up."""
+        node = f"{cluster}/{number}"
+        answer = self.get(
             events.RegisterNode,
             cluster,
-            f"{cluster}/{number}",
+            node,
             instance,
             named.pop("grpc_address", f"127.0.0.1:{5000 + len(self.state.durable.nodes)}"),
             initial_streaming_ingestion=on,
             **named,
         )
+        if is_heard and isinstance(answer, events.Registered):
+            self._registrations[node, instance] = answer.registration
+        return answer
 
     def beat(
         self,
@@ -105,11 +113,15 @@ class Story:
         obeys: Issuer | None = None,
         newest_epoch: int = 0,
         trouble: str = "",
+        sequence: int = 0,
     ) -> events.Answer | RemoraError:
         """A heartbeat of a node that has applied everything, unless told otherwise.
 
-        Without ``databases`` it has those it had before, none of them streaming.
+        Without ``databases`` it has those it had before, none of them streaming. ``sequence``: it
+        was built before those that have arrived.
         """
+        node = f"{cluster}/{number}"
+        self._sequence += 1
         if databases is None:
             databases = owns(*self._owned.get(cluster, ()))
         databases = tuple(databases)
@@ -126,12 +138,14 @@ class Story:
         return self.get(
             events.Heartbeat,
             cluster,
-            f"{cluster}/{number}",
+            node,
             instance,
             applied,
             Report(tuple(following), databases, applied if drained else 0, trouble),
             self.state.durable.issuer if obeys is None else obeys,
             newest_epoch,
+            self._registrations.get((node, instance), 0),
+            sequence or self._sequence,
         )
 
     def view(self, cluster: str) -> NodeView:

@@ -26,7 +26,8 @@ class Process:
     """One process of a node. Its clock may be slow; it may not know that it is superseded.
 
     Its gates take the coordinator's word when they last had time to (:meth:`settle`). ``rows``: it
-    has rows in its row store; ``reported`` is what its last report that arrived said of that.
+    has rows in its row store; ``reported`` is what its newest report that arrived said of that.
+    ``sequence`` counts its heartbeats.
     """
 
     cluster: str
@@ -37,6 +38,8 @@ class Process:
     tables: tuple[str, ...] = ()
     rows: bool = False
     reported: bool = False
+    registration: int = 0
+    sequence: int = 0
 
     @property
     def life(self) -> Life:

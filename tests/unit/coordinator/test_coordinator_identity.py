@@ -10,7 +10,7 @@ from coordinator_story import DATABASE, Story, attached, owns
 from cluster.coordinator import events
 from cluster.coordinator.events import CapabilitySet, Certainty, Renewed
 from cluster.coordinator.identity import begin
-from cluster.coordinator.registry import check_watcher
+from cluster.coordinator.registry import Caller, check_watcher
 from cluster.coordinator.state import Durable, longest_lease
 from cluster.errors import ConflictError, EntityNotFoundError, UnavailableError
 from cluster.limits import LIMITS
@@ -138,7 +138,8 @@ def test_a_process_unknown_to_an_old_copy_is_told_of_the_doubt_not_superseded() 
     answer = story.beat("follower", instance="newer", obeys=newest.issuer, revision=newest.revision)
     assert isinstance(answer, Renewed), "superseded would end the process"
     assert answer.doubt
-    assert isinstance(story.beat("follower", instance="newer", revision=0), ConflictError)
+    answer = story.beat("follower", instance="newer", revision=0)
+    assert isinstance(answer, EntityNotFoundError), "its number is greater than any of the copy"
 
 
 def restored(*, adopts: bool) -> tuple[Story, Durable]:
@@ -238,14 +239,9 @@ def test_a_process_the_copy_does_not_know_registers_though_another_node_was_adop
     story.beat("leader", obeys=newest.issuer, revision=newest.revision)
     known = {"obeys": newest.issuer, "revision": newest.revision}
     assert isinstance(story.beat("follower", instance="b", **known), EntityNotFoundError)
+    caller = Caller("follower", "follower/0", "b", 1)
     with pytest.raises(EntityNotFoundError):
-        check_watcher(
-            story.state.durable,
-            ("follower", "follower/0", "b"),
-            newest.issuer,
-            newest.revision,
-            adopts=True,
-        )
+        check_watcher(story.state, caller, newest.issuer, newest.revision)
     story.register("follower", instance="b")
     assert isinstance(story.beat("follower", instance="b"), Renewed)
     assert isinstance(story.beat("follower", instance="a"), ConflictError), "of this life"
@@ -290,13 +286,32 @@ def test_nodes_of_two_coordinators_can_both_be_adopted() -> None:
 
 def test_a_watcher_that_obeys_another_is_told_to_try_again() -> None:
     story = running()
-    durable = story.state.durable
-    check_watcher(durable, ("follower", "follower/0", "a"), NO_ISSUER, 0)
-    check_watcher(durable, ("follower", "follower/0", "a"), durable.issuer, durable.revision)
+    state, durable = story.state, story.state.durable
+    known = Caller("follower", "follower/0", "a", durable.nodes["follower/0"].registration)
+    other = known._replace(instance="other")
+    check_watcher(state, known, NO_ISSUER, 0)
+    check_watcher(state, known, durable.issuer, durable.revision)
     with pytest.raises(UnavailableError, match="another coordinator"):
-        check_watcher(durable, ("follower", "follower/0", "newer"), Issuer("c2", 1, "q"), 1)
+        check_watcher(state, other, Issuer("c2", 1, "q"), 1)
+    with pytest.raises(EntityNotFoundError):
+        check_watcher(state, other, durable.issuer, 1)
     with pytest.raises(ConflictError, match="superseded"):
-        check_watcher(durable, ("follower", "follower/0", "newer"), durable.issuer, 1)
+        check_watcher(state, other._replace(registration=1), durable.issuer, 1)
+
+
+def test_a_process_may_watch_before_its_first_heartbeat_and_the_one_before_until_then() -> None:
+    story = running()
+    old = Caller(
+        "follower", "follower/0", "a", story.state.durable.nodes["follower/0"].registration
+    )
+    number = story.register("follower", instance="b").registration
+    new = Caller("follower", "follower/0", "b", number)
+    for caller in old, new:
+        check_watcher(story.state, caller, NO_ISSUER, 0)
+    story.beat("follower", instance="b")
+    check_watcher(story.state, new, NO_ISSUER, 0)
+    with pytest.raises(ConflictError, match="superseded"):
+        check_watcher(story.state, old, NO_ISSUER, 0)
 
 
 def test_an_abandoned_request_and_time_are_handled_while_in_doubt() -> None:

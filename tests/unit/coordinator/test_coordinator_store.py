@@ -93,7 +93,7 @@ durables = st.builds(
         {c.key: c for c in configurations},
     ),
     st.lists(st.builds(Cluster, names, st.booleans(), st.booleans())),
-    st.lists(st.builds(Node, names, names, names, names)),
+    st.lists(st.builds(Node, names, names, names, names, registration=st.integers(0, 2))),
     st.lists(
         st.builds(
             Attachment, names, st.sampled_from(["D", "d"]), names, st.integers(1, 3), names, names

@@ -12,166 +12,31 @@ that had heard nothing when an old copy came back, is not judged by what the fir
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
-from gate_world import DATABASES, FOLLOWERS, LEADERS, SLOWEST, Life, Process
+from coordinator_world import CoordinatorWorld, before_this_start
+from gate_world import DATABASES, FOLLOWERS, LEADERS, SLOWEST, Process
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from cluster.coordinator import events
 from cluster.coordinator.identity import begin
 from cluster.coordinator.machine import handle
-from cluster.coordinator.state import ChangeKind, Durable, State, restore
-from cluster.coordinator.store import FILE_NAME, Store
+from cluster.coordinator.state import ChangeKind, restore
 from cluster.coordinator.views import grants, view
-from cluster.errors import RemoraError
 from cluster.limits import LIMITS
-from cluster.replication.authority import Capability, NodeView
-
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Files live in memory where they can: a SIGKILL loses no page, so no fsync is tested here."""
+from cluster.replication.authority import Capability
 
 pick = st.integers(0, 10_000)
 
 
-class World(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="remora-world-", dir=MEMORY))
-        self.store = Store.open(self.folder / "0")
-        self.lives = 0
-        self.now = 100.0
-        self.saved: Durable = self.store.load()
-        self.state: State = restore(self.saved, self.now, LIMITS)
-        self.processes: list[Process] = []
-        self.requests = 0
-        self.questions: dict[int, events.Request] = {}
-        self.replying: dict[int, tuple[Process, float]] = {}
-        self.heartbeats: list[tuple[Process, float, events.Heartbeat]] = []
-        self.renewals: list[tuple[Process, float, events.Renewed]] = []
-        self.pushes: list[tuple[Process, NodeView]] = []
-        self.hidden: set[str] = set()  # clusters whose off is done
-        self.gone: set[tuple[str, str, str]] = set()  # attachments whose detach is done
-        self.trusted: set[Life] = set()  # lives whose answers count
-        self.excused: set[str] = set()  # processes an old copy may open: they know no better
-        self.outdated = False  # it runs on an old copy that has not adopted anybody
-        self.copy: Durable | None = None
-        self.shadow: State | None = None
-        self.begin(adopts=False)
-
+class World(CoordinatorWorld):
     def teardown(self) -> None:
         if self.processes:
             self.quiet()
         self.store.close()
         shutil.rmtree(self.folder)
-
-    # The coordinator's process.
-
-    def begin(self, *, adopts: bool) -> None:
-        """A life begins on what is saved."""
-        durable = begin(self.saved, coordinator="c", instance=f"life {self.lives}")
-        self.store.save(self.saved, durable)
-        self.saved = durable
-        self.trusted.add(durable.issuer.life)
-        self.state = restore(durable, self.now, LIMITS, adopts=adopts)
-
-    def send(self, event: events.Event) -> None:
-        step = handle(self.state, event, self.now, LIMITS)
-        if step.state.durable != self.saved:
-            assert step.state.durable.epoch >= self.saved.epoch
-            assert step.state.durable.revision >= self.saved.revision
-            self.check_revision(step.state.durable)
-            if step.state.durable.issuer != self.saved.issuer:
-                assert isinstance(event, events.Heartbeat)
-                assert step.state.durable.epoch > event.newest_epoch
-                assert step.state.durable.revision > event.applied_revision
-                self.adopted(step.state.durable)
-            self.store.save(self.saved, step.state.durable)
-            self.saved = step.state.durable
-        self.state = step.state
-        for reply in step.replies:
-            self.answered(self.questions.pop(reply.request), reply.request, reply.outcome)
-
-    def adopted(self, durable: Durable) -> None:
-        """From now on what the adopting coordinator knows is the truth."""
-        self.trusted.add(durable.issuer.life)
-        self.hidden = {
-            name for name in self.hidden if not durable.clusters[name].streaming_ingestion
-        }
-        self.gone = {
-            key
-            for key in self.gone
-            if not any(
-                (g.leader_cluster, g.database, g.follower_cluster) == key for g in grants(durable)
-            )
-        }
-        self.excused.clear()
-        self.outdated = False
-
-    def check_revision(self, after: Durable) -> None:
-        """What nodes see changes only under a new revision, a grant only under a new epoch."""
-        for cluster in self.saved.clusters:
-            old, new = view(self.saved, cluster), view(after, cluster)
-            assert old == new or new.revision > old.revision
-        before = {(g.leader_cluster, g.database, g.follower_cluster): g for g in grants(self.saved)}
-        for grant in grants(after):
-            old_grant = before.get((grant.leader_cluster, grant.database, grant.follower_cluster))
-            assert grant == old_grant or grant.epoch > self.saved.epoch
-
-    def answered(
-        self, question: events.Request, request: int, outcome: events.Answer | RemoraError
-    ) -> None:
-        if isinstance(outcome, events.Renewed):
-            process, sent_at = self.replying.pop(request)
-            self.renewals.append((process, sent_at, outcome))
-        elif isinstance(question, events.SetCapability):
-            if not question.streaming_ingestion and not isinstance(outcome, RemoraError):
-                self.hidden.add(question.cluster)
-                assert isinstance(outcome, events.CapabilitySet)
-                self.check_sealed(question.cluster, outcome.certainty)
-        elif isinstance(outcome, events.Detached):
-            assert isinstance(question, events.Detach)
-            key = (question.leader_cluster, question.database, question.follower_cluster)
-            self.gone.add(key)
-
-    def check_sealed(self, cluster: str, certainty: events.Certainty) -> None:
-        """Nothing is left in a row store that the coordinator could know of."""
-        newest = [p for p in self.processes if p.cluster == cluster][-1]
-        if self.saved.nodes[f"{cluster}/0"].instance == newest.instance:
-            assert not (newest.rows and newest.reported and newest.life in self.trusted)
-            if certainty is events.Certainty.CONFIRMED:
-                assert not newest.rows
-
-    def ask(self, event: events.Request) -> None:
-        self.questions[event.request] = event
-        self.send(event)
-
-    def number(self) -> int:
-        self.requests += 1
-        return self.requests
-
-    def restart(self, durable: Durable | None = None, *, adopts: bool = False) -> None:
-        """SIGKILL: a copy of the files as they are is all the next life has."""
-        self.lives += 1
-        before, folder = self.folder / str(self.lives - 1), self.folder / str(self.lives)
-        folder.mkdir()
-        if durable is None:
-            for file in before.glob(FILE_NAME + "*"):
-                shutil.copy(file, folder)
-        self.store.close()
-        self.store = Store.open(folder)
-        if durable is None:
-            assert self.store.load() == self.saved
-        else:
-            self.store.save(Durable(), durable)
-            self.saved = durable
-        self.questions.clear()
-        self.replying.clear()
-        self.begin(adopts=adopts)
-        self.send(events.Tick())
 
     @rule()
     def kill_and_start(self) -> None:
@@ -207,7 +72,7 @@ class World(RuleBasedStateMachine):
     def run_twice(self) -> None:
         """A second process on a copy of the data folder, taken before the last start."""
         durable = begin(
-            _before_this_start(self.saved), coordinator="c", instance=f"shadow {self.lives}"
+            before_this_start(self.saved), coordinator="c", instance=f"shadow {self.lives}"
         )
         self.shadow = restore(durable, self.now, LIMITS)
 
@@ -221,12 +86,15 @@ class World(RuleBasedStateMachine):
         registers = events.RegisterNode(
             0, process.cluster, f"{process.cluster}/0", process.instance, "h:1"
         )
-        for one in registers, event:
-            step = handle(self.shadow, one, self.now, LIMITS)
-            self.shadow = step.state
-            for reply in step.replies:
-                if isinstance(reply.outcome, events.Renewed):
-                    self.renewals.append((process, process.clock(self.now), reply.outcome))
+        step = handle(self.shadow, registers, self.now, LIMITS)
+        (registered,) = (reply.outcome for reply in step.replies)
+        if isinstance(registered, events.Registered):
+            event = replace(event, registration=registered.registration)
+        step = handle(step.state, event, self.now, LIMITS)
+        self.shadow = step.state
+        for reply in step.replies:
+            if isinstance(reply.outcome, events.Renewed):
+                self.renewals.append((process, process.clock(self.now), reply.outcome))
         self.deliver_renewal(len(self.renewals) - 1, twice=False)
 
     @precondition(lambda self: self.shadow is not None)
@@ -263,10 +131,13 @@ class World(RuleBasedStateMachine):
         if self.renewals and self.renewals[-1][0] is process:
             self.deliver_renewal(len(self.renewals) - 1, twice=False)
 
-    def register(self, process: Process) -> None:
+    def register(self, process: Process, *, is_heard: bool = True) -> None:
+        number = self.number()
+        if is_heard:
+            self.registering[number] = process
         self.ask(
             events.RegisterNode(
-                self.number(),
+                number,
                 process.cluster,
                 f"{process.cluster}/0",
                 process.instance,
@@ -275,10 +146,10 @@ class World(RuleBasedStateMachine):
             )
         )
 
-    @rule(back=st.integers(0, 7))
-    def register_again(self, back: int) -> None:
-        """A request to register that is late or comes twice."""
-        self.register(self.process(back))
+    @rule(index=pick)
+    def register_again(self, index: int) -> None:
+        """A request to register that is late or comes twice: nobody waits for its answer."""
+        self.register(self.processes[index % len(self.processes)], is_heard=False)
 
     @rule(cluster=st.sampled_from(FOLLOWERS * 3 + LEADERS), on=st.booleans())
     def set_capability(self, cluster: str, on: bool) -> None:
@@ -336,6 +207,7 @@ class World(RuleBasedStateMachine):
 
     def beat_of(self, process: Process) -> events.Heartbeat:
         seen = process.authority.view
+        process.sequence += 1
         return events.Heartbeat(
             0,
             process.cluster,
@@ -345,6 +217,8 @@ class World(RuleBasedStateMachine):
             process.report(),
             process.authority.issuer,
             process.newest_epoch(),
+            process.registration,
+            process.sequence,
         )
 
     def heartbeat(self, process: Process) -> None:
@@ -359,12 +233,13 @@ class World(RuleBasedStateMachine):
             del self.heartbeats[index]
         number = self.number()
         self.replying[number] = (process, sent_at)
-        fields = (event.cluster, event.node, event.instance, event.applied_revision, event.report)
+        self.ask(replace(event, request=number))
         known = self.saved.nodes.get(event.node)
-        self.ask(events.Heartbeat(number, *fields, event.obeys, event.newest_epoch))
         renewed = bool(self.renewals) and self.renewals[-1][0] is process
-        if known is not None and known.instance == process.instance and renewed:
+        is_news = event.sequence > self.arrived.get(process.instance, 0)
+        if known is not None and known.instance == process.instance and renewed and is_news:
             process.reported = any(d.streaming_content for d in event.report.databases)
+            self.arrived[process.instance] = event.sequence
 
     @precondition(lambda self: self.renewals)
     @rule(index=pick, twice=st.booleans())
@@ -471,11 +346,6 @@ class World(RuleBasedStateMachine):
             for key, waiting in self.state.waiting.items():
                 assert waiting.holders or key.kind is ChangeKind.DRAIN
             assert all(inquiry.holders for inquiry in self.state.inquiries.values())
-
-
-def _before_this_start(durable: Durable) -> Durable:
-    issuer = replace(durable.issuer, generation=durable.issuer.generation - 1)
-    return replace(durable, issuer=issuer, revision=durable.issuer.began)
 
 
 World.TestCase.settings = settings(
