@@ -292,9 +292,10 @@ class CoordinatorLink:
         had_doubt = self._authority.doubt
         changed = self._authority.renew(view, sent_at, lease_seconds, now=now, doubt=response.doubt)
         self._note_doubt(had_doubt)
+        if is_newer:
+            self._dialer.call_at(response.view.coordinator_address)
         if is_newer or changed:
             self._renewed.set()
-            self._dialer.call_at(response.view.coordinator_address)
             self._on_change()
         if self._authority.doubt:
             # There is nothing new to ask for until the next heartbeat is due.
@@ -306,11 +307,14 @@ class CoordinatorLink:
     def _heard(self, message: coordinator_pb2.NodeView) -> None:
         """Takes a view that carries no lease."""
         view = view_from_message(message)
-        self._stale_views += not self._authority.is_newer(view)
+        is_newer = self._authority.is_newer(view)
+        self._stale_views += not is_newer
         had_doubt = self._authority.doubt
-        if self._authority.apply(view, self._clock.monotonic()):
-            self._note_doubt(had_doubt)
+        changed = self._authority.apply(view, self._clock.monotonic())
+        if is_newer:
             self._dialer.call_at(message.coordinator_address)
+        if changed:
+            self._note_doubt(had_doubt)
             self._on_change()
             self.poke()
 

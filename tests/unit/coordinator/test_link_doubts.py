@@ -117,3 +117,19 @@ async def test_two_coordinators_on_copies_of_one_folder_close_everything(
     with trio.fail_after(2 * LEASE):
         await until(follower.open)
     assert leader.ended is None
+
+
+async def test_another_coordinator_does_not_say_where_to_call(
+    autojump_clock: MockClock, setup: Setup
+) -> None:
+    await setup.start()
+    node = await setup.node("leader")
+    told: list[str] = []
+    node.link._dialer.call_at = told.append
+    await setup.stop()
+    setup.disk.durable = Durable()
+    await setup.start()
+    with trio.fail_after(LEASE):
+        await until(lambda: bool(node.link.statistics().doubt))
+    await trio.sleep(LEASE)
+    assert told == []
