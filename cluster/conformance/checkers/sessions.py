@@ -17,7 +17,8 @@ def monotonic(index: Index, found: Findings) -> None:
     """R10. Facts: answers to a session that had one before, of the same table and cluster.
 
     Rows hidden by a closed gate are not held against a follower: hidden answers are compared with
-    hidden ones, and open ones with all. A copy that is explicitly begun anew may go back once.
+    hidden ones, and open ones with all. Of metadata nothing is hidden: its version never goes back.
+    A copy that is explicitly begun anew may go back once.
     """
     memory: dict[tuple[str, str, object], dict[bool, Read]] = {}
     for read in index.reads:
@@ -25,14 +26,23 @@ def monotonic(index: Index, found: Findings) -> None:
         if not what.session:
             continue
         known = memory.setdefault((what.session, read.cluster, read.table), {})
-        for hidden in (True,) if read.hidden else (True, False):
+        for hidden in (True, False):
             before = known.get(hidden)
             if before is None or before.call.last > read.call.first:
                 continue
             found.checked += 1
-            if _went_back(before, read) and not excused(index, before, read):
+            went_back = _is_older if read.hidden and not hidden else _went_back
+            if went_back(before, read) and not excused(index, before, read):
                 _tell(before, read, found)
         known[read.hidden] = read
+
+
+def _is_older(before: Read, read: Read) -> bool:
+    """The metadata of an answer is older, of the same database."""
+    old, new = before.answer.position, read.answer.position
+    if old is None or new is None or not read.table.unwiped(read):
+        return False
+    return new.version < old.version
 
 
 def _went_back(before: Read, read: Read) -> bool:
@@ -42,7 +52,7 @@ def _went_back(before: Read, read: Read) -> bool:
     old, new = before.answer.position, read.answer.position
     if old is None or new is None or not read.table.unwiped(read):
         return False
-    return new.version < old.version or any(
+    return _is_older(before, read) or any(
         new.ordinal(key) < old.ordinal(key) for key in read.table.keys
     )
 
@@ -77,7 +87,12 @@ def excused(index: Index, before: Read, read: Read) -> bool:
 
 def _tell(before: Read, read: Read, found: Findings) -> None:
     gone = before.view.touched & ~read.view.touched & ~read.table.lost(read)
-    text = f"does not show {read.table.tell(gone)} any more" if gone else "is of an older position"
+    shows_less = gone and read.hidden <= before.hidden
+    text = (
+        f"does not show {read.table.tell(gone)} any more"
+        if shows_less
+        else "is of an older position"
+    )
     found.call(
         f"{read} {text}, after the same session had it at {before.call.ended:.3f} s",
         read.call,

@@ -62,6 +62,22 @@ def test_r10_sealed_rows_stay_while_the_others_are_hidden() -> None:
     assert "R10" in story.read("follower2", position=at(), hidden=HIDDEN, session="s").broken()
 
 
+def test_r10_older_metadata_while_rows_are_hidden() -> None:
+    story = (
+        two().off("follower2").on("follower2").read("follower2", 1, upto=1, version=3, session="s")
+    )
+    story.off("follower2")
+    assert "R10" not in (
+        story.read("follower2", hidden=HIDDEN, position=at(version=3), session="s").broken()
+    )
+    story.read("follower2", hidden=HIDDEN, position=at(version=2), session="t")
+    assert "R10" not in story.broken()
+    newer = two().off("follower2").on("follower2")
+    newer.read("follower2", 1, upto=1, version=3, session="s").off("follower2")
+    older = newer.read("follower2", hidden=HIDDEN, position=at(version=2), session="s")
+    assert "is of an older position" in older.violation("R10").message
+
+
 @pytest.mark.parametrize(
     "why",
     [
