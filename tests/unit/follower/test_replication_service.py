@@ -229,6 +229,7 @@ async def test_a_tree_that_takes_longer_than_a_lease_arrives(autojump_clock, set
     setup.tell()
     await setup.follower.until(lambda node: node.database and node.database.copy.is_stored)
     assert trio.current_time() - before > 14
+    await trio.sleep(20)
     assert setup.leader.service.statistics().sessions_total == sessions + 1
 
 
@@ -249,4 +250,5 @@ async def test_a_follower_that_is_busy_for_longer_than_a_lease_is_not_left(
     await setup.leader.ingest([2], "U")
     await setup.follower.until(lambda node: node.tables() == ["T", "U"])
     await setup.follower.shows([2], "U")
+    await trio.sleep(10)
     assert setup.leader.service.statistics().sessions_total == sessions
