@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 import trio
@@ -12,8 +13,11 @@ from cluster.node.link import CoordinatorLink
 from cluster.replication.authority import Authority
 from cluster.replication.shipping import Shipping
 from cluster.testing.mutants.model import Mutant, all_of, replaced
-from follower.gate import Gate, GateState
+from follower.gate import Gate
 from follower.worker import FollowedDatabase
+
+if TYPE_CHECKING:
+    from follower.gate import Word
 
 _Plant = AbstractContextManager[object]
 
@@ -34,11 +38,12 @@ def _lease_never_ends() -> _Plant:
 
 
 def _lease_not_watched() -> _Plant:
-    return all_of(
-        replaced(Gate, "visible", lambda self, _: self.state is GateState.OPEN),
-        replaced(Gate, "tick", lambda *_: False),
-        replaced(Gate, "seconds_left", lambda *_: float("inf")),
-    )
+    hear = Gate.hear
+
+    def heard(self: Gate, word: Word, now: float) -> bool:
+        return hear(self, replace(word, lease_until=float("inf")), now)
+
+    return replaced(Gate, "hear", heard)
 
 
 def _coordinator_given_up() -> _Plant:
@@ -113,7 +118,7 @@ MUTANTS: Final = (
     Mutant(
         "lease-not-watched",
         "C1",
-        "a gate looks at the lease when it hears of it, and never at the clock",
+        "a gate that nobody closes stays open: it asks for the grant and not for the lease",
         _lease_not_watched,
         real=True,
     ),

@@ -16,8 +16,11 @@ from cluster.errors import ReadOnlyError, StreamingPolicyError
 from cluster.ingest import driver as ingestion
 from cluster.ingest.admission import Target, admit_table
 from cluster.node.link import CoordinatorLink
+from cluster.replication import leader
 from cluster.replication.authority import Authority, Capability, Decision
+from cluster.replication.exchange import Send
 from cluster.replication.leader import LeaderSession
+from cluster.replication.protocol import RowRecords
 from cluster.testing.mutants.model import Mutant, all_of, replaced
 from follower import gate
 from follower.gate import Gate, GateInput, GateState
@@ -26,7 +29,7 @@ from follower.worker import FollowedDatabase
 
 if TYPE_CHECKING:
     from cluster.catalog.model import RowStoreKey
-    from cluster.replication.exchange import Moment
+    from cluster.replication.exchange import Moment, Output
     from cluster.rowstore.model import Rows
     from follower.gate import Word
     from follower.pinned import FollowedPin
@@ -199,17 +202,18 @@ def _any_view_is_newer() -> _Plant:
     )
 
 
-def _rows_of_any_epoch() -> _Plant:
-    may_ship = LeaderSession._may_ship
+def _epoch_of_the_first_grant() -> _Plant:
+    ship = LeaderSession._ship
+    first: WeakKeyDictionary[LeaderSession, int] = WeakKeyDictionary()
 
-    def ships(self: Any, moment: Moment) -> bool:
-        peer = self._peer
-        if peer is None or not peer.open or moment.decision.grant is None:
-            return may_ship(self, moment)
-        decision = replace(moment.decision, open=True, epoch=peer.epoch)
-        return may_ship(self, replace(moment, decision=decision))
+    def ships(self: LeaderSession, moment: Moment) -> Output | None:
+        epoch = first.setdefault(self, moment.decision.epoch)
+        output = ship(self, moment)
+        if isinstance(output, Send) and isinstance(output.frame, RowRecords):
+            return Send(replace(output.frame, epoch=epoch))
+        return output
 
-    return replaced(LeaderSession, "_may_ship", ships)
+    return replaced(leader, "DUTIES", tuple(ships if d is ship else d for d in leader.DUTIES))
 
 
 # -- G5: words --------------------------------------------------------------------------------
@@ -316,10 +320,10 @@ MUTANTS: Final = (
         _any_view_is_newer,
     ),
     Mutant(
-        "rows-of-any-epoch",
+        "epoch-of-the-first-grant",
         "G4",
-        "the leader sends while the follower's gate is open, and does not compare epochs",
-        _rows_of_any_epoch,
+        "rows are sent under the epoch at which the call began, whatever was granted since",
+        _epoch_of_the_first_grant,
     ),
     Mutant(
         "closed-and-no-more",
