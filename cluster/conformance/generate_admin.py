@@ -92,6 +92,7 @@ def _leader_off(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Ti
                 ids=(frame.first_id + ADMINISTRATORS_IDS + number,),
             ),
         )
+        yield at + 0.2, _policy(*draw.pick(places), on=True)
     yield at + seconds, Flip(cluster=home.leader, on=True)
     if Feature.COMMANDS in frame.profile.features:
         for other, table in places:

@@ -110,11 +110,15 @@ def generate_schedule(
 
 
 def _timed(seed: int, number: int, fault: Fault, safety_seconds: float) -> Fault:
-    """Puts a fault into the safety phase; mostly short, sometimes longer than a lease."""
+    """Puts a fault into the safety phase; mostly short, sometimes longer than a lease.
+
+    The coordinator is away for longer: nodes do not miss it before their leases end.
+    """
     draw = Draw(seed, f"time {fault.kind.value} {number}")
     start, end = safety_seconds * 0.03, safety_seconds * 0.92
     longest = min(end - start, max(1.0, safety_seconds * 0.2))
-    duration = draw.scale(min(0.3, longest), longest)
+    shortest = longest / 8 if fault.target == COORDINATOR else min(0.3, longest)
+    duration = draw.scale(shortest, longest)
     at = draw.between(start, end - duration)
     return msgspec.structs.replace(fault, at=at, duration=duration)
 
