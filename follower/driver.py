@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cluster.replication.position import Position
     from cluster.rowstore.disk import Disk
     from cluster.transport.api import Channel
+    from follower.prefetch import Prefetch
     from follower.statistics import FollowedDatabaseStatistics
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class FollowerManager:
     ``folder`` holds the rows of followed databases, one folder each. ``connect`` makes a channel
     to an address. ``chance`` gives uniform numbers in [0, 1). ``on_gate`` is called after a gate
     moved or a database was removed, so that the link can confirm at once; it must not wait.
+    ``prefetch`` fetches files of databases that are to have them before they are seen.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class FollowerManager:
         chance: Callable[[], float],
         on_gate: Callable[[], None],
         strict: bool = False,
+        prefetch: Prefetch | None = None,
         limits: Limits = LIMITS,
     ) -> None:
         self._cluster = cluster
@@ -97,6 +100,7 @@ class FollowerManager:
         self._clock = clock
         self._chance = chance
         self._on_gate = on_gate
+        self._prefetch = prefetch
         self._limits = limits
         self._followed: dict[Attachment, _Followed] = {}
         self._conflicts: dict[Attachment, str] = {}
@@ -193,6 +197,7 @@ class FollowerManager:
             disk=self._disk,
             clock=self._clock,
             limits=self._limits,
+            prefetch=self._prefetch,
         )
         database = FollowedDatabase(
             copy,

@@ -22,27 +22,29 @@ from typing import TYPE_CHECKING
 import trio
 
 from cluster.catalog.arrow_types import arrow_schema
-from cluster.catalog.following import EVERYTHING, ModificationKind, Sharing
+from cluster.catalog.following import EVERYTHING, ModificationKind, Sharing, shared
 from cluster.catalog.journal import Delta
 from cluster.errors import CorruptionError, DatabaseNotFoundError, DivergenceError
 from cluster.replication.floors import key_changes, raised
 from cluster.replication.position import START, KeyPosition
 from cluster.rowstore.driver import RowStore
+from follower.prefetch import brought_by, brought_by_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from cluster.catalog.driver import Catalog
-    from cluster.catalog.model import Database, FollowingSource, RowStoreKey
+    from cluster.catalog.model import Database, Extent, FollowingSource, RowStoreKey
     from cluster.clock import Clock
     from cluster.limits import Limits
     from cluster.replication.protocol import MetadataDelta
     from cluster.rowstore.disk import Disk
     from cluster.rowstore.model import Rows
     from cluster.rowstore.record import RecordHeader
+    from follower.prefetch import Prefetch
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class FollowedCopy:
         disk: Disk,
         clock: Clock,
         limits: Limits,
+        prefetch: Prefetch | None = None,
     ) -> None:
         self.name = name
         self.source = source
@@ -82,6 +85,7 @@ class FollowedCopy:
         self._folder = folder
         self._catalog = catalog
         self._disk = disk
+        self._prefetch = prefetch
         self._clock = clock
         # One row store here holds what all those of the leader's node may hold.
         self._limits = replace(limits, row_store_bytes=limits.row_store_bytes * limits.row_stores)
@@ -245,6 +249,10 @@ class FollowedCopy:
 
         Raises ConflictError if the name belongs to another database.
         """
+        if (now := self.database) is not None and self._fetches_first:
+            sharing = self._catalog.following_settings(self.name).sharing
+            named = replace(database, name=self.name)
+            await self._fetch(named, brought_by_tree(now, shared(named, sharing)))
         if reset_rows:
             self._positions_lsn = -1
             for key in self._floors:
@@ -267,10 +275,21 @@ class FollowedCopy:
 
         Raises DivergenceError if the copy turns out not to be the leader's.
         """
+        if (now := self.database) is not None and self._fetches_first:
+            sharing = self._catalog.following_settings(self.name).sharing
+            await self._fetch(now, brought_by(delta.changes, sharing))
         await self._catalog.apply_delta(
             self.name, Delta(delta.from_version, delta.to_version, delta.changes)
         )
         self._learn(self._catalog.shared_tree(self.name))
+
+    @property
+    def _fetches_first(self) -> bool:
+        return self._catalog.following_settings(self.name).prefetch_extents
+
+    async def _fetch(self, database: Database, extents: Sequence[Extent]) -> None:
+        if self._prefetch is not None and extents:
+            await self._prefetch(database, extents)
 
     async def apply_rows(self, records: bytes) -> tuple[RecordHeader, ...]:
         """Stores records; their rows can be read when this returns. See ``RowStore.apply``."""

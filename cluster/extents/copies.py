@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from cluster.extents.root import StorageRoot
     from cluster.extents.worker import Threads
     from cluster.limits import Limits
+
+logger = logging.getLogger(__name__)
 
 _PARTIAL: Final = ".partial"
 
@@ -59,13 +62,15 @@ class Place:
 class Copies:
     """The copies of one cache folder, which is of this process alone.
 
-    ``counts`` has linked, downloaded, fetched, hits, verified and corrupt.
+    ``counts`` has linked, downloaded, fetched, hits, verified, corrupt, prefetched and
+    prefetch_failures.
     """
 
     def __init__(self, folder: Path, *, threads: Threads, limits: Limits) -> None:
         self._folder = folder
         self._threads = threads
         self._fetches = trio.CapacityLimiter(limits.extent_fetches)
+        self._limit_bytes = limits.extent_cache_bytes
         self._rest_seconds = limits.storage_rest_seconds
         self._resting: dict[str, float] = {}
         self.table = CopyTable(limits.extent_cache_bytes)
@@ -126,6 +131,24 @@ class Copies:
                 # What was reserved and never came is not counted any longer.
                 if name not in self._present and not self.table.is_pinned(name):
                     self.table.forget(name)
+
+    async def prefetch(self, database: Database, place: Place, extents: Iterable[Extent]) -> None:
+        """Makes copies of the newest of these files that fit the folder, until one fails."""
+        scope = trio.CancelScope()
+
+        async def make(file: str, extent: Extent) -> None:
+            try:
+                async with self.hold(database, place, {file: extent}):
+                    self.counts["prefetched"] += 1
+            except RemoraError as error:
+                self.counts["prefetch_failures"] += 1
+                logger.info("not prefetched: %s", error)
+                scope.cancel()
+
+        with scope:
+            async with trio.open_nursery() as nursery:
+                for file, extent in _newest(extents, self._limit_bytes).items():
+                    nursery.start_soon(make, file, extent)
 
     async def _provide_all(
         self, database: Database, place: Place, missing: Iterable[tuple[Extent, str]]
@@ -274,3 +297,16 @@ class Copies:
 def copy_name(extent: Extent) -> str:
     """The name of a copy: checksum and size of the content."""
     return f"{extent.file_checksum:016x}-{extent.file_bytes}.parquet"
+
+
+def _newest(extents: Iterable[Extent], limit_bytes: int) -> dict[str, Extent]:
+    """The newest files, as many as fit together."""
+    found: dict[str, Extent] = {}
+    room = limit_bytes
+    for extent in sorted(extents, key=lambda item: item.created_max_us, reverse=True):
+        if extent.file not in found:
+            room -= extent.file_bytes
+            if room < 0:
+                break
+            found[extent.file] = extent
+    return found

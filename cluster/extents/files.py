@@ -50,7 +50,8 @@ class ExtentFilesStatistics:
     somebody uses now, in place or as copies. ``linked``, ``downloaded``, ``fetched``: how copies
     came; ``hits``: uses of a copy that was there. ``verified``: files whose checksum was compared;
     ``corrupt``: how many of them were damaged; ``evictions``: copies removed to make room;
-    ``statistics_entries``: files whose footer is remembered.
+    ``prefetched``: files that were there before they were asked for; ``prefetch_failures``: times
+    one could not be had. ``statistics_entries``: files whose footer is remembered.
     """
 
     cached_bytes: int
@@ -63,6 +64,8 @@ class ExtentFilesStatistics:
     verified: int
     corrupt: int
     evictions: int
+    prefetched: int
+    prefetch_failures: int
     statistics_entries: int
 
 
@@ -119,6 +122,16 @@ class ExtentFiles:
                 self._pins[file] -= 1
                 if not self._pins[file]:
                     del self._pins[file]
+
+    async def prefetch(self, database: Database, extents: Iterable[Extent]) -> None:
+        """Makes copies of these files ahead of their use: the newest that the cache folder holds.
+
+        What cannot be had is passed over, and the rest with it: :meth:`acquire` says why. Nothing
+        happens for files of the node's own root.
+        """
+        place = self._place_of(database)
+        if not place.in_place:
+            await self._copies.prefetch(database, place, extents)
 
     def is_pinned(self, file: str) -> bool:
         """Whether somebody holds a file of this name now."""
@@ -258,6 +271,8 @@ class ExtentFiles:
             verified=counts["verified"],
             corrupt=counts["corrupt"],
             evictions=table.evictions,
+            prefetched=counts["prefetched"],
+            prefetch_failures=counts["prefetch_failures"],
             statistics_entries=len(self._known),
         )
 

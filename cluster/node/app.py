@@ -150,6 +150,7 @@ class Node:
             clock=clock,
             chance=platform.rng.random,
             on_gate=lambda: self._link.poke(),
+            prefetch=lambda *wanted: self._storage.files.prefetch(*wanted),
             strict=config.strict,
             limits=limits,
         )
@@ -159,7 +160,7 @@ class Node:
             self._followers,
             cursor_us=self._row_stores.times.cursor_us,
         )
-        self._storage = NodeStorage(
+        self._storage: NodeStorage = NodeStorage(
             config,
             self._catalog,
             self._row_stores,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import trio
@@ -341,3 +342,43 @@ async def test_statistics_do_not_ask_a_root_that_rests(leader):
     assert len(leader.root.calls) == 1
     with pytest.raises(StorageUnavailableError):
         await leader.files(in_place=True).statistics_of(DATABASE, extents)
+
+
+async def test_what_is_prefetched_is_there_when_it_is_asked_for(leader):
+    extents = await leader.write(3)
+    files = leader.files(copies=3 * leader.size)
+    await files.prefetch(DATABASE, extents)
+    found = files.statistics()
+    assert (found.prefetched, found.downloaded, found.cached_files) == (3, 3, 3)
+    await leader.root.delete([extent.file for extent in extents])
+    assert await values(files, extents) == [0, 1, 2]
+    assert files.statistics().pinned_files == 0
+
+
+@pytest.mark.parametrize(("spare", "fetched"), [(-1, [2]), (0, [1, 2]), (1, [1, 2])])
+async def test_the_newest_that_fit_are_prefetched(leader, spare, fetched):
+    extents = [
+        replace(extent, created_max_us=age) for age, extent in enumerate(await leader.write(3))
+    ]
+    files = leader.files(copies=2 * leader.size + spare)
+    await files.prefetch(DATABASE, extents)
+    assert files.statistics().cached_bytes == len(fetched) * leader.size
+    assert files.statistics().evictions == 0
+    await leader.root.delete([extent.file for extent in extents])
+    assert await values(files, [extents[number] for number in fetched]) == fetched
+
+
+async def test_a_prefetch_that_fails_raises_nothing_and_tries_no_further(leader, autojump_clock):
+    extents = await leader.write(3)
+    files = leader.files()
+    await leader.root.delete([extents[0].file])
+    await files.prefetch(DATABASE, extents)
+    assert files.statistics().prefetch_failures == 1
+    assert await values(files, extents[1:]) == [1, 2]
+
+
+async def test_the_own_folder_needs_no_prefetch(tmp_path):
+    leader = Leader(tmp_path, LocalRoot(tmp_path / "root"))
+    files = leader.files(in_place=True, blocks=True)
+    await files.prefetch(DATABASE, await leader.write())
+    assert leader.copies() == []

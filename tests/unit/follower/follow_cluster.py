@@ -308,7 +308,7 @@ class Leader(Node):
 
 
 class Follower(Node):
-    manager = None
+    manager = prefetch = None
     pokes = 0
 
     def changed(self):
@@ -336,6 +336,7 @@ class Follower(Node):
                 chance=lambda: 0.5,
                 on_gate=self.poke,
                 strict=setup.strict,
+                prefetch=self.prefetch,
                 limits=setup.limits,
             )
             await nursery.start(self.manager.run)
