@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any, Final
 
 import trio
@@ -181,17 +180,6 @@ def _bound_not_checked() -> _Plant:
     return replaced(query, "_check_staleness", lambda *_: None)
 
 
-def _lag_when_pinned() -> _Plant:
-    pin = FollowedDatabase.pin
-
-    def fixed(self: Any) -> Any:
-        pinned = pin(self)
-        staleness = pinned.staleness_seconds()
-        return replace(pinned, staleness_seconds=lambda: staleness)
-
-    return replaced(FollowedDatabase, "pin", fixed)
-
-
 def _stamps_of_the_closed_gate() -> _Plant:
     def lag_seconds(self: Any, now: float) -> float | None:
         stamp = max(self._current.values(), default=None)
@@ -303,12 +291,6 @@ MUTANTS: Final = (
         "The staleness a read allows is parsed and not looked at.",
         _bound_not_checked,
         real=True,
-    ),
-    Mutant(
-        "lag-when-pinned",
-        "R12",
-        "A slow query tells the lag of the moment it began.",
-        _lag_when_pinned,
     ),
     Mutant(
         "stamps-of-the-closed-gate",
