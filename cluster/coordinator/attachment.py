@@ -56,7 +56,7 @@ class Action(enum.Enum):
     REVOKE = "new epoch without the grant, wait for certainty"
     REVOKE_RESHARED = "as REVOKE; whoever waited for the sharing is told it was superseded"
     JOIN = "wait with the others"
-    REGRANT = "as GRANT; whoever waited for the detach is told it was superseded"
+    REGRANT = "as GRANT and RESHARE; whoever waited for the detach is told it was superseded"
     REFUSE = "there is no such attachment"
     FINISH = "answer whoever waited"
 
@@ -81,7 +81,7 @@ TABLE: dict[tuple[Phase, Input], tuple[Phase, Action]] = {
     (Phase.RESHARING, Input.LOST): (Phase.DETACHING, Action.REVOKE_RESHARED),
     (Phase.RESHARING, Input.OBSTRUCTED): (Phase.DETACHING, Action.REVOKE_RESHARED),
     (Phase.RESHARING, Input.CERTAIN): (Phase.ATTACHED, Action.FINISH),
-    (Phase.DETACHING, Input.ATTACH): (Phase.ATTACHED, Action.REGRANT),
+    (Phase.DETACHING, Input.ATTACH): (Phase.RESHARING, Action.REGRANT),
     (Phase.DETACHING, Input.FOUND): (Phase.DETACHING, Action.NOTHING),
     (Phase.DETACHING, Input.SETTINGS): (Phase.DETACHING, Action.NOTHING),
     (Phase.DETACHING, Input.DETACH): (Phase.DETACHING, Action.JOIN),
@@ -125,6 +125,8 @@ def step(
     elif action is Action.REGRANT:
         turn.supersede(pending(ChangeKind.DETACH, key), _superseded(key, "attached again"))
         _grant(turn, configuration, database)
+        # Some process may show what was shared before, and this attachment does not share.
+        _begin(turn, ChangeKind.SHARING, turn.durable.attachments[key], request)
     elif action is Action.RESHARE:
         turn.regrant((turn.durable.attachments[key],))
         _begin(turn, ChangeKind.SHARING, turn.durable.attachments[key], request)

@@ -141,8 +141,9 @@ def _create(turn: Turn, event: Attach, wanted: Configuration) -> None:
     if wanted.is_of_all:
         _attach_all(turn, wanted)
     else:
-        step(turn, wanted, wanted.database, Input.ATTACH)
-    answer(turn, event.request, wanted.key)
+        step(turn, wanted, wanted.database, Input.ATTACH, event.request)
+    if not turn.waits(event.request):
+        answer(turn, event.request, wanted.key)
 
 
 def _attach_all(turn: Turn, configuration: Configuration) -> None:

@@ -15,6 +15,7 @@ from cluster.coordinator.configuration import (
 )
 from cluster.coordinator.configuration_status import statuses
 from cluster.coordinator.events import Attached, Certainty, Detached
+from cluster.coordinator.reports import FollowingReport
 from cluster.coordinator.state import longest_lease
 from cluster.errors import (
     ConflictError,
@@ -239,6 +240,26 @@ def test_a_change_of_sharing_that_is_overtaken_by_a_detach_is_superseded() -> No
     assert isinstance(story.answers[changed], ConflictError)
     story.beat("follower")
     assert story.answers[request] == Detached(Certainty.CONFIRMED)
+
+
+@pytest.mark.parametrize("what", ["confirmed", "lapsed"])
+def test_attaching_less_of_what_is_still_being_detached_is_answered_when_the_rest_is_hidden(
+    what: str,
+) -> None:
+    story = attached()
+    shown = story.view("follower").following[0]
+    detached = story.detach("follower")
+    request = story.attach("follower", sharing=ONE_TABLE)
+    assert isinstance(story.answers[detached], ConflictError)
+    story.beat("follower", following=[FollowingReport("leader", DATABASE, shown.epoch)])
+    assert request not in story.answers, "it shows all tables still"
+    if what == "confirmed":
+        story.beat("follower")
+    else:
+        story.wait(longest_lease(LIMITS))
+    answer = story.answers[request]
+    assert answer.grant == story.view("follower").following[0]
+    assert (answer.certainty is Certainty.CONFIRMED) is (what == "confirmed")
 
 
 # Listing.

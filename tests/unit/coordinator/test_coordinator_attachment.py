@@ -83,7 +83,7 @@ def test_every_attachment_transition(phase: attachment.Phase, what: attachment.I
     assert list(told) == (waiting if action in superseding else [])
     assert all(isinstance(outcome, ConflictError) for outcome in told.values())
     patient = (attachment.Action.JOIN, attachment.Action.RESHARE, attachment.Action.REVOKE)
-    assert turn.waits(99) is (action in (*patient, attachment.Action.REVOKE_RESHARED))
+    assert turn.waits(99) is (action in (*patient, *superseding))
     assert all(turn.waits(waiter) is (action not in superseding) for waiter in waiting)
 
 
