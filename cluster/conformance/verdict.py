@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-
-if TYPE_CHECKING:
-    from cluster.conformance.history import History
 
 
 class Judgement(enum.Enum):
@@ -41,13 +37,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     checked: int = 0
     violations: tuple[Violation, ...] = ()
     why: str = ""
-
-
-class Checker(Protocol):
-    """Judges a history by one rule."""
-
-    def __call__(self, history: History) -> Verdict:
-        """PASS needs at least one fact checked; none at all is UNKNOWN."""
 
 
 def judge(rule: str, checked: int, violations: tuple[Violation, ...], *, why: str = "") -> Verdict:
