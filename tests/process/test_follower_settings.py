@@ -23,9 +23,8 @@ async def row(client: Client, database: str, command: str) -> dict[str, Any]:
     return dict(found)
 
 
-async def test_overrides_outlive_a_kill_and_end_with_the_attachment(
-    local_setup: LocalSetup,
-) -> None:
+async def followed_with_overrides(local_setup: LocalSetup) -> None:
+    """A table with a row is followed; the follower has settings of its own for everything."""
     leader, follower = local_setup.client("leader"), local_setup.client("follower1")
     name = local_setup.database
     await leader.command("", f".create database {name} ifnotexists")
@@ -46,6 +45,14 @@ async def test_overrides_outlive_a_kill_and_end_with_the_attachment(
     )
     with pytest.raises(ReadOnlyError, match="leader"):
         await follower.command(name, f".add database {name} users ('aaduser=x')")
+
+
+async def test_overrides_outlive_a_kill_and_end_with_the_attachment(
+    local_setup: LocalSetup,
+) -> None:
+    leader, follower = local_setup.client("leader"), local_setup.client("follower1")
+    name = local_setup.database
+    await followed_with_overrides(local_setup)
 
     async def effective() -> tuple[str, list[str], str]:
         caching = await row(follower, name, ".show table T policy caching")
