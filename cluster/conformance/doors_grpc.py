@@ -128,9 +128,7 @@ class GrpcDoor:
         result = await self._client.command(database, text, timeout_seconds=self._timeout_seconds)
         return Ran(
             columns=tuple(name for name, _type in result.columns),
-            rows=tuple(
-                tuple("" if value is None else str(value) for value in row) for row in result.rows()
-            ),
+            rows=tuple(tuple(_text(value) for value in row) for row in result.rows()),
         )
 
 

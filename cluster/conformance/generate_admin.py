@@ -149,11 +149,20 @@ def _seal(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
 
 
 def _merge(frame: Frame, draw: Draw, at: float, number: int) -> Iterator[Timed]:
-    """Sealed twice before, or there would hardly be anything to merge."""
+    """Rows sealed twice before, or there would hardly be anything to merge."""
     home, table = draw.pick(frame.places())
-    yield at, _manage(home, "seal", statements.seal_table(table), table)
-    at += frame.pause(draw, 1.0, 90.0)
-    yield at, _manage(home, "seal", statements.seal_table(table), table)
+    for part in (1, 2):
+        yield (
+            at,
+            Write(
+                cluster=home.leader,
+                database=home.database,
+                table=table,
+                source=f"{frame.source_prefix}merge-{number}-{part}",
+                ids=(frame.first_id + ADMINISTRATORS_IDS + 1000 * part + number,),
+            ),
+        )
+        yield at, _manage(home, "seal", statements.seal_table(table), table)
     yield at, _manage(home, "merge", "", table)
 
 
