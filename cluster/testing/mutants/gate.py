@@ -165,7 +165,9 @@ def _off_at_next_heartbeat() -> _Plant:
         if decision.open or decision.grant is None:
             told[self] = (at, decision)
         elif (known := told.get(self)) is not None and at < known[0] + _LATE_SECONDS:
-            moment = replace(moment, decision=replace(decision, open=True))
+            granted = replace(decision.grant, rows=True, reason="")
+            decision = replace(decision, open=True, reason="", grant=granted)
+            moment = replace(moment, decision=decision)
         return following(self, moment)
 
     return all_of(replaced(Gate, "hear", hear_late), replaced(LeaderSession, "next", next_late))
