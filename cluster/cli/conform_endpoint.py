@@ -101,7 +101,10 @@ CoordinatorUrl = Annotated[
 Yes = Annotated[
     bool,
     typer.Option(
-        "--yes", "-y", help="Agree to make tables on clusters that are not on this machine."
+        "--yes",
+        "-y",
+        envvar="REMORA_CONFORM_YES",
+        help="Agree to make tables on clusters that are not on this machine.",
     ),
 ]
 Keep = Annotated[
@@ -160,19 +163,14 @@ def endpoint(
       --query accessToken -o tsv) remora conform endpoint --profile azure.toml --report ./store
     """
     chosen = seed_range(seeds)
-    target = _target(leader, follower or [], coordinator, database, profile)
+    described = _target(leader, follower or [], coordinator, database, profile)
     runner = system_runner("endpoint")
-    from cluster.testing.endpoint.claims import check_target, times_of
-
-    target = replace(target, confirmed=target.confirmed or yes, keep=keep)
-    try:
-        check_target(target, os.environ)
-    except ValueError as error:
-        refuse(str(error))
-    times = times_of(target, safety, liveness)
+    target = _agreed(replace(described, confirmed=described.confirmed or yes, keep=keep))
     from cluster.cli.conform_campaign import Campaign, finish, print_rules, rule_rows, run_campaign
     from cluster.conformance.request import RunRequest
+    from cluster.testing.endpoint.claims import times_of
 
+    times = times_of(target, safety, liveness)
     base = RunRequest(
         seed=chosen[0],
         system="endpoint",
@@ -195,6 +193,17 @@ def endpoint(
     if not as_json:
         print_rules(rule_rows(summary))
     finish(summary, store, as_json=as_json)
+
+
+def _agreed(target: Target) -> Target:
+    """The target, if it may be run against; else the command ends with exit code 2."""
+    from cluster.testing.endpoint.claims import check_target
+
+    try:
+        check_target(target, os.environ)
+    except ValueError as error:
+        refuse(str(error))
+    return target
 
 
 def _target(

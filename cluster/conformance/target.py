@@ -69,6 +69,7 @@ def parse_target(text: str) -> Target:
     except tomllib.TOMLDecodeError as error:
         raise TargetError(str(error)) from error
     _only(values, _KEYS, "")
+    command_seconds = _seconds(values, "command_seconds")
     target = Target(
         leaders=_endpoints(values, "leader"),
         followers=_endpoints(values, "follower"),
@@ -80,10 +81,10 @@ def parse_target(text: str) -> Target:
         features=frozenset(_names(values, "features", tuple(Feature.__members__))),
         strict=frozenset(_names(values, "strict", None)),
         commands=_commands(values),
-        command_seconds=_seconds(values, "command_seconds", 600.0) or 600.0,
-        liveness_seconds=_seconds(values, "liveness_seconds", None),
-        visible_seconds=_seconds(values, "visible_seconds", None),
-        unsealed_seconds=_seconds(values, "unsealed_seconds", 0.0) or 0.0,
+        command_seconds=600.0 if command_seconds is None else command_seconds,
+        liveness_seconds=_seconds(values, "liveness_seconds"),
+        visible_seconds=_seconds(values, "visible_seconds"),
+        unsealed_seconds=_seconds(values, "unsealed_seconds") or 0.0,
         confirmed=_flag(values, "confirmed"),
     )
     return _checked(target)
@@ -118,6 +119,8 @@ def _checked(target: Target) -> Target:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise TargetError(f"two endpoints have the name {twice[0]!r}")
+    if not target.command_seconds:
+        raise TargetError("command_seconds: must be more than 0: no command ends at once")
     if unknown := sorted(target.strict - set(names)):
         raise TargetError(f"strict names {unknown[0]!r}, which is no endpoint")
     return target
@@ -189,9 +192,9 @@ def _names(values: Mapping[str, Any], key: str, known: Sequence[str] | None) -> 
     return names
 
 
-def _seconds(values: Mapping[str, Any], key: str, default: float | None) -> float | None:
+def _seconds(values: Mapping[str, Any], key: str) -> float | None:
     if key not in values:
-        return default
+        return None
     value = values[key]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= _LONGEST_SECONDS:

@@ -117,11 +117,15 @@ async def test_a_right_build(tmp_path: Path) -> None:
             await local.until_followed(follower)
 
 
-@pytest.mark.parametrize(("mutant", "rule"), [("token-ignored", "R11")])
-async def test_a_broken_build(tmp_path: Path, mutant: str, rule: str) -> None:
+@pytest.mark.parametrize(
+    ("mutant", "rule", "coordinated"),
+    [("rows-before-the-bad-one-stored", "R6", False), ("closed-keeps-rows", "G1", True)],
+)
+async def test_a_broken_build(tmp_path: Path, mutant: str, rule: str, coordinated: bool) -> None:
     async with launched(tmp_path, mutant) as (local, urls):
         done = conform(
             *("--leader", urls["leader"], "--follower", urls["follower1"]),
+            *(("--coordinator", urls["coordinator"]) if coordinated else ()),
             *("--database", DATABASE, "--json", *QUICK),
         )
         assert done.returncode == 1, done.stdout + done.stderr

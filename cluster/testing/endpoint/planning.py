@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cluster.conformance import statements
+from cluster.conformance.calls import FLAWS
 from cluster.conformance.generate import generate_plan
 from cluster.conformance.plan import (
     Action,
@@ -50,6 +51,7 @@ _OWN_VERBS: Final = frozenset(
 _HARMLESS_VERBS: Final = frozenset({"seal", "show-follower"})
 """Commands that may name a database: they take nothing away and change no setting."""
 
+_TWINS: Final = 3
 _CHEAP_MUTATIONS: Final = frozenset({"create-table", "clear-table", "docstring"})
 
 
@@ -184,6 +186,7 @@ class Examiner:
         """Everything, the shortest first: what does not fit the time is left out."""
         followers = [endpoint.cluster for endpoint in self._target.followers]
         yield self.write()
+        yield from self._flaws_and_twins()
         for follower in followers:
             yield from self._reads(follower)
             yield from self._changes(follower)
@@ -197,6 +200,18 @@ class Examiner:
         if Feature.ATTACH in self._features:
             for follower in followers:
                 yield from self._attachment(follower)
+
+    def _flaws_and_twins(self) -> Iterator[Action]:
+        """Requests that must be refused as a whole, and some that come twice at once."""
+        leader = self._home.leader
+        if not self._rest:
+            for flaw in FLAWS:
+                yield msgspec.structs.replace(self.write(), flaw=flaw, attempts=1)
+                yield self._ask(leader)
+        if Feature.SOURCE_IDS in self._features:
+            for _ in range(_TWINS):
+                yield msgspec.structs.replace(self.write(), twice=True)
+            yield self._ask(leader)
 
     def _reads(self, follower: str) -> Iterator[Action]:
         if Feature.AT_LEAST in self._features:
@@ -226,6 +241,8 @@ class Examiner:
         yield self.write()
         yield self._ask(follower)
         yield Flip(cluster=follower, on=True)
+        if Feature.AT_LEAST in self._features:  # what was closed is still on its way
+            yield self._ask(follower, token="acknowledged")  # noqa: S106 - no password
         yield self.write()
         yield self._ask(follower)
 

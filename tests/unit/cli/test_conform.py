@@ -219,6 +219,7 @@ def test_sim_with_a_mutant(conform, mutants):
 
 PROFILE = """
 database = "D"
+confirmed = true
 [[leader]]
 name = "a"
 url = "https://a"
@@ -238,6 +239,9 @@ def test_endpoint_tells_each_rule(conform, tmp_path):
     broken = conform("endpoint", "--profile", str(file), "--seeds", "5")
     assert broken.exit_code == 1
     assert "replay" not in broken.stdout
+    file.write_text(PROFILE.replace("confirmed = true", ""))
+    assert conform("endpoint", "--profile", str(file)).exit_code == 2
+    assert conform("endpoint", "--profile", str(file), "--yes").exit_code == 0
 
 
 def test_local_runs_one_seed(conform):

@@ -12,6 +12,11 @@ database = "conform"
 coordinator = "grpc://127.0.0.1:5001"
 features = ["SEAL", "ATTACH"]
 strict = ["follow"]
+confirmed = true
+liveness_seconds = 900
+visible_seconds = 0
+unsealed_seconds = 86400
+command_seconds = 0.5
 [[leader]]
 name = "lead"
 url = "https://lead.westeurope.kusto.windows.net/"
@@ -36,13 +41,16 @@ def test_everything():
     assert target.features == {"SEAL", "ATTACH"}
     assert target.strict == {"follow"}
     assert target.commands == (("capability-on", "./on.sh"), ("detach", "./detach.sh"))
+    assert (target.confirmed, target.keep, target.liveness_seconds) == (True, False, 900)
+    assert (target.visible_seconds, target.unsealed_seconds) == (0, 86400)
+    assert target.command_seconds == 0.5
 
 
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
         ('database = "conform"', "", "^database: must be a name"),
-        ("[[leader]]", "[[leader]", "line 6"),
+        ("[[leader]]", "[[leader]", "line 11"),
         ("database =", "databse =", "^databse: no such key; there are: database"),
         ('"SEAL"', '"SEALS"', "^features: no 'SEALS'; there are: CAPABILITY"),
         ('["SEAL", "ATTACH"]', '"SEAL"', "^features: must be a list"),
@@ -57,6 +65,12 @@ def test_everything():
         ("127.0.0.1:5003", "127.0.0.1", r"^follower\[0\].url: .* has no port"),
         ("127.0.0.1:5003", "127.0.0.1:x", r"^follower\[0\].url: .* is no URL"),
         ("grpc://127.0.0.1:5001", "http://h", "^coordinator: .* scheme grpc"),
+        ("confirmed = true", "confirmed = 1", "^confirmed: must be true or false"),
+        ("= 900", "= -1", "^liveness_seconds: must be seconds from 0 to 86400"),
+        ("= 86400", "= 86401", "^unsealed_seconds: must be seconds"),
+        ("visible_seconds = 0", "visible_seconds = true", "^visible_seconds: must be seconds"),
+        ("= 0.5", "= 0", "^command_seconds: must be more than 0"),
+        ("= 0.5", '= "x"', "^command_seconds: must be seconds"),
         ("detach =", "destroy =", "^commands.destroy: no such key"),
         ('"./on.sh"', '" "', "^commands.capability-on: must be a shell command"),
         ('[commands]\ndetach = "./detach.sh"\ncapability-on = "./on.sh"', "", ""),
