@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import ssl
 import threading
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trustme
 from endpoint_server import INGESTED, Reply, error, serving, v1, v2
 
 from cluster.conformance.doors_rest import RestDoor
@@ -373,3 +375,28 @@ async def test_visible_seconds_come_after_the_acknowledgement():
         began = trio.current_time()
         await door.ingest("db", "T", (1,), BASE, "s")
         assert trio.current_time() - began >= 0.2
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_certificates_are_checked(authority, trusted, tmp_path, monkeypatch):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    known = authority if trusted else trustme.CA()
+    known.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    canned = Canned(Reply(INGESTED))
+    with serving(canned, context) as url:
+        door = RestDoor(HttpClient(url), token="secret", timeout_seconds=5)
+        if trusted:
+            for number in range(2):
+                await door.ingest("db", "T", (number,), BASE, "s")
+        else:
+            with pytest.raises(UnavailableError, match="no secure connection"):
+                await door.ingest("db", "T", (1,), BASE, "s")
+        await door.aclose()
+    assert len(canned.requests) == 2 * trusted
