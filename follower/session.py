@@ -84,7 +84,10 @@ ACK_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SessionStatistics:
-    """Counts since the node started. ``frames_dropped`` answered an older gate report."""
+    """Counts since the node started. ``frames_dropped`` answered an older gate report.
+
+    ``resets`` are snapshots that replaced what was stored, because it was not the leader's.
+    """
 
     state: SessionState
     calls: int
@@ -92,6 +95,7 @@ class SessionStatistics:
     records_applied: int
     frames_dropped: int
     snapshots_installed: int
+    resets: int
 
 
 class FollowSession:
@@ -120,7 +124,9 @@ class FollowSession:
         self._current: dict[bool, int] = {}  # newest stamp answered, by gate open or closed
         self._failures = 0
         self._worked = False  # this call: something was applied, or the leader answered a stamp
-        self._calls = self._frames = self._records = self._dropped = self._snapshots = 0
+        self._calls = self._frames = self._records = self._dropped = self._snapshots = (
+            self._resets
+        ) = 0
 
     def handle(self, event: Event) -> tuple[Output, ...]:
         """Takes an event; returns what to do, in order.
@@ -166,6 +172,7 @@ class FollowSession:
             records_applied=self._records,
             frames_dropped=self._dropped,
             snapshots_installed=self._snapshots,
+            resets=self._resets,
         )
 
     # -- calls ----------------------------------------------------------------------------------
@@ -242,6 +249,7 @@ class FollowSession:
         if not (isinstance(pending, InstallSnapshot) and pending.reset_rows):
             self._stored.learn(event.database)
             return
+        self._resets += self._stored.database is not None
         self._stored.reset(event.database)
         self._distrust = False
         self._reported = None  # the position reported is void

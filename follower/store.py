@@ -254,6 +254,12 @@ class FollowedCopy:
             named = replace(database, name=self.name)
             await self._fetch(named, brought_by_tree(now, shared(named, sharing)))
         if reset_rows:
+            if now is not None:
+                logger.warning(
+                    "rows of followed database %r are not those of its leader: they are dropped, "
+                    "and come again",
+                    self.name,
+                )
             self._positions_lsn = -1
             for key in self._floors:
                 self._store.reset(key)
