@@ -19,11 +19,18 @@ class StateCopies:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._copies: list[tuple[float, dict[str, bytes]]] = []
+        self._is_written = True
+
+    def written(self) -> None:
+        """Something has been written there; until it is called again nothing is read."""
+        self._is_written = True
 
     async def run(self) -> None:
         """Copies until cancelled. No step of the simulation is in the middle of a write here."""
         while True:
-            self.take()
+            if self._is_written:
+                self._is_written = False
+                self.take()
             await trio.sleep(EVERY_SECONDS)
 
     def take(self) -> None:

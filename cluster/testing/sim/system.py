@@ -19,7 +19,7 @@ from cluster.conformance.notes import (
 from cluster.conformance.system import Feature, Profile
 from cluster.testing.sim.copies import StateCopies
 from cluster.testing.sim.faults import Injector
-from cluster.testing.sim.lives import LIFE
+from cluster.testing.sim.lives import AFTER_FILE, BEFORE_FILE, LIFE
 from cluster.testing.sim.observing import Observer
 from cluster.testing.sim.process import blames_disk
 from cluster.testing.sim.scheduling import collect_now_and_then
@@ -168,6 +168,8 @@ class SimulatedSystem:
 
     def _at_point(self, name: str, point: str) -> None:
         """A process has reached a named point; perhaps it is the one where it is to die."""
+        if name == COORDINATOR and point in (BEFORE_FILE, AFTER_FILE):
+            self._backups.written()
         process = self.world.processes.get(name)
         life = LIFE.get()
         if process is None or life is None or life.is_over:
