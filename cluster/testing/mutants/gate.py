@@ -145,7 +145,7 @@ def _without(rows: Rows, ordinals: set[int]) -> Rows:
 # -- G3: closing ------------------------------------------------------------------------------
 
 
-def _off_at_next_heartbeat() -> _Plant:
+def _off_at_end_of_lease() -> _Plant:
     hear, following = Gate.hear, LeaderSession.next
     since: dict[Gate, float] = {}
     told: WeakKeyDictionary[object, tuple[float, Decision]] = WeakKeyDictionary()
@@ -173,7 +173,7 @@ def _off_at_next_heartbeat() -> _Plant:
     return all_of(replaced(Gate, "hear", hear_late), replaced(LeaderSession, "next", next_late))
 
 
-_LATE_SECONDS: Final = 10.0
+_LATE_SECONDS: Final = 30.0
 
 
 def _off_without_waiting() -> _Plant:
@@ -302,10 +302,10 @@ MUTANTS: Final = (
         real=True,
     ),
     Mutant(
-        "off-at-next-heartbeat",
+        "off-at-end-of-lease",
         "G3",
-        "both ends confirm off at once, and act on it with their next heartbeat",
-        _off_at_next_heartbeat,
+        "both ends confirm off at once, and act on it when the lease they had would be over",
+        _off_at_end_of_lease,
         real=True,
     ),
     Mutant(
