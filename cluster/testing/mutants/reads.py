@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import trio
 
-from cluster.catalog.worker import CatalogWriter
 from cluster.errors import UnavailableError
 from cluster.gateway import query
 from cluster.gateway.query import QueryService
@@ -18,7 +17,6 @@ from cluster.rowstore.staging import Stager
 from cluster.rpc.convert import position_from_message
 from cluster.testing.mutants.model import Mutant, replaced
 from follower.session import FollowSession
-from follower.store import FollowedCopy
 from follower.worker import FollowedDatabase
 
 _Plant = AbstractContextManager[object]
@@ -90,16 +88,6 @@ def _visible_when_staged() -> _Plant:
     return replaced(Stager, "stage", show)
 
 
-def _copy_dropped_when_opened() -> _Plant:
-    open_rows = FollowedCopy._open
-
-    async def empty(self: Any) -> Any:
-        await self._remove_files()
-        return await open_rows(self)
-
-    return replaced(FollowedCopy, "_open", empty)
-
-
 def _rows_dropped_when_closed() -> _Plant:
     gate_moved = FollowedDatabase._gate_moved
 
@@ -114,19 +102,6 @@ def _rows_dropped_when_closed() -> _Plant:
             self._call.hang_up(UnavailableError("the gate has closed"))
 
     return replaced(FollowedDatabase, "_gate_moved", drop)
-
-
-def _followed_tree_not_stored() -> _Plant:
-    append = CatalogWriter.append
-
-    async def in_memory(self: Any, entry: Any, database: Any, delta: Any, *args: Any) -> None:
-        if entry.source is None:
-            await append(self, entry, database, delta, *args)
-            return
-        await trio.lowlevel.checkpoint()
-        self._registry.advance(entry, database, delta, 0)
-
-    return replaced(CatalogWriter, "append", in_memory)
 
 
 # -- R11: read your writes --------------------------------------------------------------------
@@ -220,27 +195,11 @@ MUTANTS: Final = (
         real=True,
     ),
     Mutant(
-        "copy-dropped-when-opened",
-        "R10",
-        "A follower begins with an empty copy of the rows, because the leader can send them again, "
-        "and answers meanwhile.",
-        _copy_dropped_when_opened,
-        real=True,
-    ),
-    Mutant(
         "rows-dropped-when-closed",
         "R10",
         "When its gate closes a follower drops its rows, to be on the safe side; when it opens "
         "they are shown as they come again.",
         _rows_dropped_when_closed,
-        real=True,
-    ),
-    Mutant(
-        "followed-tree-not-stored",
-        "R10",
-        "Changes of a followed database are kept in memory only, because the leader can send them "
-        "again: after a restart the follower shows an older tree.",
-        _followed_tree_not_stored,
         real=True,
     ),
     Mutant(
