@@ -94,11 +94,16 @@ Output = Send | ReadMetadata | ReadRows | End
 
 @dataclass(frozen=True, slots=True)
 class LeaderSessionStatistics:
-    """Counts since the session began; bytes are bytes of records."""
+    """Counts since the session began; bytes are bytes of records.
+
+    ``frames_waiting`` are of metadata that was read and is not sent yet: at most one reading of
+    what the catalog keeps, because the next one is read when they have left.
+    """
 
     follower_cluster: str
     database: str
     frames_sent: int
+    frames_waiting: int
     records_sent: int
     bytes_sent: int
     bytes_unacknowledged: int

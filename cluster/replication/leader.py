@@ -171,6 +171,7 @@ class LeaderSession:
             follower_cluster=hello.follower_cluster if hello else "",
             database=hello.database if hello else "",
             frames_sent=self._frames,
+            frames_waiting=len(self._queue),
             records_sent=shipping.records_sent,
             bytes_sent=shipping.bytes_sent,
             bytes_unacknowledged=shipping.unacknowledged,
