@@ -38,11 +38,12 @@ def brought_by(changes: Iterable[Change], sharing: Sharing) -> list[Extent]:
 
 
 def brought_by_tree(before: Database, after: Database) -> list[Extent]:
-    """The extents of a tree whose files an older one does not name."""
+    """The extents of a tree whose files an older one does not name, by their ids."""
     files = {extent.file for table in before.tables.values() for extent in table.extents.values()}
-    return [
+    found = [
         extent
         for table in after.tables.values()
         for extent in table.extents.values()
         if extent.file not in files
     ]
+    return sorted(found, key=lambda extent: extent.extent_id)

@@ -303,7 +303,8 @@ def _newest(extents: Iterable[Extent], limit_bytes: int) -> dict[str, Extent]:
     """The newest files, as many as fit together."""
     found: dict[str, Extent] = {}
     room = limit_bytes
-    for extent in sorted(extents, key=lambda item: item.created_max_us, reverse=True):
+    by_age = sorted(extents, key=lambda item: (item.created_max_us, item.extent_id), reverse=True)
+    for extent in by_age:
         if extent.file not in found:
             room -= extent.file_bytes
             if room < 0:
