@@ -244,9 +244,16 @@ def test_endpoint_tells_each_rule(conform, tmp_path):
     assert conform("endpoint", "--profile", str(file), "--yes").exit_code == 0
 
 
-def test_local_runs_one_seed(conform):
+def test_local_runs_the_seeds_that_judge_every_rule(conform):
     result = conform("local", "--json")
+    assert (result.exit_code, last_line(result)["seeds"]) == (0, 4)
+    result = conform("local", "--seeds", "3", "--json")
     assert (result.exit_code, last_line(result)["seeds"]) == (0, 1)
+
+
+def test_local_knows_its_mutants(conform):
+    result = conform("local", "--mutant", "x")
+    assert (result.exit_code, "no mutant 'x'" in result.output) == (2, True)
 
 
 @pytest.mark.parametrize(
