@@ -63,7 +63,3 @@ class Report:
     databases: tuple[DatabaseReport, ...] = ()
     drained_revision: int = 0
     drain_trouble: str = ""
-
-
-NO_REPORT = Report()
-"""A node that owns nothing and follows nothing."""
