@@ -1,0 +1,78 @@
+"""Defects of storage, gates, attachments and leases are caught, each by the rule it breaks.
+
+As in ``test_mutants_data``: a mutant is looked for from the seed that caught it last on, which
+costs one run, and it has survived if no other seed does either.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.conformance.request import RunRequest
+from cluster.conformance.summary import violations_of
+from cluster.testing.mutants import attachments, control, gate, storage
+from cluster.testing.sim.run import run_seed
+
+CAUGHT_BY = {
+    2: ("followers-take-rows", "gate-asked-once", "open-gate-stays-open", "closed-keeps-rows",
+        "refusal-is-internal", "window-not-given-back"),
+    3: ("followers-take-commands", "nothing-to-describe", "columns-remembered",
+        "added-columns-not-sealed", "off-for-good"),
+    4: ("lease-never-ends", "lease-not-watched", "coordinator-given-up"),
+    7: ("closed-time-left-out", "off-at-end-of-lease", "off-without-waiting", "off-with-policies",
+        "policy-while-off", "rows-without-policy", "union-replaces", "none-unites"),
+    12: ("any-view-is-newer", "filter-at-attach-only"),
+    13: ("leader-sends-everything",),
+    15: ("overrides-lost",),
+}  # fmt: skip
+CAUGHT = {name: seed for seed, names in CAUGHT_BY.items() for name in names}
+"""The seed that caught it last, if it was not the first."""
+
+SEEDS = 25
+SAFETY_SECONDS = 200.0
+LONG_SECONDS = 600.0
+"""For C1: a coordinator must be away for longer than a lease, and somebody look meanwhile."""
+
+SLOW = {
+    "floor-stays", "lease-never-ends", "lease-not-watched", "coordinator-given-up",
+    "any-view-is-newer", "overrides-lost", "closed-time-left-out", "leader-sends-everything",
+}  # fmt: skip
+
+MUTANTS = (*storage.MUTANTS, *gate.MUTANTS, *attachments.MUTANTS, *control.MUTANTS)
+OWN_RULES = {
+    "R13", "R14", "R15", "G1", "G2", "G3", "G4", "G5", "G6", "A1", "A2", "A3", "C1", "L1",
+}  # fmt: skip
+
+
+def rules_broken(mutant, seed: int) -> set[str]:
+    seconds = LONG_SECONDS if mutant.rule == "C1" else SAFETY_SECONDS
+    with mutant.apply():
+        result = run_seed(RunRequest(seed=seed, mutant=mutant.name, safety_seconds=seconds))
+    return {violation.rule for violation in violations_of(result)}
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(each, id=each.name, marks=pytest.mark.slow if each.name in SLOW else ())
+        for each in MUTANTS
+    ],
+)
+def test_a_mutant_is_caught_by_its_own_rule(mutant) -> None:
+    first = CAUGHT.get(mutant.name, 1)
+    seeds = [first, *(seed for seed in range(1, SEEDS + 1) if seed != first)]
+    assert any(mutant.rule in rules_broken(mutant, seed) for seed in seeds)
+
+
+def test_every_rule_has_a_mutant() -> None:
+    assert {mutant.rule for mutant in MUTANTS} == OWN_RULES
+
+
+def test_nothing_of_a_mutant_is_left() -> None:
+    """Whatever was planted is taken out: the same seed is clean, and the same, afterwards."""
+    before = run_seed(RunRequest(seed=1, safety_seconds=30.0, liveness_seconds=30.0))
+    for mutant in MUTANTS:
+        with mutant.apply():
+            pass
+    after = run_seed(RunRequest(seed=1, safety_seconds=30.0, liveness_seconds=30.0))
+    assert before.history.digest() == after.history.digest()
