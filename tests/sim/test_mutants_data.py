@@ -45,7 +45,7 @@ SLOW = {
     "rows-before-the-bad-one-stored": 2,
     "first-key-of-a-frame-only": 1,
     "sent-again-after-metadata": 3,
-    "resumes-at-the-end": 3,
+    "resumes-at-the-end": 1,
     "first-record-skipped": 2,
     "bookmark-before-metadata": 1,
     "deltas-that-are-left": 1,

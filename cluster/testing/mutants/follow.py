@@ -91,7 +91,7 @@ def _resumes_at_the_end() -> _Plant:
     ends: dict[int, Mapping[RowStoreKey, KeyPosition]] = {}
 
     def note(self: Any, read: Any) -> None:
-        ends[id(self._shipping)] = read.ends
+        ends[id(self._shipping)] = read.ends()
         metadata_read(self, read)
 
     def jump(self: Any, position: Mapping[RowStoreKey, KeyPosition]) -> None:
@@ -150,7 +150,7 @@ def _bookmark_of_the_log() -> _Plant:
     ends: dict[int, Mapping[RowStoreKey, KeyPosition]] = {}
 
     def note(self: Any, read: Any) -> None:
-        ends[id(self._shipping)] = read.ends
+        ends[id(self._shipping)] = read.ends()
         metadata_read(self, read)
 
     def ahead(self: Any) -> dict[RowStoreKey, KeyPosition]:
