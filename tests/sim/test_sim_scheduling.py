@@ -14,7 +14,9 @@ from trio.testing import MockClock
 from cluster.conformance.faults import Schedule
 from cluster.conformance.request import RunRequest
 from cluster.conformance.verdict import Judgement
+from cluster.testing.sim import run
 from cluster.testing.sim.clock import START_NS, MachineClock
+from cluster.testing.sim.lives import run_in_place
 from cluster.testing.sim.run import run_seed
 from cluster.testing.sim.scheduling import pinned, run_virtual
 
@@ -109,3 +111,36 @@ def test_clocks_jump_drift_and_stand_still():
         assert clock.monotonic() < clock.monotonic()
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.timeout(0)  # which would use the same timer
+def test_a_run_that_does_not_end_is_ended(monkeypatch):
+    async def spin(*_):
+        while True:
+            try:
+                while True:
+                    pass
+            except Exception:
+                continue
+
+    monkeypatch.setattr(run, "REAL_SECONDS", 0.2)
+    monkeypatch.setattr(run, "_main", spin)
+    result = run_seed(RunRequest(seed=1))
+    assert "did not end within 0.2 real seconds" in result.error
+    assert trio.to_thread.run_sync is not run_in_place
+
+
+def test_virtual_time_leaps_from_deadline_to_deadline():
+    async def main():
+        times = []
+
+        async def nap(seconds):
+            await trio.sleep(seconds)
+            times.append(trio.current_time())
+
+        async with trio.open_nursery() as nursery:
+            for seconds in (5.0, 3600.0, 0.25):
+                nursery.start_soon(nap, seconds)
+        return times
+
+    assert run_virtual(main, 1) == [0.25, 5.0, 3600.0]

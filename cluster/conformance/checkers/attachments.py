@@ -25,7 +25,8 @@ class Attachments:
     """The attachments of a run, by follower cluster and database.
 
     A database of which no call speaks is taken to be followed for good, by every cluster that is a
-    follower only: setups may come with their attachments.
+    follower only: setups may come with their attachments. One whose first call was a refused
+    detachment came without.
     """
 
     def __init__(
@@ -113,7 +114,8 @@ class Attachments:
         found = self._windows.get(key)
         if found is None:
             calls = self._calls.get((follower, database), [])
-            before = not calls or isinstance(calls[0].what, Detach)
+            # Detaching what is not attached is refused: it was not there from the beginning.
+            before = not calls or (isinstance(calls[0].what, Detach) and not calls[0].refused)
             wanted, opposed = (Attach, Detach) if attached else (Detach, Attach)
             found = self._windows[key] = settled(
                 calls,

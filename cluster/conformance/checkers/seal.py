@@ -105,7 +105,11 @@ def _tiles(table: Table | None, event: Event, what: notes.Extents, found: Findin
 
 
 def _reads(index: Index, found: Findings) -> None:
-    """After a seal was asked for, answers show every row once, and all that was acknowledged."""
+    """Answers given after a seal was asked for show every row once, and all that was acknowledged.
+
+    Acknowledged before the seal and before the read: one that was asked for earlier may have been
+    pinned earlier, however late it was answered.
+    """
     seals = [
         call
         for call in index.commands
@@ -135,7 +139,7 @@ def _reads(index: Index, found: Findings) -> None:
                 seal.first,
             )
         if read.own:
-            lacking = table.acked_before(seal.first) & ~read.view.whole
+            lacking = table.acked_before(min(seal.first, read.call.first)) & ~read.view.whole
             if lacking and (lacking := lacking & ~table.lost(read)):
                 found.call(
                     f"{read} does not show {table.tell(lacking)}, there before a seal",

@@ -27,6 +27,7 @@ from cluster.testing.sim.lives import WRITE_POINTS
 from cluster.testing.sim.scheduling import run_virtual
 from cluster.testing.sim.settings import SIMULATED_LIMITS, Reach, Settings
 from cluster.testing.sim.system import SimulatedSystem, profile_of
+from cluster.testing.sim.watchdog import RunHangsError, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +41,9 @@ LIVENESS_SECONDS: Final = 400.0
 
 _SLACK_SECONDS: Final = 1500.0
 """Beyond its phases a run takes no longer than this, or it hangs."""
+
+REAL_SECONDS: Final = 240.0
+"""Some hundred times what a run takes on a busy machine, and less than a campaign's patience."""
 
 MENU: Final = FaultMenu(
     crash_points=(*(point.value for point in CrashPoint), *WRITE_POINTS),
@@ -88,8 +92,12 @@ def run_seed(request: RunRequest) -> RunResult:
     error = ""
     with _folder() as folder:
         try:
-            run_virtual(lambda: _main(settings, plan, schedule, folder, held), request.seed)
-        except Exception:  # whatever the run or the code under test did is the result
+            with bounded(REAL_SECONDS):
+                run_virtual(lambda: _main(settings, plan, schedule, folder, held), request.seed)
+        except (
+            Exception,
+            RunHangsError,
+        ):  # whatever the run or the code under test did is the result
             error = traceback.format_exc()
     return RunResult(
         seed=request.seed,

@@ -29,10 +29,6 @@ T = TypeVar("T")
 COLLECT_SECONDS: Final = 60.0
 """Virtual seconds between looks for garbage among what is new."""
 
-_IDLE_SECONDS: Final = 1.0
-_IDLE_TIMES: Final = 10
-"""After so many times without a deadline nothing will happen any more."""
-
 _SORTED = "_ALLOW_DETERMINISTIC_SCHEDULING"
 _CHANCE = "_r"
 
@@ -105,14 +101,13 @@ async def collect_now_and_then() -> None:
 class LeapingClock(trio.abc.Clock):
     """Virtual time that leaps to the next deadline as soon as every task waits.
 
-    As ``MockClock(autojump_threshold=0)``, but it leaps at the moment the run loop asks how long it
-    may sleep: one pass of the loop instead of two, and reading it is one attribute. There is nothing
+    As ``MockClock(autojump_threshold=0)``, but it leaps when the run loop asks how long it may
+    sleep: one pass of the loop instead of two, and reading it is one attribute. There is nothing
     else to wait for: a simulated world has no files or sockets that become ready.
     """
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._idle = 0
 
     def start_clock(self) -> None:
         """See :class:`trio.abc.Clock`."""
@@ -123,11 +118,8 @@ class LeapingClock(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """See :class:`trio.abc.Clock`. Called when no task can run."""
-        if deadline == math.inf:  # when the run is over, trio wakes itself through a socket
-            self._idle += 1
-            if self._idle > _IDLE_TIMES:
-                raise RuntimeError("every task of the simulation waits, and nothing will wake one")
-            return _IDLE_SECONDS
+        if deadline == math.inf:
+            return deadline  # the run is over, and trio wakes itself through a socket
         self._now = max(self._now, deadline)
         return 0.0
 

@@ -6,7 +6,7 @@ import pytest
 from stories import HIDDEN, Story
 
 from cluster.conformance import notes
-from cluster.conformance.calls import Ran, Refused, Unknown
+from cluster.conformance.calls import Detach, Outcome, Ran, Refused, Unknown
 from cluster.conformance.rules import RuleParameters
 from cluster.conformance.verdict import Judgement
 
@@ -295,6 +295,19 @@ def test_l1_a_follower_does_not_answer() -> None:
     assert "L1" in rest().no_answer("follower1").phase("end").broken()
     assert "L1" in rest().call(rest().question("leader"), None).phase("end").broken()
     assert "L1" not in rest().no_answer("follower2").phase("end").broken()
+
+
+def test_who_could_not_be_detached_because_it_never_followed_need_not_answer() -> None:
+    def ended(*outcomes: Outcome) -> Story:
+        story = Story().attach().wrote("a", 1, upto=1).on("follower2")
+        for outcome in outcomes:
+            story.call(Detach(leader="leader", database="D", follower="follower2"), outcome)
+        story.phase("quiet").read("leader", 1, upto=1)
+        return story.no_answer("follower2").phase("end")
+
+    unknown = Refused(code="BadRequest_EntityNotFound", reason="ENTITY_NOT_FOUND", message="no")
+    assert "L1" not in ended(unknown).broken()
+    assert "L1" in ended().broken(), "a setup may come with its attachments"
 
 
 def test_l1_sealed_rows_reach_who_may_not_stream() -> None:

@@ -6,7 +6,7 @@ import pytest
 from stories import BASE, HIDDEN, KEY, Story, at
 
 from cluster.conformance import notes
-from cluster.conformance.calls import Refused, Unknown
+from cluster.conformance.calls import Answer, Refused, Unknown
 
 
 def two() -> Story:
@@ -302,3 +302,14 @@ def test_what_is_unknown_or_refused_is_no_seal() -> None:
     assert story.verdicts()["R15"].checked == 0
     story = two().command("seal", outcome=Unknown(code="Timeout")).read("leader", 1, 2, upto=2)
     assert story.verdicts()["R15"].checked == 1
+
+
+def test_a_read_that_was_asked_for_before_the_rows_came_is_no_loss_in_a_seal() -> None:
+    story = Story().wrote("a", 1, upto=1)
+    early = story.begin(story.question("leader"))
+    story.wrote("b", 2, upto=2).command("seal")
+    story.finish(early, Answer(ids=(1,), position=at(1)))
+    assert story.passes("R15")
+    late = story.begin(story.question("leader"))
+    story.finish(late, Answer(ids=(1,), position=at(1)))
+    assert "there before a seal" in story.violation("R15").message
