@@ -51,7 +51,7 @@ def test_everything():
     [
         ('database = "conform"', "", "^database: must be a name"),
         ("[[leader]]", "[[leader]", "line 11"),
-        ("database =", "databse =", "^databse: no such key; there are: database"),
+        ("database =", "data =", "^data: no such key; there are: database"),
         ('"SEAL"', '"SEALS"', "^features: no 'SEALS'; there are: CAPABILITY"),
         ('["SEAL", "ATTACH"]', '"SEAL"', "^features: must be a list"),
         ('strict = ["follow"]', 'strict = ["x"]', "strict names 'x'"),
