@@ -40,7 +40,7 @@ SLOW = {
     "log-not-synced": 5,
     "segment-name-not-synced": 5,
     "failed-sync-tried-again": 16,
-    "last-record-taken-for-torn": 1,
+    "last-record-taken-for-torn": 5,
     "visible-when-staged": 10,
     "rows-before-the-bad-one-stored": 2,
     "first-key-of-a-frame-only": 1,
