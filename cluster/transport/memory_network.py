@@ -62,17 +62,17 @@ class _Timers:
     def __init__(self) -> None:
         self._entries: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._scope: trio.CancelScope | None = None
-        self._changed = trio.Event()
+        self._nap = trio.CancelScope()
         self._running = False
 
     def at(self, time: float, function: Callable[[], None]) -> None:
         """Runs ``function`` at trio time ``time``."""
         heapq.heappush(self._entries, (time, next(self._numbers), function))
-        self._changed.set()
         if not self._running:
             self._running = True
             trio.lowlevel.spawn_system_task(self._run, name="memory network")
+        elif time < self._nap.deadline:
+            self._nap.deadline = time
 
     async def _run(self) -> None:
         try:
@@ -81,9 +81,8 @@ class _Timers:
                 while self._entries and self._entries[0][0] <= now:
                     heapq.heappop(self._entries)[2]()
                 if self._entries:
-                    self._changed = trio.Event()
-                    with trio.move_on_at(self._entries[0][0]):
-                        await self._changed.wait()
+                    with trio.CancelScope(deadline=self._entries[0][0]) as self._nap:
+                        await trio.sleep_forever()
         finally:
             self._running = False
 
