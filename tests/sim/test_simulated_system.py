@@ -10,6 +10,7 @@ from cluster.conformance.faults import Fault, FaultKind
 from cluster.conformance.notes import Delivered, ProcessBegan, ProcessEnded, Reached
 from cluster.errors import RemoraError
 from cluster.extents.keeping import CrashPoint
+from cluster.testing.sim.damage import MEMORY
 from cluster.testing.sim.lives import AFTER_SYNC, BEFORE_SYNC
 from cluster.testing.sim.settings import Reach, Settings
 
@@ -158,3 +159,23 @@ def test_a_process_that_ends_by_itself_fails_the_run():
     assert len(system.failures) == 1
     assert "follower1/0 ended by itself" in system.failures[0]
     assert "a defect" in system.failures[0]
+
+
+@pytest.mark.parametrize("is_newest", [True, False])
+def test_a_copy_with_a_bit_that_flipped_in_memory_is_replaced(is_newest):
+    """The leader sees it in a position that is as new as its own, else the follower by itself."""
+
+    async def story(told):
+        await told.ingest(1, 2)
+        await trio.sleep(5)
+        fault = Fault(kind=FaultKind.BIT_FLIP, target="follower1/0", detail=MEMORY)
+        await told.system.begin(0, fault)
+        if not is_newest:
+            await told.ingest(3)
+        await told.system.end(0)
+        await trio.sleep(60)
+        assert await told.ids("follower1") == await told.ids("leader")
+
+    system = play(story)
+    assert system.failures == []
+    assert "divergence answered by snapshot" in {note.state for note in notes(system, Reached)}

@@ -91,11 +91,14 @@ class Observer:
         )
 
     def _note_states(self, cluster: str, node: Node) -> None:
-        link = node.statistics().link
+        statistics = node.statistics()
+        link = statistics.link
         if link.lapses:
             self._reached("lease ran out")
         if link.stale_views:
             self._reached("stale view ignored")
+        if any(database.session.resets for database in statistics.followers.databases):
+            self._reached("divergence answered by snapshot")
         disk = self._world.processes[node_of(cluster)].disk
         if disk.was_full:
             self._reached("ENOSPC refused")

@@ -22,7 +22,7 @@ from cluster.conformance.request import RunResult
 from cluster.conformance.rules import check_all
 from cluster.conformance.runner import run
 from cluster.extents.keeping import CrashPoint
-from cluster.testing.sim.damage import BODY, CACHE, HEADER
+from cluster.testing.sim.damage import BODY, CACHE, HEADER, MEMORY
 from cluster.testing.sim.lives import WRITE_POINTS
 from cluster.testing.sim.scheduling import run_virtual
 from cluster.testing.sim.settings import SIMULATED_LIMITS, Reach, Settings
@@ -47,7 +47,7 @@ REAL_SECONDS: Final = 240.0
 
 MENU: Final = FaultMenu(
     crash_points=(*(point.value for point in CrashPoint), *WRITE_POINTS),
-    bit_flips=(CACHE, HEADER, BODY),
+    bit_flips=(CACHE, HEADER, BODY, MEMORY),
     clients=CLIENTS,
 )
 """What a world can be made to suffer."""
