@@ -180,7 +180,10 @@ class Index:
             for batch in self.batches.values()
             for table in (batch.table,)
             for call in batch.attempts
-            if isinstance(call.outcome, Ingested) and call.what.cluster == table.leader
+            if isinstance(call.outcome, Ingested)
+            # What is told again may be told as it was.
+            and not call.outcome.repeated
+            and call.what.cluster == table.leader
         ]
         found.sort(key=lambda witness: witness.last)
         return found

@@ -218,6 +218,12 @@ class ToyDoor:
                 here.commit(Entry(now, "column", words[2], table.key, column=column))
         elif words[3:5] == ["policy", "streamingingestion"]:
             table, on = self._table(here, words[2]), words[5] == "enable"
+            if (
+                on
+                and not self._system.capability[self._cluster]
+                and "G6" not in self._system.breaks
+            ):
+                raise StreamingDisabledError("streaming ingestion is off on this cluster")
             here.commit(Entry(now, "policy", words[2], table.key, on=on))
         elif verb == ".merge":
             self._table(here, words[1])

@@ -121,6 +121,8 @@ class ToySystem:
             self.now(), "nemesis", FaultBegan(number=number, kind=fault.kind.value,
                                               target=fault.target)
         )  # fmt: skip
+        if self._is_coordinator_away() and self.coordinator_down_since is None:
+            self.coordinator_down_since = self.now()
         if fault.kind in _DOWN and fault.link is None:
             self._killed(fault)
         for replica in self.replicas.values():
@@ -132,8 +134,6 @@ class ToySystem:
             self.now(), "system", ProcessEnded(process=process, how=_DOWN[fault.kind])
         )
         cluster = process.partition("/")[0]
-        if cluster == "coordinator" and self.coordinator_down_since is None:
-            self.coordinator_down_since = self.now()
         if "R5" in self.breaks:
             for database in self.databases.get(cluster, {}).values():
                 self._lose_last(database)
@@ -167,16 +167,23 @@ class ToySystem:
         self._changed.set()
         self._changed = trio.Event()
         self._history.add(self.now(), "nemesis", FaultEnded(number=number))
+        if not self._is_coordinator_away():
+            self.coordinator_down_since = None
         if fault.kind in _DOWN and fault.link is None:
             process = _process(fault.target)
-            if process.startswith("coordinator") and self.is_up("coordinator"):
-                self.coordinator_down_since = None
             self._started(process)
             self._history.add(self.now(), "system", ProcessBegan(process=process))
 
     async def heal(self) -> None:
         for number in sorted(self.faults):
             await self.end(number)
+
+    def _is_coordinator_away(self) -> bool:
+        """Nobody's lease is renewed."""
+        return any(
+            fault.kind in {*_DOWN, FaultKind.PAUSE} and fault.target == "coordinator"
+            for fault in self.faults.values()
+        )
 
     def is_up(self, cluster: str) -> bool:
         return not any(
