@@ -207,7 +207,8 @@ class FollowSession:
         self._distrust = self._distrust or event.diverged
         if self.state is SessionState.STOPPED:
             return
-        if event.at_once or self._worked:
+        # A snapshot after which the copy diverges again is no progress.
+        if event.at_once or (self._worked and not event.diverged):
             self._failures = 0
         delay = min(
             self._limits.follow_retry_longest_seconds,

@@ -286,6 +286,20 @@ def test_a_follower_that_cannot_store_what_comes_calls_less_and_less_often(chang
     assert call(stored=True) == 0.05
 
 
+def test_a_copy_that_diverges_after_every_snapshot_calls_less_and_less_often():
+    """Each call makes the leader send the whole tree and every row again."""
+    session = session_in(SessionState.WAITING, limits=Limits(follow_retry_longest_seconds=0.2))
+
+    def call():
+        session.handle(x.Begin(DATABASE, AT, 100.0))
+        session.handle(received(Snapshot(DATABASE, reset_rows=True)))
+        session.handle(x.MetadataApplied(DATABASE))
+        (retry,) = session.handle(x.Lost(1 - 1e-9, diverged=True))
+        return pytest.approx(retry.after_seconds, rel=1e-6)
+
+    assert [call() for _ in range(4)] == [0.05, 0.1, 0.2, 0.2]
+
+
 @pytest.mark.parametrize(("silent", "hangs_up"), [(4.999, False), (5.0, False), (5.001, True)])
 @pytest.mark.parametrize("state", [SessionState.GREETED, SessionState.FOLLOWING])
 def test_silence_up_to_the_lease_is_borne(state, silent, hangs_up):
