@@ -187,6 +187,7 @@ class Settler:
             and self._follows(follower, home)
             and table in self._shared(follower, home)
             and not eligible
+            and follower not in self._profile.strict  # which is refused altogether
             and not _same(ours, theirs)
             and self._system.now() + pause < until
         ):

@@ -58,8 +58,13 @@ def _same(index: Index, read: Read, first: Read, last: Read, found: Findings) ->
 
 
 def _sealed(index: Index, read: Read, found: Findings) -> None:
-    """A follower that may not see streaming rows has all that was sealed when all was at rest."""
+    """A follower that may not see streaming rows has all that was sealed when all was at rest.
+
+    A strict one has nothing: its leader refuses to be followed by it.
+    """
     table, call = read.table, read.call
+    if read.cluster in index.profile.strict:
+        return
     shared = index.attachments.shares(
         read.cluster, table.database, table.table, call.first, call.last
     )

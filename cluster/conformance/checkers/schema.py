@@ -29,6 +29,7 @@ def schema_first(index: Index, found: Findings) -> None:
     }
     columns = _Columns(index)
     filling = {table: _filling(table, added) for table in index.tables.values()}
+    sure = {table: _surely_named(table) for table in index.tables.values()}
     versions: dict[Table, list[_Schema]] = {}
     for read in index.reads:
         if not read.answer.columns:
@@ -36,7 +37,7 @@ def schema_first(index: Index, found: Findings) -> None:
         found.checked += 1
         if unknown := columns.unknown(read):
             found.call(f"{read} has column {unknown}, which nobody added", read.call)
-        _rows_and_columns(read, filling[read.table], found)
+        _rows_and_columns(read, filling[read.table], sure[read.table], found)
         if read.answer.position is not None and read.table.unwiped(read):
             versions.setdefault(read.table, []).append((read.answer.position.version, read))
     for of_table in versions.values():
@@ -78,13 +79,24 @@ def _filling(table: Table, added: set[tuple[str, str, str, str]]) -> dict[str, i
     return dict(sorted(found.items()))
 
 
-def _rows_and_columns(read: Read, filling: dict[str, int], found: Findings) -> None:
+def _surely_named(table: Table) -> int:
+    """The batches whose values are certainly in the columns that their sender meant.
+
+    Rows are sent without names. Who does not know that the table was dropped and made again fills
+    whatever columns it has now, if they are as many.
+    """
+    drops = [wipe.call.first for wipe in table.wipes if wipe.call.what.verb != "clear-table"]
+    first = min(drops, default=NEVER)
+    return sum(batch.bit for batch in table.batches if not drops or batch.last < first)
+
+
+def _rows_and_columns(read: Read, filling: dict[str, int], sure: int, found: Findings) -> None:
     answer, table, view = read.answer, read.table, read.view
     for column, ids in answer.filled.items():
         if ids and column not in answer.columns:
             found.call(f"{read} fills column {column}, which it does not have", read.call)
     for column, batches in filling.items():
-        seen = view.whole & batches
+        seen = view.whole & batches & sure
         if column not in answer.columns:
             if seen:
                 batch = next(table.of(seen))
@@ -98,8 +110,8 @@ def _rows_and_columns(read: Read, filling: dict[str, int], found: Findings) -> N
             continue
         filled = answer.filled[column]
         told = table.view(f"{read.cluster} {column}", filled)
-        if told.touched & ~batches or told.strangers:
-            wrong = told.touched & ~batches
+        wrong = told.touched & ~batches & sure
+        if wrong or told.strangers:
             what = table.tell(wrong) if wrong else f"row {told.strangers[0]}"
             found.call(f"{read} has a value in column {column} of {what}, sent without", read.call)
         if seen & ~told.whole:

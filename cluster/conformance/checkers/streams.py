@@ -31,7 +31,7 @@ class Oddity(enum.Enum):
     AHEAD = "a bookmark is ahead of what was delivered"
     CLOSED = "rows answer a gate that is closed, or was not reported"
     EPOCH = "rows are of another epoch than the gate they answer"
-    UNRESET = "rows came for a copy that is not the leader's, without a snapshot"
+    UNRESET = "a copy that is not the leader's was gone on with, without a snapshot"
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -77,12 +77,12 @@ class Stream:
         self._newest = 0
         self._epochs_grow = epochs_grow
         self._floors: dict[int, int] = {}
-        self._diverged: tuple[int, int] | None = None
+        self._diverged: tuple[int, int, int] | None = None
         if what.position is not None:
             for key, at in what.position.keys.items():
                 leader = known.get((key, at[0]))
                 if leader is not None and leader[0] != at[1]:
-                    self._diverged = (key, leader[1])
+                    self._diverged = (key, at[0], leader[1])
 
     @property
     def resumes(self) -> bool:
@@ -118,6 +118,9 @@ class Stream:
                 if report.next.get(key, 0) < ordinal:
                     report.next[key] = ordinal
                     report.moved.add(key)
+            if self._diverged is not None and self._diverged[0] == key:
+                # Rows below a floor are dropped, the leader's or not.
+                self._diverged = None if ordinal > self._diverged[1] else self._diverged
 
     def gate(self, event: Event) -> None:
         """The follower's end of the gate."""
@@ -135,6 +138,26 @@ class Stream:
             event.number, ordinals, opened=what.open, epoch=what.epoch
         )
         self._newest = what.sequence
+        self._stored(event, what.position)
+
+    def acknowledged(self, event: Event) -> None:
+        """The follower has stored what came."""
+        what = event.what
+        assert isinstance(what, notes.Acknowledged)
+        self._stored(event, what.position)
+
+    def _stored(self, event: Event, position: At) -> None:
+        """What differs must not grow. The leader may not see it: then the follower does, at once.
+
+        A leader knows checksums of floors and of its newest ordinals only.
+        """
+        if self._diverged is None:
+            return
+        key, ordinal, proof = self._diverged
+        if position.keys.get(key, (0, 0))[0] > ordinal:
+            text = f"rows of key {key:x} were stored beyond ordinal {ordinal}, where it differs"
+            self._odd(Oddity.UNRESET, event, text, proof)
+            self._diverged = None
 
     def rows(self, event: Event) -> None:
         """Rows."""
@@ -149,9 +172,6 @@ class Stream:
         if report.epoch != what.epoch:
             text = f"{rows} are of epoch {what.epoch}, the gate they answer of {report.epoch}"
             self._odd(Oddity.EPOCH, event, text, report.event)
-        if self._diverged is not None:
-            key, proof = self._diverged
-            self._odd(Oddity.UNRESET, event, f"{rows} came although key {key:x} differs", proof)
         expected = report.next.get(what.key, 0)
         if what.first < expected:
             text = f"{rows} came where ordinal {expected} was due"
@@ -195,6 +215,7 @@ _TAKE = {
     notes.MetadataDelivered: Stream.metadata,
     notes.GateReported: Stream.gate,
     notes.Delivered: Stream.rows,
+    notes.Acknowledged: Stream.acknowledged,
     notes.Bookmarked: Stream.bookmark,
 }
 

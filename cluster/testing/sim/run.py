@@ -47,7 +47,7 @@ REAL_SECONDS: Final = 240.0
 
 MENU: Final = FaultMenu(
     crash_points=(*(point.value for point in CrashPoint), *WRITE_POINTS),
-    bit_flips=(CACHE, HEADER, BODY, MEMORY),
+    bit_flips=(CACHE, HEADER, BODY, MEMORY, MEMORY),
     clients=CLIENTS,
 )
 """What a world can be made to suffer."""

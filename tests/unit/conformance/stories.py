@@ -327,6 +327,11 @@ class Story:
             notes.Bookmarked(session=1, position=at(upto, version=version), sequence=sequence)
         )
 
+    def acknowledged(self, upto: int, *, version: int = 1) -> Story:
+        """The follower has stored what came."""
+        position = at(upto, version=version)
+        return self.note(notes.Acknowledged(session=1, position=position))
+
     # -- verdicts -------------------------------------------------------------------------------
 
     def verdicts(self, parameters: RuleParameters | None = None) -> dict[str, Verdict]:

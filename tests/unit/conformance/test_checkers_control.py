@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from stories import HIDDEN, Story
+from stories import HIDDEN, PROFILE, Story
 
 from cluster.conformance import notes
 from cluster.conformance.calls import Detach, Outcome, Ran, Refused, Unknown
@@ -295,6 +297,17 @@ def test_l1_a_follower_does_not_answer() -> None:
     assert "L1" in rest().no_answer("follower1").phase("end").broken()
     assert "L1" in rest().call(rest().question("leader"), None).phase("end").broken()
     assert "L1" not in rest().no_answer("follower2").phase("end").broken()
+
+
+def test_a_strict_follower_without_the_right_to_rows_has_nothing() -> None:
+    def ended(*strict: str) -> set[str]:
+        story = Story(replace(PROFILE, strict=frozenset(strict)))
+        story.attach("follower2").wrote("a", 1, upto=1).phase("quiet").command("seal")
+        story.read("leader", 1, upto=1).read("follower2", upto=0, hidden=HIDDEN)
+        return story.phase("end").broken()
+
+    assert "L1" in ended()
+    assert "L1" not in ended("follower2")
 
 
 def test_who_could_not_be_detached_because_it_never_followed_need_not_answer() -> None:

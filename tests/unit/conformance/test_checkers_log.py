@@ -256,11 +256,19 @@ def test_r9_a_hole_between_frames_and_between_deltas() -> None:
     assert "R9" in follow().metadata(4, 3).broken()
 
 
-def test_r9_a_diverged_copy_is_reset_before_rows() -> None:
-    diverged = written().opened(5, check=666)
-    assert "R9" in diverged.gate(5).delivered(5, 6).broken()
+def test_r9_a_diverged_copy_does_not_grow() -> None:
+    """Whether the leader sees it or not: rows on top of others are not stored."""
+    grown = written().opened(5, check=666).gate(5).delivered(5, 6)
+    assert grown.passes("R9"), "the leader may not know what was there; the follower does"
+    assert "stored beyond ordinal 5" in grown.acknowledged(6).violation("R9").message
+    assert "R9" in written().opened(5, check=666).gate(5).gate(6, sequence=2).broken()
+
+
+def test_a_diverged_copy_is_reset_or_sealed_away() -> None:
     reset = written().opened(5, check=666).metadata(1, reset=True).gate(0).delivered(0, 5)
-    assert reset.passes("R9")
+    assert reset.acknowledged(6).passes("R9")
+    sealed = written().opened(5, check=666).metadata(2, 1, floor=6).gate(6).delivered(6, 7)
+    assert sealed.acknowledged(7, version=2).passes("R9")
 
 
 def test_r8_a_bookmark_races_ahead() -> None:

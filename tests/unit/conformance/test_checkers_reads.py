@@ -243,6 +243,17 @@ def test_a_table_made_again_begins_with_its_first_columns() -> None:
     assert "R14" not in story.read("leader", version=5, upto=0, columns=("Id",)).broken()
 
 
+def test_rows_sent_without_names_to_a_table_made_again_are_in_its_columns() -> None:
+    """Who sends a row again long after means the columns of then."""
+    text = ".create table T (Id:long, Source:string, At:datetime, Payload:string)"
+    story = Story().command("create-table", text=text).command("add-column", argument="C2")
+    story.command("drop-table").command("create-table", text=text)
+    story.command("add-column", argument="C1")
+    story.wrote("a", 1, upto=1, version=5, columns=(*BASE, "C2"))
+    answer = {"columns": (*BASE, "C1"), "filled": {"C1": (1,)}}
+    assert "R14" not in story.read("leader", 1, upto=1, version=5, **answer).broken()
+
+
 # -- R15 ----------------------------------------------------------------------------------------
 
 
