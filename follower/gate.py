@@ -143,11 +143,14 @@ class Word:
 class Gate:
     """The gate of one followed database. Methods return whether anything people see changed."""
 
-    __slots__ = ("_allows", "_floor", "_lease_until", "_words", "epoch", "state")
+    __slots__ = (
+        "_allows", "_floor", "_lease_until", "_words", "epoch", "newest_epoch", "state",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.state = GateState.UNKNOWN
         self.epoch = 0  # of the newest grant applied
+        self.newest_epoch = 0  # heard of, from the coordinator or the leader
         self._floor = 0  # an open below this epoch is stale
         self._allows = False  # the newest grant allows rows
         self._lease_until = float("-inf")
@@ -179,6 +182,7 @@ class Gate:
         stale = grant.epoch < max(self.epoch, self._floor)
         before = self.epoch
         self.epoch = max(self.epoch, grant.epoch)
+        self.newest_epoch = max(self.newest_epoch, grant.epoch)
         self._lease_until = word.lease_until
         self._allows = grant.rows and word.capability is Capability.ON and not stale
         if word.doubt:
@@ -204,6 +208,7 @@ class Gate:
 
     def leader_says(self, gate: LeaderGate) -> bool:
         """Takes what the leader tells of its own end."""
+        self.newest_epoch = max(self.newest_epoch, gate.epoch)
         if gate.epoch < self.epoch:
             return self._move(GateInput.LEADER_STALE, self._words)
         if gate.open:
@@ -214,6 +219,7 @@ class Gate:
 
     def leader_refuses(self, refusal: Refusal) -> bool:
         """Takes a refusal of the leader."""
+        self.newest_epoch = max(self.newest_epoch, refusal.epoch)
         if refusal.epoch < self.epoch:
             return self._move(GateInput.LEADER_STALE, self._words)
         if refusal.epoch > self.epoch:

@@ -213,6 +213,7 @@ class FollowedDatabase:
             connected=self._session.state is SessionState.FOLLOWING,
             apply_lag_ms_p50=apply_lag.p50_ms,
             apply_lag_ms_p99=apply_lag.p99_ms,
+            newest_epoch=self.gate.newest_epoch,
         )
 
     def statistics(self) -> FollowedDatabaseStatistics:

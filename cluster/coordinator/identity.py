@@ -92,3 +92,16 @@ def adopt(turn: Turn, obeys: Issuer, revision: int, newest_epoch: int) -> None:
         session = turn.session(node)
         turn.put_session(node, replace(session, ghosts_until=max(session.ghosts_until, until)))
     turn.restart_changes()
+
+
+def outrun(turn: Turn, newest_epoch: int) -> None:
+    """Gives every grant a new epoch if a process has heard of a newer one than any given here.
+
+    A coordinator that was put in the place of another adopts the node that comes first; the others
+    then obey its next life, although they may have heard of epochs that the first had not. Whoever
+    has takes no open below them: nothing would open there any more.
+    """
+    if newest_epoch > turn.durable.epoch:
+        turn.raise_counters(newest_epoch, 0)
+        turn.new_epoch()
+        turn.regrant(turn.durable.attachments.values())

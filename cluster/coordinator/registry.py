@@ -9,7 +9,7 @@ from cluster.coordinator.attachment import notice
 from cluster.coordinator.capability import reopen
 from cluster.coordinator.configuration import DEFAULT_LOCATION
 from cluster.coordinator.events import Registered, Renewed
-from cluster.coordinator.identity import adopt, contest, doubt
+from cluster.coordinator.identity import adopt, contest, doubt, outrun
 from cluster.coordinator.state import (
     NEVER,
     ChangeKind,
@@ -214,6 +214,7 @@ def heartbeat(turn: Turn, event: Heartbeat) -> None:
         event.node, replace(session, lease_until=turn.now + longest_lease(turn.limits))
     )
     if is_news:
+        outrun(turn, event.newest_epoch)
         _confirm(turn, event)
         notice(turn, event)
     answer = Renewed(view(turn.durable, event.cluster), turn.limits.lease_seconds)

@@ -20,7 +20,8 @@ class FollowingReport:
 
     ``applied_epoch`` is a promise: nothing of an older epoch is or ever will be visible at this
     node. ``gate`` is ``open`` or ``closed``, ``refusal`` says why it is closed. ``lag_ms`` is never
-    too small; -1 when nothing has been heard of the leader.
+    too small; -1 when nothing has been heard of the leader. ``newest_epoch`` is the newest that its
+    gate has heard of; a heartbeat tells the newest of all.
     """
 
     leader_cluster: str
@@ -34,6 +35,7 @@ class FollowingReport:
     connected: bool = False
     apply_lag_ms_p50: float = 0.0
     apply_lag_ms_p99: float = 0.0
+    newest_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,8 @@ class Report:
     databases: tuple[DatabaseReport, ...] = ()
     drained_revision: int = 0
     drain_trouble: str = ""
+
+    @property
+    def newest_epoch(self) -> int:
+        """The newest epoch any gate of this node has heard of."""
+        return max((following.newest_epoch for following in self.following), default=0)

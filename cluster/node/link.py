@@ -237,14 +237,13 @@ class CoordinatorLink:
     def _compose(self) -> tuple[coordinator_pb2.HeartbeatRequest, object]:
         """A heartbeat, and the part of it somebody may be waiting for."""
         report = self._report()
-        view = self._authority.view
         self._sequence += 1
         request = coordinator_pb2.HeartbeatRequest(
             **self._who(),
             sequence=self._sequence,
             following=map(following_to_message, report.following),
             databases=map(database_to_message, report.databases),
-            newest_epoch=view.newest_epoch if view else 0,
+            newest_epoch=max(self._authority.newest_epoch, report.newest_epoch),
             drained_revision=report.drained_revision,
             drain_trouble=report.drain_trouble,
         )
@@ -392,4 +391,5 @@ def _said(revision: int, report: Report) -> object:
         tuple((d.name, d.streaming_tables) for d in report.databases),
         report.drained_revision,
         report.drain_trouble,
+        report.newest_epoch,
     )

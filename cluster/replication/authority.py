@@ -192,12 +192,14 @@ class Authority:
 
     ``doubt`` says why no lease is held although the coordinator answers; empty: no doubt.
     ``doubt_seconds`` is how long no lease is taken after the last sign of a doubt.
+    ``newest_epoch`` is the newest of any view that was ever taken.
     """
 
     view: NodeView | None = None
     lease_until: float = field(default=float("-inf"))
     doubt: str = ""
     doubt_seconds: float = LIMITS.lease_seconds
+    newest_epoch: int = 0
     _doubt_until: float = field(default=float("-inf"))
 
     @property
@@ -224,6 +226,7 @@ class Authority:
             return self._suspect(view, now)
         changed = view != self.view
         self.view = view
+        self.newest_epoch = max(self.newest_epoch, view.newest_epoch)
         return changed
 
     def renew(

@@ -284,6 +284,27 @@ def test_nodes_of_two_coordinators_can_both_be_adopted() -> None:
     assert story.state.durable.issuer == issuer
 
 
+@pytest.mark.parametrize("adopts", [True, False])
+def test_epochs_go_on_above_whatever_a_process_has_heard_of(adopts: bool) -> None:
+    """Also of a branch with fewer revisions than ours: nobody's life looks like a relapse then.
+
+    Whoever heard of an epoch takes no open below it, so nothing would ever open there again.
+    """
+    story = running()
+    story.restart(adopts=adopts)
+    durable = story.state.durable
+    assert story.beat("follower").view.following[0].epoch == durable.epoch
+    seen = durable.epoch + 6
+    answer = story.beat("leader", databases=owns(DATABASE), newest_epoch=seen)
+    assert answer.doubt == ""
+    assert answer.view.followed[0].epoch > seen
+    assert story.view("follower").following[0].epoch > seen
+    assert story.state.durable.issuer == durable.issuer
+    again = story.state.durable
+    story.beat("leader", databases=owns(DATABASE), newest_epoch=again.epoch)
+    assert story.state.durable == again, "once"
+
+
 def test_a_watcher_that_obeys_another_is_told_to_try_again() -> None:
     story = running()
     state, durable = story.state, story.state.durable

@@ -134,6 +134,24 @@ def test_stale_open_after_newer_close_is_ignored():
     assert gate.reason == ""
 
 
+def test_it_knows_the_newest_epoch_it_has_heard_of_from_anybody():
+    gate = Gate()
+    assert gate.newest_epoch == 0
+    gate.hear(word(epoch=5), 1)
+    assert gate.newest_epoch == 5
+    gate.leader_says(LeaderGate(8, False, "in doubt"))
+    gate.hear(word(epoch=6), 2)
+    assert gate.newest_epoch == 8
+    gate.leader_refuses(refusal(9))
+    assert gate.newest_epoch == 9
+
+
+def test_an_epoch_that_was_only_asked_for_was_not_heard_of():
+    gate = gate_in(GateState.OPEN)
+    gate.leader_refuses(refusal(5, "the leader reads it otherwise"))
+    assert gate.newest_epoch == 5
+
+
 def test_two_readings_of_one_epoch_close_until_a_newer_decision():
     gate = gate_in(GateState.OPEN)
     gate.leader_refuses(refusal(5, "the leader reads it otherwise"))

@@ -245,3 +245,11 @@ def test_capability_and_lease_left() -> None:
     assert authority.lease_left(104) == 1
     assert authority.capability(105) is Capability.UNKNOWN
     assert authority.lease_left(106) == 0
+
+
+def test_the_newest_epoch_is_kept_when_a_view_has_older_ones() -> None:
+    """As those of a coordinator that was put in the place of another."""
+    authority = held(replace(OPEN, epoch=12))
+    assert authority.newest_epoch == 12
+    assert authority.apply(view(OPEN, revision=2), 101.0)
+    assert authority.newest_epoch == 12
