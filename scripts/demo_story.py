@@ -210,7 +210,7 @@ class Story:
         """Counts every acknowledged row everywhere, once the followers have caught up."""
         found: dict[str, list[str]] = {}
         for name, client in clients.items():
-            await client.wait_for(DATABASE, position, timeout_seconds=30)
+            await shown(client, position)
             result = await client.query(DATABASE, f"{TABLE} | project Source", at_least=position)
             found[name] = result.table.column(0).to_pylist()
         lost = sum(len(self.acked - set(rows)) for rows in found.values())
@@ -236,6 +236,18 @@ class Story:
             "duplicated": duplicated,
             "up_seconds": round(self.up_seconds, 2),
         }
+
+
+async def shown(client: Client, position: Any) -> None:
+    """Returns when a node shows a position; one that has just been started may refuse at first."""
+    with trio.fail_after(30):
+        while True:
+            try:
+                await client.wait_for(DATABASE, position, timeout_seconds=30)
+            except RemoraError:
+                await trio.sleep(0.1)
+            else:
+                return
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from cluster.conformance.verdict import Judgement
 from cluster.errors import RemoraError
 from cluster.testing.endpoint.claims import check_target, parameters_of, profile_of, times_of
 from cluster.testing.endpoint.planning import Tables, plan_of
-from cluster.testing.endpoint.system import EndpointSystem, resolved
+from cluster.testing.endpoint.system import EndpointSystem, NotReadyError, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def run_seed(request: RunRequest) -> RunResult:
     check_target(target, os.environ)
     try:
         trio.run(one.play)
-    except RemoraError as failure:
+    except (RemoraError, NotReadyError) as failure:
         doubt = str(failure)
     except Exception:
         error = traceback.format_exc()

@@ -15,7 +15,7 @@ from cluster.conformance.doors_grpc import GrpcControl, GrpcDoor
 from cluster.conformance.doors_rest import NO_POSITION, REST_SECONDS, RestDoor
 from cluster.conformance.doors_rest_http import HttpClient
 from cluster.conformance.system import Feature
-from cluster.errors import NotSupportedError, RemoraError, UnavailableError
+from cluster.errors import NotSupportedError, RemoraError
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 from cluster.testing.endpoint.claims import GRPC_CALL_SECONDS, address_of, is_rest, profile_of
 from cluster.testing.endpoint.control import EndpointControl
@@ -45,7 +45,7 @@ _CLEAR_CACHE: Final = ".clear database cache streamingingestion schema"
 _TRIAL_ID: Final = 1
 
 
-class NotReadyError(UnavailableError):
+class NotReadyError(Exception):
     """The clusters are not as described, or cannot be reached: nothing can be judged."""
 
 
