@@ -83,6 +83,7 @@ async def tables(local: LocalSetup) -> list:
     return result.rows()
 
 
+@pytest.mark.slow
 async def test_a_right_build(tmp_path: Path) -> None:
     async with launched(tmp_path) as (local, urls):
         leader, followers = urls["leader"], (urls["follower1"], urls["follower2"])
@@ -117,6 +118,7 @@ async def test_a_right_build(tmp_path: Path) -> None:
             await local.until_followed(follower)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mutant", "rule", "coordinated"),
     [("rows-before-the-bad-one-stored", "R6", False), ("closed-keeps-rows", "G1", True)],

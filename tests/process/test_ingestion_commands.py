@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.process
 
-ROUNDS = 8
+FEW_ROUNDS, ROUNDS = 3, 8
 ROWS_A_FILE = 60_000
 TABLE = pa.table({"n": pa.array([1, 2, 3], pa.int64()), "name": ["a", "b", "c"]})
 LINES = "".join(f"{n}{{0}}{name}\n" for n, name in ((1, "a"), (2, "b"), (3, "c")))
@@ -162,8 +162,9 @@ async def test_through_the_program(local_setup, processes):
 
 
 @pytest.mark.timeout(170)
+@pytest.mark.parametrize("rounds", [FEW_ROUNDS, pytest.param(ROUNDS, marks=pytest.mark.slow)])
 async def test_killed_at_any_moment_it_is_all_or_nothing(
-    local_setup: LocalSetup, ingest_folder: Path
+    local_setup: LocalSetup, ingest_folder: Path, rounds: int
 ) -> None:
     chance = random.Random(7)
     leader, database = local_setup.client("leader"), local_setup.database
@@ -180,7 +181,7 @@ async def test_killed_at_any_moment_it_is_all_or_nothing(
     sources = f"('{database}.csv', '{database}.csv')"
     a_round = 2 * ROWS_A_FILE
     stored = 0
-    for number in range(ROUNDS):
+    for number in range(rounds):
         tag = f"tags='[\"ingest-by:{number}\"]', ingestIfNotExists='[\"{number}\"]'"
         text = f".ingest into table T {sources} with ({tag})"
         async with trio.open_nursery() as nursery:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.process
 
-ROUNDS = 12
+FEW_ROUNDS, ROUNDS = 3, 12
 SEALS = 15
 FIXED_ROWS = 3000
 
@@ -126,7 +126,10 @@ async def until_growth(ledger: Ledger, writer: StreamWriter, rows: int) -> None:
 
 
 @pytest.mark.timeout(240)
-async def test_killed_while_rows_are_streamed_sealed_and_merged(local_setup: LocalSetup) -> None:
+@pytest.mark.parametrize("rounds", [FEW_ROUNDS, pytest.param(ROUNDS, marks=pytest.mark.slow)])
+async def test_killed_while_rows_are_streamed_sealed_and_merged(
+    local_setup: LocalSetup, rounds: int
+) -> None:
     chance = random.Random(20261122)
     leader, follower = local_setup.client("leader"), local_setup.client("follower1")
     database = local_setup.database
@@ -136,7 +139,7 @@ async def test_killed_while_rows_are_streamed_sealed_and_merged(local_setup: Loc
     ledger = Ledger(database, "killed-while-sealing")
     sealer = Sealer(leader, database)
     watches = [Watch(ledger, leader, True), Watch(ledger, follower, False)]
-    victims = ["leader/0", "leader/0", "follower1/0"] * (ROUNDS // 3)
+    victims = ["leader/0", "leader/0", "follower1/0"] * (rounds // 3)
     async with ledger.writer(local_setup.channel("leader")) as writer:
         async with running(sealer.run, *(watch.run for watch in watches)):
             for victim in victims:
@@ -157,7 +160,7 @@ async def test_killed_while_rows_are_streamed_sealed_and_merged(local_setup: Loc
         )
     for watch in watches:
         assert not watch.mismatches, watch.mismatches[:5]
-        assert watch.queries > ROUNDS
+        assert watch.queries > rounds
     assert not writer.statistics().refused
     assert sealer.seals
     await leader.command(database, f".seal table {TABLE}")
