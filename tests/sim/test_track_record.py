@@ -1,0 +1,49 @@
+"""What the simulation has found, run again: defects that were fixed stay fixed.
+
+Each line is the shrunk run that showed a defect of Remora. It names its faults itself, so it is the
+same run for as long as plans are drawn in the same way; a test of the part that was wrong, named
+beside it, holds the defect down for ever.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from cluster.conformance.replay import decode
+from cluster.conformance.summary import violations_of
+from cluster.testing.sim.run import run_seed
+
+
+class Found(NamedTuple):
+    """A defect: what it was, the test that holds it down, and the run that showed it."""
+
+    story: str
+    test: str
+    line: str
+
+
+TRACK_RECORD = (
+    Found(
+        "an old copy adopts the node that comes first, the others had heard of newer epochs: "
+        "a gate closed at one of those never opened again",
+        "test_coordinator_identity.py::test_epochs_go_on_above_whatever_a_process_has_heard_of",
+        "v=1;history=1;seed=231;rule=L1;skip=0-246,256-286;"
+        "faults=coordinator-old-state:coordinator@251.549+1,seconds=59.392",
+    ),
+    Found(
+        "the same after two coordinators, at a process that was restarted in between",
+        "test_follower_gate.py::test_it_knows_the_newest_epoch_it_has_heard_of_from_anybody",
+        "v=1;history=1;seed=308;rule=L1;skip=0-8,13-75,80-120,125-143;"
+        "faults=coordinator-twice:coordinator@376+71.507,seconds=0.594"
+        "|reset:follower1->leader@430+1|kill:follower1/0@446.202+0.68",
+    ),
+)
+
+
+@pytest.mark.parametrize("found", TRACK_RECORD, ids=lambda found: decode(found.line).rule)
+def test_it_is_not_found_again(found):
+    result = run_seed(decode(found.line).request)
+    assert result.error == ""
+    assert not violations_of(result), found.story
