@@ -15,11 +15,12 @@ class Phase(Value, frozen=True, kw_only=True, tag="phase"):
 
 
 class FaultBegan(Value, frozen=True, kw_only=True, tag="fault-began"):
-    """A fault of the schedule began; ``kind`` and ``target`` as in :mod:`.faults`."""
+    """A fault of the schedule began; ``kind``, ``target`` and ``detail`` as in :mod:`.faults`."""
 
     number: int
     kind: str
     target: str
+    detail: str = ""
 
 
 class FaultEnded(Value, frozen=True, kw_only=True, tag="fault-ended"):

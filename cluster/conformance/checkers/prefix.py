@@ -123,10 +123,16 @@ def _compare(table: Table, smaller: _Placed, larger: _Placed, found: Findings) -
 
 
 def _checksums(index: Index, found: Findings) -> None:
-    """Equal ordinals of a key have equal checksums, whoever tells."""
+    """Equal ordinals of a key have equal checksums, whoever tells.
+
+    But for a copy in which a row changed before it was checked: its follower cannot know until its
+    leader answers. R9 says what may become of it.
+    """
     known = dict(index.leader_checksums)
     for read in index.reads:
         if read.own or read.answer.position is None:
+            continue
+        if index.troubles.changed_in_memory(read.cluster, read.call.last):
             continue
         for key, (ordinal, checksum) in read.answer.position.keys.items():
             other = known.setdefault((key, ordinal), (checksum, read.call.last))

@@ -23,6 +23,7 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     last: int
     began: float
     ended: float
+    detail: str = ""
 
     def touches(self, first: int, last: int) -> bool:
         """It lasted at some moment between two events."""
@@ -56,7 +57,9 @@ class Troubles:
             assert isinstance(what, notes.FaultBegan)
             end = ends.get(what.number)
             last, ended = (end.number, end.at) if end else (NEVER, math.inf)
-            self.faults.append(Span(what.kind, what.target, event.number, last, event.at, ended))
+            self.faults.append(
+                Span(what.kind, what.target, event.number, last, event.at, ended, what.detail)
+            )
 
     def _read_processes(self, index: Index) -> None:
         events = index.noted(notes.ProcessBegan) + index.noted(notes.ProcessEnded)
@@ -93,6 +96,15 @@ class Troubles:
         """A fault of one of the kinds struck a process of a cluster at any time."""
         return any(
             span.kind in kinds and span.strikes(cluster) and "->" not in span.target
+            for span in self.faults
+        )
+
+    def changed_in_memory(self, cluster: str, last: int) -> bool:
+        """Before an event a row of a cluster's copy changed, with every check of it made right."""
+        return any(
+            (span.kind, span.detail) == ("bit-flip", "memory")
+            and span.strikes(cluster)
+            and span.first < last
             for span in self.faults
         )
 

@@ -111,7 +111,8 @@ class SimulatedSystem:
 
     async def begin(self, number: int, fault: Fault) -> None:
         """See :class:`cluster.conformance.system.System`."""
-        self._note(WHO, FaultBegan(number=number, kind=fault.kind.value, target=fault.target))
+        kind, target, detail = fault.kind.value, fault.target, fault.detail
+        self._note(WHO, FaultBegan(number=number, kind=kind, target=target, detail=detail))
         await self.injector.begin(number, fault)
 
     async def end(self, number: int) -> None:

@@ -204,6 +204,16 @@ def test_an_unknown_request_may_appear_at_any_later_time() -> None:
     assert story.passes("R6")
 
 
+def test_what_changed_in_memory_shows_its_own_checksum() -> None:
+    def read(**fault: str) -> Story:
+        began = notes.FaultBegan(number=0, kind="bit-flip", **fault)
+        return written().note(began).read("follower1", 1, 2, 3, 4, 5, position=at(5, check=666))
+
+    assert "R1" not in read(target="follower1/0", detail="memory").broken()
+    assert "R1" in read(target="follower1/0", detail="body").broken()
+    assert "R1" in read(target="follower2/0", detail="memory").broken()
+
+
 # -- R2, R7, R8, R9 -----------------------------------------------------------------------------
 
 
