@@ -103,12 +103,17 @@ def _pending(durable: Durable, cluster: str) -> ChangeKey:
 
 
 def set_capability(turn: Turn, event: SetCapability) -> None:
-    """Turns the capability on or off."""
+    """Turns the capability on or off.
+
+    A coordinator in the place of another does not know what that one has turned on since: off is
+    asked of every process then, also if it is so in its data.
+    """
     if event.cluster not in turn.durable.clusters:
         raise EntityNotFoundError(f"there is no cluster '{event.cluster}'")
     wanted = Input.TURN_ON if event.streaming_ingestion else Input.TURN_OFF
     _, action = TABLE[phase(turn.durable, event.cluster), wanted]
-    if action is Action.CLOSE:
+    is_doubtful = wanted is Input.TURN_OFF and action is Action.NOTHING and turn.adopts
+    if action is Action.CLOSE or is_doubtful:
         _close(turn, event)
     elif action is Action.JOIN:
         turn.join(_pending(turn.durable, event.cluster), event.request)

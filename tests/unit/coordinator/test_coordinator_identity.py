@@ -191,6 +191,38 @@ def test_what_was_acknowledged_before_adopting_waits_for_leases_of_whoever_was_a
     assert story.answers[request].certainty is Certainty.LEASE_EXPIRED
 
 
+def test_off_that_is_so_in_an_old_copy_is_asked_of_every_process_after_adopting() -> None:
+    """The other may have turned it on since, and given leases."""
+    story = running()
+    story.wait(LEASE)
+    done = story.off("follower")
+    story.beat("follower")
+    story.wait(LEASE)
+    assert done in story.answers
+    copy = story.state.durable  # off
+    story.on("follower")
+    newest = story.state.durable
+    story.restart(copy, adopts=True)
+    request = story.off("follower")
+    assert request not in story.answers
+    story.beat("follower", obeys=newest.issuer, revision=newest.revision, epoch=newest.epoch)
+    assert request not in story.answers
+    story.beat("follower")
+    story.wait(LEASE)
+    assert story.answers[request].certainty is Certainty.LEASE_EXPIRED
+
+
+def test_off_that_is_so_is_answered_at_once_by_whoever_took_nobodys_place() -> None:
+    story = running()
+    story.wait(LEASE)
+    story.off("follower")
+    story.beat("follower")
+    story.wait(LEASE)
+    story.restart()
+    request = story.off("follower")
+    assert story.answers[request].certainty is Certainty.IMMEDIATE
+
+
 def test_a_pending_change_of_an_old_copy_is_confirmed_anew_after_adopting() -> None:
     story = running()
     story.wait(LEASE)
