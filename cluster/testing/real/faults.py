@@ -46,6 +46,7 @@ A failed fsync and a leap of the monotonic clock are not: what follows lasts lon
 
 _RETRY_SECONDS: Final = 0.1
 _ENOUGH_SECONDS: Final = 20.0
+_LONGEST_SECONDS: Final = 60.0
 
 
 class RealFaults:
@@ -72,14 +73,18 @@ class RealFaults:
             raise NotSupportedError(f"{fault.kind.value} cannot be done to real processes")
         try:
             if fault.kind in SIGNALS:
+                self._signalled[number] = fault  # before: whoever finds it gone knows why
                 await self._signal(fault)
-                self._signalled[number] = fault
             else:
                 response = await self._stub.AddFault(
-                    faults_pb2.AddFaultRequest(fault=_message(fault)), timeout=_ENOUGH_SECONDS
+                    faults_pb2.AddFaultRequest(
+                        fault=_message(fault), duration_seconds=fault.duration
+                    ),
+                    timeout=_ENOUGH_SECONDS,
                 )
                 self._added[number] = (response.fault.id, fault)
         except RemoraError:
+            self._signalled.pop(number, None)
             return  # see the class: nobody who could do it is there
         began = FaultBegan(number=number, kind=fault.kind.value, target=fault.target)
         self._history.add(self._now(), WHO, began)
@@ -153,9 +158,15 @@ class RealFaults:
         await self._restore(record)
 
     async def _clear(self, identity: str) -> None:
-        """Clears a fault. They end with the coordinator, whose disk may have been what failed."""
-        with trio.fail_after(_ENOUGH_SECONDS):
-            while self._state(COORDINATOR) is not ProcessState.DOWN:
+        """Clears a fault. A coordinator that was killed finds its faults again: it is waited for.
+
+        One whose own disk was struck has ended by itself, and is started.
+        """
+        with trio.fail_after(_LONGEST_SECONDS):
+            while True:
+                taken = any(fault.target == COORDINATOR for fault in self._signalled.values())
+                if self._state(COORDINATOR) is ProcessState.DOWN and not taken:
+                    await self._restore(self._record(COORDINATOR))
                 try:
                     await self._stub.ClearFaults(
                         faults_pb2.ClearFaultsRequest(id=identity), timeout=_ENOUGH_SECONDS
