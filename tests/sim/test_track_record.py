@@ -39,6 +39,15 @@ TRACK_RECORD = (
         "faults=coordinator-twice:coordinator@376+71.507,seconds=0.594"
         "|reset:follower1->leader@430+1|kill:follower1/0@446.202+0.68",
     ),
+    Found(
+        "off was answered at once by a coordinator that had just taken the place of one that had "
+        "turned it on: its own old data said off",
+        "test_coordinator_identity.py::"
+        "test_off_that_is_so_in_an_old_copy_is_asked_of_every_process_after_adopting",
+        "v=1;history=1;seed=657;rule=G1;skip=0-34,38-115,124-137;"
+        "faults=coordinator-twice:coordinator@21+113.969,seconds=0.113"
+        "|replace:follower2/0@103+0.619",
+    ),
 )
 
 
