@@ -97,7 +97,7 @@ def mutants(
 
       remora conform mutants
 
-      remora conform mutants ack-before-fsync --seeds 50
+      remora conform mutants ack-when-staged --seeds 50
     """
     from cluster.conformance.mutation import UnknownMutantError, load_mutants, select_mutants
 
