@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cluster.commands.results import CommandResult, Row
+from cluster.request import NODE_REQUEST, ClientRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +166,8 @@ class CatalogDoor(Protocol):
 class Context:
     """One execution. ``database`` is the name in context, as the caller wrote it.
 
-    ``show`` runs a command that shows, as part of this one, in the same database.
+    ``show`` runs a command that shows, as part of this one, in the same database. ``request`` tells
+    who asked for it, and how.
     """
 
     catalog: CatalogDoor
@@ -173,6 +175,7 @@ class Context:
     database: str
     command: Command
     show: Callable[[str], Awaitable[CommandResult]]
+    request: ClientRequest = NODE_REQUEST
 
     @property
     def values(self) -> Mapping[str, Any]:

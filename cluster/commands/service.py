@@ -21,6 +21,7 @@ from cluster.commands.recording import CommandRecorder
 from cluster.commands.results import CommandResult
 from cluster.errors import InvalidRequestError
 from cluster.limits import LIMITS, Limits
+from cluster.request import NODE_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cluster.commands.context import CatalogDoor, Node
     from cluster.commands.interpreter import Command
     from cluster.commands.results import Row
+    from cluster.request import ClientRequest
 
 _SHORT_CHARACTERS: Final = 8192
 """A command of this length parses within milliseconds."""
@@ -52,7 +54,9 @@ class CommandService:
         self._executed = 0
         self._refused = 0
 
-    async def execute(self, database_name: str, text: str) -> CommandResult:
+    async def execute(
+        self, database_name: str, text: str, request: ClientRequest = NODE_REQUEST
+    ) -> CommandResult:
         """Runs one command in the context of a database; an empty name is ``NetDefaultDB``.
 
         The database in context need not exist for commands that do not use it, so that
@@ -67,7 +71,7 @@ class CommandService:
         try:
             command = await self._parse(text)
             with self._recorder.recorded(database, command, self._node.services.history) as note:
-                result = await self._run(database, command)
+                result = await self._run(database, command, request)
                 note.returned(result)
         except BaseException:
             self._refused += 1
@@ -75,7 +79,7 @@ class CommandService:
         self._executed += 1
         return result
 
-    async def _run(self, database: str, command: Command) -> CommandResult:
+    async def _run(self, database: str, command: Command, request: ClientRequest) -> CommandResult:
         async def show(text: str) -> CommandResult:
             inner = await self._parse(text)
             if inner.spec.kind is not Kind.SHOW:
@@ -83,9 +87,9 @@ class CommandService:
                     "Only a query or a command that shows can be used inside another command.",
                     metadata={"command": inner.spec.name},
                 )
-            return await self._run(database, inner)
+            return await self._run(database, inner, request)
 
-        context = Context(self._catalog, self._node, database, command, show)
+        context = Context(self._catalog, self._node, database, command, show, request)
         given = await EXECUTORS[command.spec.name](context)
         if isinstance(given, CommandResult):
             return await self._piped(command, given.columns, given.rows)
