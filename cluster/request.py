@@ -43,7 +43,8 @@ class ClientRequest:
     ours.
     ``options`` and ``parameters`` are those of the client request properties, as sent: values of
     JSON, names as spelled. ``read_only``: nothing may be changed (``request_readonly``,
-    ``x-ms-readonly``).
+    ``x-ms-readonly``). ``origin`` is how the client reached us, scheme and host with port
+    (``http://127.0.0.1:8080``); empty where there is no HTTP.
     """
 
     caller: Caller
@@ -54,6 +55,7 @@ class ClientRequest:
     read_only: bool = False
     options: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
     parameters: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
+    origin: str = ""
 
 
 NODE_REQUEST: Final = ClientRequest(Caller(is_node=True))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         IngestionDoor,
         NodeLoad,
         OperationsDoor,
+        ResourcesDoor,
         RowStoresDoor,
     )
     from cluster.commands.interpreter import Command
@@ -109,6 +110,7 @@ class Services:
     databases: DatabasesDoor
     followers: FollowersDoor
     attachments: AttachmentsDoor
+    resources: ResourcesDoor
     cancel_query: Callable[[str], bool]
     load: Callable[[], NodeLoad]
     limits: Limits

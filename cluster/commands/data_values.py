@@ -42,6 +42,15 @@ def number(matcher: Matcher, position: int, what: str) -> tuple[int, int] | None
     return None
 
 
+def label(matcher: Matcher, position: int, what: str) -> tuple[str, int] | None:
+    """A name, bare, in brackets or as a string, where clients write all of them."""
+    token = matcher.at(position)
+    if token.kind in (TokenKind.BRACKETED, TokenKind.STRING, TokenKind.WORD):
+        return token.value, token.end
+    matcher.fail(position, f"a {what} name")
+    return None
+
+
 def row_store(matcher: Matcher, position: int, what: str) -> tuple[str, int] | None:
     """The name of a row store, which has a dash in it and may be bare: ``RowStore-0``."""
     del what

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TagChange,
     )
     from cluster.query.binding import QuerySnapshot
+    from cluster.request import ClientRequest
     from cluster.rowstore.model import KeyStatistics, Rows, RowStoreStatistics, Unsealed
 
 
@@ -216,6 +217,31 @@ class OperationsDoor(Protocol):
 
     def result(self, operation_id: str) -> CommandResult | None:
         """What it gave, while it is remembered."""
+
+
+class ResourcesDoor(Protocol):
+    """What commands need of whatever serves storage for queued ingestion.
+
+    URIs are such as the caller can reach: made of ``request.origin``, the scheme and host it used.
+    """
+
+    async def ingestion_resources(self, request: ClientRequest) -> Sequence[tuple[str, str]]:
+        """Kind (``ResourceTypeName``) and URI of each resource; at least one of each kind.
+
+        Raises NotSupportedError if the node serves none.
+        """
+
+    async def identity_token(self, request: ClientRequest) -> str:
+        """What the caller puts into its messages, so that they are known to be its own."""
+
+    async def export_containers(self, request: ClientRequest) -> Sequence[str]:
+        """URIs of containers for exports."""
+
+    async def temporary_storage(self, request: ClientRequest) -> Sequence[str]:
+        """URIs of containers for files that need not last."""
+
+    async def refresh_batching(self, database: str, table: str) -> None:
+        """The next batch obeys the policies as they are now; ``table`` empty: of every table."""
 
 
 class EndedOperation(Protocol):

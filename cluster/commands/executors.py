@@ -19,6 +19,7 @@ from cluster.commands import (
     operations,
     policies,
     principals,
+    resources,
     rowstores,
     schema,
     streaming_policies,
@@ -53,5 +54,6 @@ EXECUTORS: Final[Mapping[str, Executor]] = {
     **diagnostics.EXECUTORS,
     **principals.EXECUTORS,
     **followers.EXECUTORS,
+    **resources.EXECUTORS,
 }
 """One module a subject; a name is in one of them only."""

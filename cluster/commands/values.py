@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.catalog.model import Column, ScalarType
-from cluster.commands.data_values import number, row_store, tag_terms
+from cluster.commands.data_values import label, number, row_store, tag_terms
 from cluster.commands.inline_records import records
 from cluster.commands.lexer import TokenKind, block_end, literal_at
 from cluster.commands.literals import DATETIME, TIMESPAN, read_datetime, read_timespan
@@ -353,6 +353,7 @@ KINDS: Final[Mapping[str, Match]] = {
     "string": _string,
     "strings": _list_of(_string),
     "literal": _literal,
+    "label": label,
     "columns": _COLUMNS,
     "definitions": _row_of(_definition),
     "docstrings": _list_of(_docstring),

@@ -19,6 +19,7 @@ from cluster.batch.download import Downloads
 from cluster.batch.driver import BatchIngestion
 from cluster.catalog.driver import Catalog
 from cluster.commands.context import NodeFacts, Services
+from cluster.commands.resources import NoResources
 from cluster.commands.results import CommandResult
 from cluster.commands.service import CommandService
 from cluster.coordinator.reports import Report
@@ -232,6 +233,7 @@ class Node:
             databases=self._databases,
             followers=self._followers,
             attachments=NodeAttachments(self._config, self._platform, self._authority),
+            resources=NoResources(),
             cancel_query=self._cancel_query,
             load=self._load,
             limits=limits,

@@ -23,6 +23,7 @@ from cluster.commands.grammar.operations import COMMANDS as OPERATIONS
 from cluster.commands.grammar.policies import COMMANDS as POLICIES
 from cluster.commands.grammar.principals import COMMANDS as PRINCIPALS
 from cluster.commands.grammar.refusals import COMMANDS as REFUSALS
+from cluster.commands.grammar.resources import COMMANDS as RESOURCES
 from cluster.commands.grammar.rowstores import COMMANDS as ROW_STORES
 from cluster.commands.grammar.schema import COMMANDS as SCHEMA
 from cluster.commands.grammar.spec import CommandSpec, Kind
@@ -51,6 +52,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *DIAGNOSTICS,
     *PRINCIPALS,
     *FOLLOWERS,
+    *RESOURCES,
     *REFUSALS,
 )
 """Every form that parses. The interpreter tries them in this order; no text fits two of them."""

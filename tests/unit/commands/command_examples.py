@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from client_examples import CLIENT_EXAMPLES
 from data_examples import DATA_EXAMPLES
 from follower_examples import FOLLOWER_EXAMPLES
 from ingestion_examples import INGESTION_EXAMPLES
@@ -208,4 +209,5 @@ def _policy_examples():
 EXAMPLES.update(_policy_examples())
 EXAMPLES.update(DATA_EXAMPLES)
 EXAMPLES.update(INGESTION_EXAMPLES)
+EXAMPLES.update(CLIENT_EXAMPLES)
 EXAMPLES["alter-merge table policy roworder"] = ".alter-merge table T policy roworder (['b c'] asc)"

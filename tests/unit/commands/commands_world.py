@@ -35,6 +35,7 @@ from cluster.history.driver import OperationRunner
 from cluster.history.log import History
 from cluster.limits import LIMITS
 from cluster.query.binding import QueryResult, ResultColumn
+from cluster.request import NODE_REQUEST
 
 NS = 10**9
 ON = '{"IsEnabled": true, "HintAllocatedRate": null}'
@@ -120,6 +121,28 @@ class FakeSchemaCache:
         self.cleared.append(keys)
 
 
+class FakeResources:
+    """Storage at the address the caller used."""
+
+    def __init__(self):
+        self.refreshed = []
+
+    async def ingestion_resources(self, request):
+        return (("TempStorage", f"{request.origin}/account/temporary?sas"),)
+
+    async def identity_token(self, request):
+        return f"token of {request.caller.principal}"
+
+    async def export_containers(self, request):
+        return (f"{request.origin}/account/export?sas",)
+
+    async def temporary_storage(self, request):
+        return (f"{request.origin}/account/temporary?sas",)
+
+    async def refresh_batching(self, database, table):
+        self.refreshed.append((database, table))
+
+
 class FakeNode:
     capability = True
 
@@ -132,6 +155,7 @@ class FakeNode:
         self.operations = OperationRunner(
             self.history, clock=self.clock, new_id=lambda: str(uuid.uuid4())
         )
+        self.resources = FakeResources()
         self.cancelled = []
         self.detached = []
         self.followers = ()
@@ -153,6 +177,7 @@ class FakeNode:
             databases=self.databases,
             followers=self,
             attachments=self,
+            resources=self.resources,
             cancel_query=self.cancel_query,
             load=lambda: LOAD,
             limits=LIMITS,
@@ -210,8 +235,8 @@ class World:
         self.node.extents = keeper_of(catalog, self.node)
         self.service = CommandService(catalog, self.node, limits)
 
-    async def run(self, text, database="Sales"):
-        result = await self.service.execute(database, text)
+    async def run(self, text, database="Sales", request=NODE_REQUEST):
+        result = await self.service.execute(database, text, request)
         return list(result.rows)
 
     async def row(self, text, database="Sales"):

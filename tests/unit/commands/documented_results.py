@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from client_examples import CLIENT_RESULTS
 from data_examples import DATA_RESULTS
 from follower_examples import FOLLOWER_RESULTS
 from ingestion_examples import INGESTION_RESULTS
@@ -141,12 +142,15 @@ RESULTS = {
     **DATA_RESULTS,
     **FOLLOWER_RESULTS,
     **INGESTION_RESULTS,
+    **CLIENT_RESULTS,
 }
 
 
 def documented(name):
-    if " policy " in name and " follower " not in name:
+    if name in RESULTS:
+        return RESULTS[name]
+    if " policy " in name:
         return POLICY_ROW
-    if " mapping" in name and name not in RESULTS:
+    if " mapping" in name:
         return f"{MAPPING_ROW} Table" if " table " in name else MAPPING_ROW
     return RESULTS[name]

@@ -1,0 +1,21 @@
+"""One text of every form that SDKs and tools send, and the columns they read."""
+
+from __future__ import annotations
+
+CLIENT_EXAMPLES = {
+    "get ingestion resources": ".get ingestion resources",
+    "get kusto identity token": ".get kusto identity token",
+    "show export containers": ".show export containers",
+    "create tempstorage": ".create tempstorage",
+    "refresh batching policy": (
+        ".refresh database 'Sales' table 'T' cache ingestionbatchingpolicy"
+    ),
+}
+
+CLIENT_RESULTS = {
+    "get ingestion resources": "ResourceTypeName StorageRoot",
+    "get kusto identity token": "AuthorizationContext",
+    "show export containers": "StorageRoot",
+    "create tempstorage": "StorageRoot",
+    "refresh batching policy": "NodeId Status",
+}
