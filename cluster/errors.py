@@ -474,6 +474,13 @@ class ReadOnlyError(StateError):
     default_remedy = "Send it to the leader cluster; a follower database is read-only."
 
 
+class ReadOnlyRequestError(ReadOnlyError):
+    """The client asked that its request change nothing, and it would."""
+
+    reason = "REQUEST_IS_READ_ONLY"
+    default_remedy = "Send it without request_readonly and x-ms-readonly."
+
+
 class StreamingDisabledError(StateError):
     """The cluster's streaming capability is off."""
 

@@ -30,6 +30,11 @@ class Caller:
     is_node: bool = False
 
     @property
+    def name(self) -> str:
+        """The principal without its kind and tenant; empty if nobody has been authenticated."""
+        return self.principal.partition("=")[2].partition(";")[0].strip() or self.principal
+
+    @property
     def is_anonymous(self) -> bool:
         """Nobody has been authenticated."""
         return not self.principal and not self.is_node

@@ -198,6 +198,7 @@ class OperationsDoor(Protocol):
         work: Callable[[], Awaitable[CommandResult]],
         *,
         operation_id: str = "",
+        principal: str = "",
     ) -> str:
         """Starts an operation in the background; returns its id."""
 
@@ -209,6 +210,7 @@ class OperationsDoor(Protocol):
         work: Callable[[], Awaitable[CommandResult]],
         *,
         operation_id: str = "",
+        principal: str = "",
     ) -> EndedOperation:
         """Runs an operation to its end."""
 

@@ -132,10 +132,15 @@ async def _execute(
     async def run() -> CommandResult:
         return CommandResult(columns, tuple(await work(request)))
 
-    operations = context.node.services.operations
+    operations, principal = context.node.services.operations, context.request.caller.principal
     if "async" in context.words:
-        return [(operations.start(kind, database, text, run, operation_id=operation_id),)]
-    ended = await operations.execute(kind, database, text, run, operation_id=operation_id)
+        started = operations.start(
+            kind, database, text, run, operation_id=operation_id, principal=principal
+        )
+        return [(started,)]
+    ended = await operations.execute(
+        kind, database, text, run, operation_id=operation_id, principal=principal
+    )
     return list(ended.result.rows)
 
 

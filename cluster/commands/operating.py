@@ -48,6 +48,9 @@ async def operate(
         return CommandResult(columns, tuple(await work()))
 
     if name.endswith(ASYNC_SUFFIX):
-        return [(operations.start(kind, database, context.command.text, run),)]
-    ended = await operations.execute(kind, database, context.command.text, run)
+        text, principal = context.command.text, context.request.caller.principal
+        return [(operations.start(kind, database, text, run, principal=principal),)]
+    ended = await operations.execute(
+        kind, database, context.command.text, run, principal=context.request.caller.principal
+    )
     return list(ended.result.rows)

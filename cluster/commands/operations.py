@@ -1,6 +1,7 @@
 """Executors of commands about operations, queries and commands (``adx-behaviour.md`` 1.7, 7.7 on).
 
-There are no principals: ``Principal`` and ``User`` are empty. Rows come oldest first.
+``ClientActivityId`` is the client's own id of its request, ours where it has none;
+``RootActivityId`` is ours. Rows come oldest first.
 """
 
 from __future__ import annotations
@@ -235,11 +236,14 @@ async def show_queries(context: Context) -> list[Row]:
 
 
 async def show_running_queries(context: Context) -> list[Row]:
-    """``.show running queries [by (user 'U' | *)]``: nobody is a user here, ``*`` is everybody."""
-    if context.values.get("user"):
-        return []
+    """``.show running queries [by (user 'U' | *)]``: of a user, else of everybody."""
+    user: str | None = context.values.get("user")
     running = context.node.services.history.running()
-    return [_query_row(entry) for entry in running if entry.kind == QUERY]
+    return [
+        _query_row(entry)
+        for entry in running
+        if entry.kind == QUERY and user in (None, entry.user, entry.principal)
+    ]
 
 
 async def cancel_query(context: Context) -> list[Row]:
@@ -260,13 +264,13 @@ async def show_commands(context: Context) -> list[Row]:
             span_ns(entry.updated_ns - entry.started_ns),
             entry.state.value,
             entry.activity_id,
-            entry.principal,
+            entry.user,
             entry.failure,
             entry.application,
             entry.principal,
             span(entry.cpu_seconds),
             json.dumps({"ResultSetRowCount": entry.row_count}),
-            "{}",
+            _request_properties(entry),
             "default",
             "",
         )
@@ -284,7 +288,7 @@ async def show_commands_and_queries(context: Context) -> list[Row]:
             entry.state.value,
             entry.failure,
             entry.activity_id,
-            entry.principal,
+            entry.user,
             entry.application,
             entry.principal,
             _request_properties(entry),
@@ -302,7 +306,7 @@ async def show_commands_and_queries(context: Context) -> list[Row]:
 
 def _start(entry: Executed) -> Row:
     return (
-        entry.activity_id,
+        entry.client_request_id or entry.activity_id,
         entry.kind,
         entry.text,
         entry.database,
@@ -319,7 +323,7 @@ def _query_row(entry: Executed) -> Row:
         span_ns(entry.updated_ns - entry.started_ns),
         entry.state.value,
         entry.activity_id,
-        entry.principal,
+        entry.user,
         entry.failure,
         span(entry.cpu_seconds),
         "{}",
@@ -336,7 +340,11 @@ def _query_row(entry: Executed) -> Row:
 
 
 def _request_properties(entry: Executed) -> str:
-    return json.dumps({"ClientRequestId": entry.client_request_id or None})
+    properties = {
+        "ClientRequestId": entry.client_request_id or None,
+        "Options": dict(entry.options),
+    }
+    return json.dumps(properties, default=str)
 
 
 def _result_statistics(entry: Executed) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cluster.commands.interpreter import Command
     from cluster.commands.results import CommandResult
     from cluster.history.log import History
+    from cluster.request import ClientRequest
 
 TEXT_CHARACTERS: Final = 64 * 1024
 """So much of a text is kept (``show-queries-command.md``)."""
@@ -41,17 +42,27 @@ class CommandRecorder:
         self._clock = clock
 
     @contextmanager
-    def recorded(self, database: str, command: Command, history: History) -> Iterator[Note]:
-        """Records what runs inside. The text has no secrets in it."""
+    def recorded(
+        self, database: str, command: Command, history: History, request: ClientRequest
+    ) -> Iterator[Note]:
+        """Records what runs inside. The text has no secrets in it.
+
+        A user is who was authenticated, else who the client says it is.
+        """
         now_ns = self._clock.now_ns()
         entry = Executed(
-            activity_id=self._new_id(),
+            activity_id=request.activity_id or self._new_id(),
             kind=command_type(command.spec.name),
             text=command.text[:TEXT_CHARACTERS],
             database=database,
             started_ns=now_ns,
             updated_ns=now_ns,
             state=OperationState.IN_PROGRESS,
+            client_request_id=request.request_id,
+            principal=request.caller.principal,
+            user=request.caller.name or request.user,
+            application=request.application,
+            options=request.options,
         )
         history.begun(entry)
         note = Note()

@@ -19,7 +19,7 @@ from cluster.commands.grammar import Kind
 from cluster.commands.interpreter import parse_command
 from cluster.commands.recording import CommandRecorder
 from cluster.commands.results import CommandResult
-from cluster.errors import InvalidRequestError
+from cluster.errors import InvalidRequestError, ReadOnlyRequestError
 from cluster.limits import LIMITS, Limits
 from cluster.request import NODE_REQUEST
 
@@ -64,13 +64,14 @@ class CommandService:
 
         Raises SyntaxRefusedError, NotSupportedError, LimitExceededError, DatabaseNotFoundError,
         TableNotFoundError, EntityExistsError, EntityNameError, InvalidRequestError,
-        ConflictError, ReadOnlyError, UnavailableError; and what a query raises, if the result goes
-        through KQL.
+        ConflictError, ReadOnlyError, ReadOnlyRequestError, UnavailableError; and what a query
+        raises, if the result goes through KQL.
         """
         database = database_name or DEFAULT_DATABASE
         try:
             command = await self._parse(text)
-            with self._recorder.recorded(database, command, self._node.services.history) as note:
+            history = self._node.services.history
+            with self._recorder.recorded(database, command, history, request) as note:
                 result = await self._run(database, command, request)
                 note.returned(result)
         except BaseException:
@@ -89,6 +90,7 @@ class CommandService:
                 )
             return await self._run(database, inner, request)
 
+        _check_writable(command, request)
         context = Context(self._catalog, self._node, database, command, show, request)
         given = await EXECUTORS[command.spec.name](context)
         if isinstance(given, CommandResult):
@@ -113,3 +115,12 @@ class CommandService:
     def statistics(self) -> CommandStatistics:
         """Counts of this moment."""
         return CommandStatistics(self._executed, self._refused)
+
+
+def _check_writable(command: Command, request: ClientRequest) -> None:
+    """A request that may only read (``request_readonly``) runs no command that changes."""
+    if request.read_only and command.spec.kind is not Kind.SHOW:
+        raise ReadOnlyRequestError(
+            f"The request may only read, and this command changes something: {command.spec.usage}",
+            metadata={"command": command.spec.name},
+        )

@@ -100,15 +100,16 @@ class OperationRunner(Generic[Result]):
         work: Callable[[], Awaitable[Result]],
         *,
         operation_id: str = "",
+        principal: str = "",
     ) -> str:
         """Starts an operation in the background; returns its id.
 
         ``kind`` is the name the service gives such commands (``TableAppend``); ``operation_id``
-        a new one, if ``work`` must know it. Raises
+        a new one, if ``work`` must know it; ``principal`` who asked for it. Raises
         ThrottledError over ``limits.background_operations``, UnavailableError if :meth:`run` is
         not running.
         """
-        return self._start(kind, database, text, work, operation_id)[0]
+        return self._start(kind, database, text, work, operation_id, principal)[0]
 
     async def execute(
         self,
@@ -118,9 +119,10 @@ class OperationRunner(Generic[Result]):
         work: Callable[[], Awaitable[Result]],
         *,
         operation_id: str = "",
+        principal: str = "",
     ) -> Ended[Result]:
         """Like :meth:`start`, but waits. Raises what ``work`` raises; cancelling cancels it."""
-        operation_id, running = self._start(kind, database, text, work, operation_id)
+        operation_id, running = self._start(kind, database, text, work, operation_id, principal)
         try:
             await running.done.wait()
         except BaseException:
@@ -156,11 +158,14 @@ class OperationRunner(Generic[Result]):
         text: str,
         work: Callable[[], Awaitable[Result]],
         operation_id: str,
+        principal: str,
     ) -> tuple[str, _Running[Result]]:
         operation_id = operation_id or self._new_id()
         now = self._clock.now_ns()
         state = OperationState.IN_PROGRESS
-        operation = Operation(operation_id, kind, database, text, now, now, state)
+        operation = Operation(
+            operation_id, kind, database, text, now, now, state, principal=principal
+        )
         if self._nursery is None:
             raise UnavailableError("the node is not running operations")
         self._history.operation(operation)

@@ -116,7 +116,8 @@ class Executed:
     """A query or a command, running or ended.
 
     ``kind`` is the type of a command, ``Query`` for a query. ``failure`` is empty unless it
-    failed.
+    failed. ``user`` is who asked, as people know them; ``options`` are those of the client
+    request properties.
     """
 
     activity_id: str
@@ -129,7 +130,9 @@ class Executed:
     failure: str = ""
     client_request_id: str = ""
     principal: str = ""
+    user: str = ""
     application: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
     cpu_seconds: float = 0.0
     memory_peak_bytes: int = 0
     row_count: int = 0
