@@ -4,75 +4,33 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import trio
 
-from cluster.errors import TimedOutError, TooStaleError, UnavailableError
+from cluster.errors import TimedOutError, UnavailableError
+from cluster.gateway.answering import may_be_shown
+from cluster.request import Caller, ClientRequest
 from cluster.rpc.convert import position_from_message, position_to_message
 from cluster.rpc.v1 import query_pb2, types_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Iterator
 
-    from cluster.catalog.model import RowStoreKey
-    from cluster.query.binding import QueryResult, QuerySnapshot
-    from cluster.replication.position import Position
+    from cluster.gateway.answering import Answering, PinnedSnapshot, Results
+    from cluster.query.binding import QueryResult
     from cluster.transport.api import Call, ServerStream
 
 _CHUNK_BYTES: Final = 512 * 1024
 _ENCODED_INLINE_BYTES: Final = 1024 * 1024
 
 
-def _never_stale() -> float:
-    return 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedSnapshot:
-    """A snapshot and what to tell about it.
-
-    ``tables`` are the row store keys of all tables of the database. ``may_be_shown``, if set, is
-    asked when the answer is ready. False: the gate has closed on rows that were read meanwhile,
-    and the query is answered anew from what may be seen then. It is asked again before every
-    further piece of a large answer. ``staleness_seconds`` tells, when asked, how far the database
-    in context as pinned may be behind its leader by then; None: not known.
-    """
-
-    snapshot: QuerySnapshot
-    position: Position
-    tables: Container[RowStoreKey]
-    streaming_rows_hidden: bool = False
-    hidden_reason: str = ""
-    may_be_shown: Callable[[], bool] | None = None
-    staleness_seconds: Callable[[], float | None] = _never_stale
-
-
-class SnapshotSource(Protocol):
-    """Where snapshots come from."""
-
-    def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
-        """What is visible now of the tables ``text`` may name. Raises DatabaseNotFoundError."""
-
-    async def wait_for(self, database: str, position: Position) -> None:
-        """Returns once the database includes ``position``. Raises DatabaseNotFoundError."""
-
-
-class Engine(Protocol):
-    """What answers queries: :class:`cluster.query.driver.QueryEngine`."""
-
-    async def run(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
-        """Answers one query."""
-
-
 class QueryService:
     """Servicer of QueryService. Errors leave as they are; the transport makes statuses of them."""
 
-    def __init__(self, engine: Engine, snapshots: SnapshotSource) -> None:
-        self._engine = engine
-        self._snapshots = snapshots
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
 
     async def Query(  # noqa: N802 - the name is the method's in the proto
         self,
@@ -85,17 +43,18 @@ class QueryService:
             most = None
             if request.HasField("max_staleness"):
                 most = request.max_staleness.ToNanoseconds() / 1e9
-            while True:
-                pinned = await self._pin(request.database, at_least, request.kql)
-                result = await self._engine.run(request.kql, pinned.snapshot)
-                chunks = await _encoded(result.table)
-                # Nothing may come between these looks and the first piece.
-                if _may_be_shown(pinned):
-                    _check_staleness(pinned, most)
-                    break
+            answered = await self._answering.answer(
+                request.database,
+                request.kql,
+                ClientRequest(Caller()),
+                _encoded,
+                at_least=None if at_least is None else position_from_message(at_least),
+                max_staleness_seconds=most,
+            )
+            result, pinned = answered.results[0], answered.pinned
             await stream.send(query_pb2.QueryResponse(header=_header(result, pinned)))
-            for chunk in chunks:
-                if not _may_be_shown(pinned):
+            for chunk in answered.encoded:
+                if not may_be_shown(pinned):
                     raise UnavailableError(
                         "A follower's gate closed on rows of this answer while it was being sent.",
                         remedy="Ask again for what may be seen now.",
@@ -109,22 +68,9 @@ class QueryService:
     ) -> query_pb2.WaitForResponse:
         """Waits for a position."""
         with _deadline(call):
-            pinned = await self._pin(request.database, request.at_least, "")
+            at_least = position_from_message(request.at_least)
+            pinned = await self._answering.pin(request.database, at_least, "")
         return query_pb2.WaitForResponse(position=position_to_message(pinned.position))
-
-    async def _pin(
-        self, database: str, at_least: types_pb2.Position | None, text: str
-    ) -> PinnedSnapshot:
-        """Pins at or after ``at_least``: what is pinned is checked, not what was waited for."""
-        pinned = self._snapshots.pin(database, text)
-        if at_least is None:
-            return pinned
-        wanted = position_from_message(at_least)
-        while not pinned.position.includes(wanted, pinned.tables):
-            await self._snapshots.wait_for(database, wanted)
-            await trio.lowlevel.checkpoint()  # a source that returns too early must not spin here
-            pinned = self._snapshots.pin(database, text)
-        return pinned
 
 
 @contextmanager
@@ -137,24 +83,6 @@ def _deadline(call: Call) -> Iterator[None]:
         yield
     if scope.cancelled_caught:
         raise TimedOutError("The call's deadline was reached before there was an answer.")
-
-
-def _check_staleness(pinned: PinnedSnapshot, most: float | None) -> None:
-    """Raises TooStaleError if more than ``most`` seconds may be missing, or nobody knows."""
-    if most is None:
-        return
-    staleness = pinned.staleness_seconds()
-    if staleness is None or staleness > most:
-        known = "an unknown time" if staleness is None else f"{staleness:.3f} s"
-        name = pinned.snapshot.database
-        raise TooStaleError(
-            f"Database '{name}' may be {known} behind its leader; the query allows {most:.3f} s.",
-            metadata={"database": name, "max_staleness_seconds": f"{most:.3f}"},
-        )
-
-
-def _may_be_shown(pinned: PinnedSnapshot) -> bool:
-    return pinned.may_be_shown is None or pinned.may_be_shown()
 
 
 def _header(result: QueryResult, pinned: PinnedSnapshot) -> query_pb2.QueryHeader:
@@ -170,7 +98,8 @@ def _header(result: QueryResult, pinned: PinnedSnapshot) -> query_pb2.QueryHeade
     return header
 
 
-async def _encoded(table: pa.Table) -> list[bytes]:
+async def _encoded(results: Results) -> list[bytes]:
+    table = results[0].table
     if table.nbytes <= _ENCODED_INLINE_BYTES:
         return _chunks(table)
     return await trio.to_thread.run_sync(_chunks, table)

@@ -24,6 +24,7 @@ from cluster.commands.results import CommandResult
 from cluster.commands.service import CommandService
 from cluster.coordinator.reports import Report
 from cluster.errors import RemoraError, UnavailableError
+from cluster.gateway.answering import Answering
 from cluster.gateway.ingestion import IngestionServicer
 from cluster.gateway.management import ManagementServicer
 from cluster.gateway.query import QueryService
@@ -292,7 +293,7 @@ class Node:
             ManagementServicer(CommandService(self._catalog, self, self._config.limits)), server
         )
         query_pb2_grpc.add_QueryServiceServicer_to_server(
-            QueryService(self._engine, self._databases), server
+            QueryService(Answering(self._engine, self._databases)), server
         )
         replication_pb2_grpc.add_ReplicationServiceServicer_to_server(self._replication, server)
         return add_standard_services(server)

@@ -13,7 +13,7 @@ from cluster.catalog.model import DEFAULT_DATABASE
 from cluster.catalog.policies import caching_of, ingestiontime_of
 from cluster.coordinator.reports import DatabaseReport
 from cluster.errors import DatabaseNotFoundError
-from cluster.gateway.query import PinnedSnapshot
+from cluster.gateway.answering import PinnedSnapshot
 from cluster.node.positions import OwnedPositions
 from cluster.query.binding import BoundTable, QuerySnapshot
 from cluster.query.lexical import names_mentioned

@@ -8,13 +8,12 @@ from typing import Any, Final
 import trio
 
 from cluster.errors import UnavailableError
-from cluster.gateway import query
-from cluster.gateway.query import QueryService
+from cluster.gateway import answering
+from cluster.gateway.answering import Answering
 from cluster.node.databases import NodeDatabases
 from cluster.replication.leader import LeaderSession
 from cluster.replication.position import Position
 from cluster.rowstore.staging import Stager
-from cluster.rpc.convert import position_from_message
 from cluster.testing.mutants.model import Mutant, replaced
 from follower.session import FollowSession
 from follower.worker import FollowedDatabase
@@ -55,7 +54,7 @@ def _position_of_the_answer() -> _Plant:
 
 
 def _snapshots_kept() -> _Plant:
-    pin = QueryService._pin
+    pin = Answering.pin
 
     async def kept(self: Any, database: str, at_least: Any, text: str) -> Any:
         if at_least is not None:
@@ -67,7 +66,7 @@ def _snapshots_kept() -> _Plant:
             found = known[database, text] = (now, await pin(self, database, None, text))
         return found[1]
 
-    return replaced(QueryService, "_pin", kept)
+    return replaced(Answering, "pin", kept)
 
 
 _KEPT_SECONDS: Final = 60.0
@@ -113,7 +112,7 @@ def _token_ignored() -> _Plant:
         await trio.lowlevel.checkpoint()
         return self._snapshots.pin(database, text)
 
-    return replaced(QueryService, "_pin", pin)
+    return replaced(Answering, "pin", pin)
 
 
 def _token_of_the_version() -> _Plant:
@@ -124,20 +123,20 @@ def _pinned_before_waiting() -> _Plant:
     async def pin(self: Any, database: str, at_least: Any, text: str) -> Any:
         pinned = self._snapshots.pin(database, text)
         if at_least is not None:
-            await self._snapshots.wait_for(database, position_from_message(at_least))
+            await self._snapshots.wait_for(database, at_least)
         return pinned
 
-    return replaced(QueryService, "_pin", pin)
+    return replaced(Answering, "pin", pin)
 
 
 def _waits_no_longer_than_a_second() -> _Plant:
     async def pin(self: Any, database: str, at_least: Any, text: str) -> Any:
         if at_least is not None:
             with trio.move_on_after(1):
-                await self._snapshots.wait_for(database, position_from_message(at_least))
+                await self._snapshots.wait_for(database, at_least)
         return self._snapshots.pin(database, text)
 
-    return replaced(QueryService, "_pin", pin)
+    return replaced(Answering, "pin", pin)
 
 
 # -- R12: bounded staleness -------------------------------------------------------------------
@@ -152,7 +151,7 @@ def _stamp_answered_at_once() -> _Plant:
 
 
 def _bound_not_checked() -> _Plant:
-    return replaced(query, "_check_staleness", lambda *_: None)
+    return replaced(answering, "check_staleness", lambda *_: None)
 
 
 def _stamps_of_the_closed_gate() -> _Plant:

@@ -13,6 +13,7 @@ import trio.testing
 from cluster.catalog.changes import CreateTable, DropTable, ReplaceExtents
 from cluster.catalog.model import Column, ScalarType
 from cluster.errors import DatabaseNotFoundError
+from cluster.gateway.answering import Answering
 from cluster.gateway.query import QueryService
 from cluster.node.databases import NodeDatabases
 from cluster.query.binding import QueryResult, ResultColumn
@@ -48,7 +49,7 @@ class Counting:
         self.meanwhile = meanwhile
         self.answers = []
 
-    async def run(self, kql, snapshot):
+    async def run(self, kql, snapshot, *, client_request_id=""):
         tables = snapshot.tables if snapshot.database == "db" else snapshot.others["db"]
         count = sum(batch.num_rows for batch in tables["T"].batches)
         assert tables["T"].batches == tables["T"].batches, "a query sees one moment of a table"
@@ -85,7 +86,7 @@ async def test_rows_hidden_while_a_query_ran_are_not_in_its_answer(autojump_cloc
 
     engine, stream = Counting(close), Stream()
     request = query_pb2.QueryRequest(database=context, kql="database('db').T | count")
-    await QueryService(engine, databases_of(setup)).Query(request, stream)
+    await QueryService(Answering(engine, databases_of(setup))).Query(request, stream)
     assert engine.answers[0] == 3, "it did see the rows"
     data = b"".join(part.arrow for part in stream.sent)
     assert pa.ipc.open_stream(data).read_all()["n"].to_pylist() == [0]
@@ -163,7 +164,7 @@ async def test_a_position_in_a_table_dropped_since_is_included(autojump_clock, s
     request = query_pb2.WaitForRequest(database="db", at_least=position_to_message(gone))
     with trio.fail_after(60):
         await databases.wait_for("db", gone)
-        await QueryService(Counting(lambda: None), databases).WaitFor(request, Stream())
+        await QueryService(Answering(Counting(lambda: None), databases)).WaitFor(request, Stream())
 
 
 async def test_a_position_in_a_table_of_our_own_dropped_since_is_included(autojump_clock, setup):
@@ -184,4 +185,4 @@ async def test_a_position_in_a_table_of_our_own_dropped_since_is_included(autoju
     await catalog.commit("NetDefaultDB", [DropTable("T")], text="")
     with trio.fail_after(60):
         await databases.wait_for("NetDefaultDB", before)
-        await QueryService(Counting(lambda: None), databases).WaitFor(request, Stream())
+        await QueryService(Answering(Counting(lambda: None), databases)).WaitFor(request, Stream())

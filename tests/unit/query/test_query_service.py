@@ -18,7 +18,8 @@ from cluster.errors import (
     TooStaleError,
     UnavailableError,
 )
-from cluster.gateway.query import PinnedSnapshot, QueryService
+from cluster.gateway.answering import Answering, PinnedSnapshot
+from cluster.gateway.query import QueryService
 from cluster.query.binding import QueryResult, QuerySnapshot, ResultColumn
 from cluster.replication.position import KeyPosition, Position
 from cluster.rpc.convert import position_from_message, position_to_message
@@ -87,7 +88,9 @@ class Engine:
         self.error = error
         self.asked: list[str] = []
 
-    async def run(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+    async def run(
+        self, kql: str, snapshot: QuerySnapshot, *, client_request_id: str = ""
+    ) -> QueryResult:
         self.asked.append(kql)
         await trio.lowlevel.checkpoint()
         if self.error is not None:
@@ -112,7 +115,7 @@ def rows_of(sent: list[query_pb2.QueryResponse]) -> list[int]:
 async def test_header_then_arrow_then_completion():
     database, stream = Database(), Stream()
     database.hidden = "streaming ingestion is off"
-    await QueryService(Engine(), database).Query(request(), stream)
+    await QueryService(Answering(Engine(), database)).Query(request(), stream)
     kinds = [part.WhichOneof("part") for part in stream.sent]
     assert kinds == ["header", "arrow", "completion"]
     header = stream.sent[0].header
@@ -126,7 +129,7 @@ async def test_header_then_arrow_then_completion():
 
 async def test_large_answers_travel_in_chunks_of_half_a_mebibyte():
     stream = Stream()
-    await QueryService(Engine(rows=200_000), Database()).Query(request(), stream)
+    await QueryService(Answering(Engine(rows=200_000), Database())).Query(request(), stream)
     sizes = [len(part.arrow) for part in stream.sent[1:-1]]
     assert set(sizes[:-1]) == {512 * 1024}
     assert 0 < sizes[-1] <= 512 * 1024
@@ -135,7 +138,7 @@ async def test_large_answers_travel_in_chunks_of_half_a_mebibyte():
 
 async def test_an_empty_answer_still_has_its_schema():
     stream = Stream()
-    await QueryService(Engine(rows=0), Database()).Query(request(), stream)
+    await QueryService(Answering(Engine(rows=0), Database())).Query(request(), stream)
     assert rows_of(stream.sent) == []
     assert stream.sent[-1].completion.row_count == 0
 
@@ -145,7 +148,9 @@ async def test_at_least_waits_and_is_never_stale(early_wakes):
     database, stream, engine = Database(), Stream(), Engine()
     database.early_wakes = early_wakes
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(QueryService(engine, database).Query, request(at_least=at(5)), stream)
+        nursery.start_soon(
+            QueryService(Answering(engine, database)).Query, request(at_least=at(5)), stream
+        )
         await trio.testing.wait_all_tasks_blocked()
         assert engine.asked == []
         database.move(4)
@@ -157,20 +162,20 @@ async def test_at_least_waits_and_is_never_stale(early_wakes):
 
 async def test_at_least_that_is_reached_already_does_not_wait():
     stream = Stream()
-    await QueryService(Engine(), Database()).Query(request(at_least=at(3)), stream)
+    await QueryService(Answering(Engine(), Database())).Query(request(at_least=at(3)), stream)
     assert stream.sent[-1].completion.row_count == 3
 
 
 async def test_at_least_not_reached_by_the_deadline_fails(autojump_clock):
     stream, engine = Stream(seconds_left=2.0), Engine()
     with pytest.raises(TimedOutError, match="deadline"):
-        await QueryService(engine, Database()).Query(request(at_least=at(4)), stream)
+        await QueryService(Answering(engine, Database())).Query(request(at_least=at(4)), stream)
     assert (stream.sent, engine.asked) == ([], [])
 
 
 async def test_wait_for_returns_the_position_reached(autojump_clock):
     database = Database()
-    service = QueryService(Engine(), database)
+    service = QueryService(Answering(Engine(), database))
     message = query_pb2.WaitForRequest(database="home", at_least=position_to_message(at(4)))
     with pytest.raises(TimedOutError):
         await service.WaitFor(message, Stream(seconds_left=1.0))
@@ -186,7 +191,7 @@ async def test_errors_leave_before_anything_is_sent():
     ):
         stream = Stream()
         with pytest.raises(kind):
-            await QueryService(engine, Database()).Query(request(database), stream)
+            await QueryService(Answering(engine, Database())).Query(request(database), stream)
         assert stream.sent == []
 
 
@@ -203,7 +208,7 @@ async def test_rows_hidden_while_the_query_ran_are_not_in_its_answer():
             return False
 
     engine, stream = Engine(), Stream()
-    await QueryService(engine, Closing()).Query(request(), stream)
+    await QueryService(Answering(engine, Closing())).Query(request(), stream)
     assert len(engine.asked) == 2
     assert stream.sent[0].header.hidden_reason == "streaming ingestion is off"
 
@@ -224,7 +229,7 @@ async def test_no_further_piece_leaves_once_the_gate_has_closed(pieces):
 
     database, stream = Closing(), Slow()
     with pytest.raises(UnavailableError, match="gate closed"):
-        await QueryService(Engine(rows=200_000), database).Query(request(), stream)
+        await QueryService(Answering(Engine(rows=200_000), database)).Query(request(), stream)
     assert len(stream.sent) == 1 + pieces
 
 
@@ -242,7 +247,7 @@ async def test_the_gate_is_looked_at_when_the_answer_is_encoded(monkeypatch):
 
     monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
     database, engine, stream = Closing(), Engine(rows=200_000), Stream()
-    await QueryService(engine, database).Query(request(), stream)
+    await QueryService(Answering(engine, database)).Query(request(), stream)
     assert len(engine.asked) == 2
     assert stream.sent[0].header.hidden_reason == "streaming ingestion is off"
 
@@ -253,7 +258,7 @@ async def test_an_answer_within_the_staleness_allowed_tells_its_own(staleness: f
     database.staleness = staleness
     asked = request()
     asked.max_staleness.FromMilliseconds(1500)
-    await QueryService(Engine(), database).Query(asked, stream)
+    await QueryService(Answering(Engine(), database)).Query(asked, stream)
     assert stream.sent[0].header.staleness.ToNanoseconds() == round(staleness * 1e9)
 
 
@@ -266,7 +271,7 @@ async def test_an_answer_that_may_be_staler_than_allowed_is_refused(
     asked = request()
     asked.max_staleness.FromMilliseconds(1500)
     with pytest.raises(TooStaleError) as raised:
-        await QueryService(Engine(), database).Query(asked, stream)
+        await QueryService(Answering(Engine(), database)).Query(asked, stream)
     assert not stream.sent
     assert not raised.value.permanent
     assert "Home" in str(raised.value)
@@ -275,5 +280,5 @@ async def test_an_answer_that_may_be_staler_than_allowed_is_refused(
 async def test_a_staleness_that_is_not_known_is_not_told() -> None:
     database, stream = Database(), Stream()
     database.staleness = None
-    await QueryService(Engine(), database).Query(request(), stream)
+    await QueryService(Answering(Engine(), database)).Query(request(), stream)
     assert not stream.sent[0].header.HasField("staleness")

@@ -1,0 +1,145 @@
+"""The one way an answer is made, whatever door it leaves by: pin, answer, encode, look.
+
+Guarantees, of :meth:`Answering.answer`: an answer includes the position asked for; it is of one
+moment; rows that a follower's gate has hidden meanwhile are not in it, however long answering and
+encoding took: the look at the gate is the last thing before the answer is given to the door.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import trio
+
+from cluster.errors import TooStaleError
+from cluster.query.binding import QueryResult
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Container
+
+    from cluster.catalog.model import RowStoreKey
+    from cluster.query.binding import QuerySnapshot
+    from cluster.replication.position import Position
+    from cluster.request import ClientRequest
+
+Results = tuple[QueryResult, ...]
+"""What the statements of one query give, in order."""
+Encoded = TypeVar("Encoded")
+
+
+def _never_stale() -> float:
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedSnapshot:
+    """A snapshot and what to tell about it.
+
+    ``tables`` are the row store keys of all tables of the database. ``may_be_shown``, if set, is
+    asked when the answer is ready. False: the gate has closed on rows that were read meanwhile,
+    and the query is answered anew from what may be seen then. It is asked again before every
+    further piece of a large answer. ``staleness_seconds`` tells, when asked, how far the database
+    in context as pinned may be behind its leader by then; None: not known.
+    """
+
+    snapshot: QuerySnapshot
+    position: Position
+    tables: Container[RowStoreKey]
+    streaming_rows_hidden: bool = False
+    hidden_reason: str = ""
+    may_be_shown: Callable[[], bool] | None = None
+    staleness_seconds: Callable[[], float | None] = _never_stale
+
+
+class SnapshotSource(Protocol):
+    """Where snapshots come from."""
+
+    def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
+        """What is visible now of the tables ``text`` may name. Raises DatabaseNotFoundError."""
+
+    async def wait_for(self, database: str, position: Position) -> None:
+        """Returns once the database includes ``position``. Raises DatabaseNotFoundError."""
+
+
+class Engine(Protocol):
+    """What answers queries: :class:`cluster.query.driver.QueryEngine`."""
+
+    async def run(
+        self, kql: str, snapshot: QuerySnapshot, *, client_request_id: str = ""
+    ) -> QueryResult:
+        """Answers one query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[Encoded]):
+    """An answer that may leave now: its results as the door encoded them, and what it is of."""
+
+    results: Results
+    pinned: PinnedSnapshot
+    encoded: Encoded
+
+
+class Answering:
+    """Answers queries of any door from the newest snapshots."""
+
+    def __init__(self, engine: Engine, snapshots: SnapshotSource) -> None:
+        self._engine = engine
+        self._snapshots = snapshots
+
+    async def answer(
+        self,
+        database: str,
+        text: str,
+        request: ClientRequest,
+        encode: Callable[[Results], Awaitable[Encoded]],
+        *,
+        at_least: Position | None = None,
+        max_staleness_seconds: float | None = None,
+    ) -> Answered[Encoded]:
+        """The answer to ``text``, encoded; what is returned may be sent without another await.
+
+        Raises what pinning and the engine raise, and TooStaleError.
+        """
+        while True:
+            pinned = await self.pin(database, at_least, text)
+            result = await self._engine.run(
+                text, pinned.snapshot, client_request_id=request.request_id
+            )
+            results = (result,)
+            encoded = await encode(results)
+            # Nothing may come between these looks and the first byte.
+            if may_be_shown(pinned):
+                check_staleness(pinned, max_staleness_seconds)
+                return Answered(results, pinned, encoded)
+
+    async def pin(self, database: str, at_least: Position | None, text: str) -> PinnedSnapshot:
+        """Pins at or after ``at_least``: what is pinned is checked, not what was waited for."""
+        pinned = self._snapshots.pin(database, text)
+        if at_least is None:
+            return pinned
+        while not pinned.position.includes(at_least, pinned.tables):
+            await self._snapshots.wait_for(database, at_least)
+            await trio.lowlevel.checkpoint()  # a source that returns too early must not spin here
+            pinned = self._snapshots.pin(database, text)
+        return pinned
+
+
+def check_staleness(pinned: PinnedSnapshot, most_seconds: float | None) -> None:
+    """Raises TooStaleError if more than ``most_seconds`` may be missing, or nobody knows."""
+    if most_seconds is None:
+        return
+    staleness = pinned.staleness_seconds()
+    if staleness is None or staleness > most_seconds:
+        known = "an unknown time" if staleness is None else f"{staleness:.3f} s"
+        name = pinned.snapshot.database
+        raise TooStaleError(
+            f"Database '{name}' may be {known} behind its leader; the query allows "
+            f"{most_seconds:.3f} s.",
+            metadata={"database": name, "max_staleness_seconds": f"{most_seconds:.3f}"},
+        )
+
+
+def may_be_shown(pinned: PinnedSnapshot) -> bool:
+    """Whether the gate is still open on what was read."""
+    return pinned.may_be_shown is None or pinned.may_be_shown()
