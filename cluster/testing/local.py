@@ -44,10 +44,20 @@ def default_topology(limits: Mapping[str, float]) -> Topology:
     return Topology(clusters=clusters, limits=limits)
 
 
-async def launch(folder: Path, *, limits: Mapping[str, float]) -> tuple[Launcher, Setup]:
-    """Starts the default topology in ``folder``; ends it with ``await launcher.destroy()``."""
-    launcher = Launcher(Home(folder / "home"), "local")
-    setup = await launcher.up(default_topology(limits), folder / "data")
+def launcher_in(folder: Path) -> Launcher:
+    """What operates the setup in ``folder``, which may not be there yet."""
+    return Launcher(Home(folder / "home"), "local")
+
+
+async def launch(
+    folder: Path, *, limits: Mapping[str, float], topology: Topology | None = None
+) -> tuple[Launcher, Setup]:
+    """Starts a topology, or else the default one with ``limits``, in ``folder``.
+
+    End it with ``await launcher.destroy()``.
+    """
+    launcher = launcher_in(folder)
+    setup = await launcher.up(topology or default_topology(limits), folder / "data")
     return launcher, setup
 
 
@@ -189,9 +199,13 @@ class LocalSetup:
         """The position of an ingestion's response."""
         return position_from_message(response.position)
 
-    async def _restore(self) -> None:
+    async def detach_all(self) -> None:
+        """Ends every attachment that :meth:`attach` made and is still there."""
         for follower in list(self._attached):
             await self.detach(follower)
+
+    async def _restore(self) -> None:
+        await self.detach_all()
         for cluster in (await self.status()).clusters:
             wanted = next(
                 spec for spec in self._setup.topology.clusters if spec.name == cluster.name
