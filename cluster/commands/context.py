@@ -168,8 +168,9 @@ class CatalogDoor(Protocol):
 class Context:
     """One execution. ``database`` is the name in context, as the caller wrote it.
 
-    ``show`` runs a command that shows, as part of this one, in the same database. ``request`` tells
-    who asked for it, and how.
+    ``show`` runs a command that shows, as part of this one, in the same database. ``execute`` runs
+    any command for the same request, as one of its own under the activity id given. ``request``
+    tells who asked for it, and how.
     """
 
     catalog: CatalogDoor
@@ -177,6 +178,7 @@ class Context:
     database: str
     command: Command
     show: Callable[[str], Awaitable[CommandResult]]
+    execute: Callable[[str, str], Awaitable[CommandResult]]
     request: ClientRequest = NODE_REQUEST
 
     @property

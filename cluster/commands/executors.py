@@ -22,6 +22,7 @@ from cluster.commands import (
     resources,
     rowstores,
     schema,
+    scripts,
     streaming_policies,
     system,
     table_views,
@@ -55,5 +56,6 @@ EXECUTORS: Final[Mapping[str, Executor]] = {
     **principals.EXECUTORS,
     **followers.EXECUTORS,
     **resources.EXECUTORS,
+    **scripts.EXECUTORS,
 }
 """One module a subject; a name is in one of them only."""

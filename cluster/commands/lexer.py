@@ -7,7 +7,7 @@ Rules from the scalar data type pages and the published grammar:
   are one. A prefix ``h`` or ``H`` marks a secret: it is kept out of logs and journals;
 - names bare, or ``['my name']``, ``["my name"]``, ``[my name]``;
 - keywords may contain dashes (``alter-merge``), bare names may not;
-- ``//`` starts a comment.
+- ``//`` starts a comment. A byte order mark is space.
 
 Lexing never raises: what cannot be read becomes one INVALID token that says why, so that the
 interpreter can report the first thing that is wrong, be it a word or a quote. What follows a ``|``
@@ -57,7 +57,7 @@ class Token:
     secret: bool = False
 
 
-_SPACE: Final = re.compile(r"\s*(?://[^\n]*\s*)*")
+_SPACE: Final = re.compile(r"[\s\ufeff]*(?://[^\n]*[\s\ufeff]*)*")
 _GUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)")
 _WORD: Final = re.compile(r"[^\W\d]\w*(?:-\w+)*")
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
@@ -165,6 +165,23 @@ def block_end(text: str, at: int) -> int | None:
 def secrets_in(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Where obfuscated literals are in raw text, which may be KQL: pairs of start and end."""
     return [piece.span() for piece in _RAW.finditer(text, start, end) if piece.group("secret")]
+
+
+def outside(text: str) -> Iterator[tuple[int, int]]:
+    """Spans of raw text that are in no brackets, strings or comments.
+
+    Brackets that close nothing do not count, nor do quotes that nothing closes: data may have them.
+    """
+    depth = start = 0
+    for piece in _RAW.finditer(text):
+        if not depth:
+            yield start, piece.start()
+        bracket = piece.group("bracket")
+        if bracket is not None:
+            depth = depth + 1 if bracket in _CLOSING else max(depth - 1, 0)
+        start = piece.end()
+    if not depth:
+        yield start, len(text)
 
 
 def _joined(literals: list[Token]) -> Token:

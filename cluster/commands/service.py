@@ -7,7 +7,7 @@ visible; a mutating command on a follower database is refused by the catalog its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -90,8 +90,11 @@ class CommandService:
                 )
             return await self._run(database, inner, request)
 
+        async def execute(text: str, activity_id: str) -> CommandResult:
+            return await self.execute(database, text, replace(request, activity_id=activity_id))
+
         _check_writable(command, request)
-        context = Context(self._catalog, self._node, database, command, show, request)
+        context = Context(self._catalog, self._node, database, command, show, execute, request)
         given = await EXECUTORS[command.spec.name](context)
         if isinstance(given, CommandResult):
             return await self._piped(command, given.columns, given.rows)

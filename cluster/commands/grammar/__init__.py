@@ -26,6 +26,7 @@ from cluster.commands.grammar.refusals import COMMANDS as REFUSALS
 from cluster.commands.grammar.resources import COMMANDS as RESOURCES
 from cluster.commands.grammar.rowstores import COMMANDS as ROW_STORES
 from cluster.commands.grammar.schema import COMMANDS as SCHEMA
+from cluster.commands.grammar.scripts import COMMANDS as SCRIPTS
 from cluster.commands.grammar.spec import CommandSpec, Kind
 from cluster.commands.grammar.system import COMMANDS as SYSTEM
 from cluster.commands.grammar.tables import COMMANDS as TABLES
@@ -34,7 +35,7 @@ from cluster.commands.notation import openings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["COMMANDS", "CommandSpec", "Kind", "candidates"]
+__all__ = ["COMMANDS", "VERBS", "CommandSpec", "Kind", "candidates"]
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *DATABASES,
@@ -53,6 +54,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *PRINCIPALS,
     *FOLLOWERS,
     *RESOURCES,
+    *SCRIPTS,
     *REFUSALS,
 )
 """Every form that parses. The interpreter tries them in this order; no text fits two of them."""
@@ -67,6 +69,9 @@ def _index() -> Mapping[tuple[str | None, ...], tuple[CommandSpec, ...]]:
 
 
 _BY_OPENING: Final = _index()
+
+VERBS: Final = frozenset(first for first, *_ in _BY_OPENING if first is not None)
+"""The words that commands begin with."""
 
 
 def candidates(first: str, second: str) -> tuple[CommandSpec, ...]:

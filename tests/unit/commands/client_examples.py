@@ -10,6 +10,8 @@ CLIENT_EXAMPLES = {
     "refresh batching policy": (
         ".refresh database 'Sales' table 'T' cache ingestionbatchingpolicy"
     ),
+    "execute database script": ".execute database script <|\n.drop table T",
+    "execute cluster script": ".execute cluster script <| .drop table T",
 }
 
 CLIENT_RESULTS = {
@@ -18,4 +20,5 @@ CLIENT_RESULTS = {
     "show export containers": "StorageRoot",
     "create tempstorage": "StorageRoot",
     "refresh batching policy": "NodeId Status",
+    "execute database script": "OperationId:guid CommandType CommandText Result Reason",
 }

@@ -184,8 +184,12 @@ async def test_limit_of_tables(world):
 
 # Followers
 
-OF_THE_NODE = {"create database"} | {spec.name for spec in COMMANDS if " cluster " in spec.name}
-"""What changes nothing of the database in context: a new database, policies of the cluster."""
+OF_THE_NODE = {"create database", "execute database script"} | {
+    spec.name for spec in COMMANDS if " cluster " in spec.name
+}
+"""What changes nothing of the database in context itself: a new database, policies of the cluster.
+
+Each command of a script is refused on its own."""
 
 
 def written(world):
@@ -196,7 +200,7 @@ def written(world):
 
 def test_a_new_database_and_cluster_policies_are_all_that_a_follower_changes():
     mutating = {spec.name for spec in COMMANDS if spec.kind is Kind.MUTATE}
-    verbs = {"alter", "alter-merge", "delete"}
+    verbs = {"alter", "alter-merge", "delete", "execute"}
     assert {name.split()[0] for name in mutating & OF_THE_NODE} == {"create", *verbs}
 
 
