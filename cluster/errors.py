@@ -34,7 +34,16 @@
     │   ├── InvalidCharacterError        BadRequest_UnexpectedCharacterInInputStream
     │   ├── InvalidArchiveError          BadRequest_InvalidArchive
     │   ├── EmptyPayloadError            Stream_NoDataToIngest
+    │   ├── CorruptedMessageError        BadRequest_CorruptedMessage
+    │   ├── BlobAddressError             BadRequest_InvalidBlobUri
+    │   ├── IdentityTokenError           BadRequest_InvalidKustoIdentityToken
+    │   ├── RetryAttemptsError           General_RetryAttemptsExceeded
     │   ├── PayloadTooLargeError         Stream_InputStreamTooLarge
+    │   ├── BodyTooLargeError            General_BadRequest
+    │   ├── RouteNotFoundError           NotFound
+    │   ├── MethodNotAllowedError        General_BadRequest
+    │   ├── HostRefusedError             Forbidden
+    │   ├── OriginRefusedError           Forbidden
     │   └── LimitExceededError           LimitsExceeded
     ├── StateError                       right request, wrong state of the service: permanent
     │   ├── ConflictError                Conflict
@@ -421,6 +430,40 @@ class EmptyPayloadError(RequestError):
     default_remedy = "Send at least one record."
 
 
+class CorruptedMessageError(RequestError):
+    """A message of queued ingestion is not one."""
+
+    code = "BadRequest_CorruptedMessage"
+    reason = "CORRUPTED_MESSAGE"
+    default_remedy = "Queue messages as the SDKs do."
+
+
+class BlobAddressError(RequestError):
+    """A message of queued ingestion names no blob that is read here."""
+
+    code = "BadRequest_InvalidBlobUri"
+    reason = "BLOB_ADDRESS_NOT_VALID"
+    default_remedy = "Name a blob by its full address, with a SAS token."
+
+
+class IdentityTokenError(RequestError):
+    """A message of queued ingestion does not say who has sent it."""
+
+    code = "BadRequest_InvalidKustoIdentityToken"
+    reason = "IDENTITY_TOKEN_NOT_VALID"
+    http_status = 403
+    status = Status.PERMISSION_DENIED
+    default_remedy = "Get a new token with .get kusto identity token."
+
+
+class RetryAttemptsError(RequestError):
+    """Queued ingestion was tried as often as it may be."""
+
+    code = "General_RetryAttemptsExceeded"
+    reason = "RETRY_ATTEMPTS_EXCEEDED"
+    default_remedy = "Look at what went wrong, and queue the blob again."
+
+
 class PayloadTooLargeError(RequestError):
     """The payload is over the streaming limits; clients should queue it instead."""
 
@@ -430,6 +473,57 @@ class PayloadTooLargeError(RequestError):
     status = Status.RESOURCE_EXHAUSTED
     reason = "PAYLOAD_TOO_LARGE"
     default_remedy = "Split the payload into smaller requests."
+
+
+class BodyTooLargeError(RequestError):
+    """The body of an HTTP request is over what its address takes."""
+
+    kusto_type = "Kusto.Data.Exceptions.KustoRequestPayloadTooLargeException"
+    http_status = 413
+    status = Status.RESOURCE_EXHAUSTED
+    reason = "BODY_TOO_LARGE"
+    default_remedy = "Send less in one request, or raise the limit named."
+
+
+class RouteNotFoundError(RequestError):
+    """No endpoint at this address. The code is not documented by Microsoft."""
+
+    code = "NotFound"
+    http_status = 404
+    status = Status.NOT_FOUND
+    reason = "ROUTE_NOT_FOUND"
+    default_remedy = "See the README for the addresses that are served."
+
+
+class MethodNotAllowedError(RequestError):
+    """The endpoint does not take this HTTP method. Metadata names those it does as ``allow``."""
+
+    http_status = 405
+    status = Status.UNIMPLEMENTED
+    reason = "METHOD_NOT_ALLOWED"
+    default_remedy = "Use a method that the Allow header names."
+
+
+class HostRefusedError(RequestError):
+    """The request was sent to a name that is not this node's: a web page may be behind it."""
+
+    code = "Forbidden"
+    kusto_type = "Kusto.Data.Exceptions.KustoRequestDeniedException"
+    http_status = 403
+    status = Status.PERMISSION_DENIED
+    reason = "HOST_REFUSED"
+    default_remedy = "Use localhost or 127.0.0.1, or allow the name: remora up --allow-host NAME."
+
+
+class OriginRefusedError(RequestError):
+    """A web page of another site sent the request."""
+
+    code = "Forbidden"
+    kusto_type = "Kusto.Data.Exceptions.KustoRequestDeniedException"
+    http_status = 403
+    status = Status.PERMISSION_DENIED
+    reason = "ORIGIN_REFUSED"
+    default_remedy = "Allow the page's host: remora up --allow-host NAME."
 
 
 class LimitExceededError(RequestError):

@@ -307,6 +307,13 @@ class Limits:
         "LimitExceededError",
         "query_refused_total",
     )
+    query_statements: int = _limit(
+        64,
+        "results of one query text",
+        _CHOICE,
+        "LimitExceededError",
+        "query_refused_total",
+    )
     query_translate_seconds: float = _limit(
         5.0,
         "seconds to translate a query",
@@ -755,6 +762,126 @@ class Limits:
         _CHOICE,
         "ThrottledError",
         "operations_throttled_total",
+    )
+    queued_flush_seconds: float = _limit(
+        1.5,
+        "seconds a queued message waits at least, FlushImmediately or not",
+        "SDK suites look one second after queueing",
+        "none: the message waits",
+        "queued_batches_total",
+    )
+    queued_batches: int = _limit(
+        2,
+        "batches of queued ingestion in progress",
+        _CHOICE,
+        "none: the next batch waits",
+        "queued_batches_total",
+    )
+    queued_attempts: int = _limit(
+        10,
+        "attempts to ingest a queued message",
+        _CHOICE,
+        "RetryAttemptsError",
+        "queued_failed_total",
+    )
+    queued_retry_first_seconds: float = _limit(
+        1.0,
+        "seconds before a batch that failed is tried again",
+        _CHOICE,
+        "none: doubled each time, a minute at most",
+        "queued_retries_total",
+    )
+    queued_sources: int = _limit(
+        100_000,
+        "newest source ids of queued ingestion remembered",
+        _CHOICE,
+        "none: the oldest is forgotten",
+        "queued_duplicates_total",
+    )
+    storage_body_bytes: int = _limit(
+        256 * MIB,
+        "bytes of one request of the node's blob storage; blocks make larger blobs",
+        "single upload of the SDKs",
+        "413 RequestBodyTooLarge",
+        "storage_refused_total",
+    )
+    storage_bytes: int = _limit(
+        16 * 1024 * MIB,
+        "bytes of all uploaded blobs and blocks; those ingested go first",
+        _CHOICE,
+        "503 ServerBusy",
+        "storage_refused_total",
+    )
+    storage_blob_seconds: float = _limit(
+        24 * 3600.0,
+        "seconds an uploaded blob is kept that no message waits for",
+        _CHOICE,
+        "none: it is deleted",
+        "storage_blobs_deleted_total",
+    )
+    storage_blocks: int = _limit(
+        50_000,
+        "blocks of one blob",
+        "put-block-list",
+        "400 BlockListTooLong",
+        "storage_refused_total",
+    )
+    storage_message_bytes: int = _limit(
+        64 * KIB,
+        "bytes of one queue message",
+        "about-queue-storage-metrics: 64 KiB a message",
+        "413 RequestBodyTooLarge",
+        "storage_refused_total",
+    )
+    storage_messages: int = _limit(
+        100_000,
+        "messages of one queue; of the status queues the oldest go",
+        _CHOICE,
+        "503 ServerBusy",
+        "storage_refused_total",
+    )
+    storage_entities: int = _limit(
+        100_000,
+        "newest rows of the status table",
+        _CHOICE,
+        "none: the oldest goes",
+        "storage_entities_deleted_total",
+    )
+    storage_signature_seconds: float = _limit(
+        48 * 3600.0,
+        "seconds a SAS or an identity token is good for",
+        _CHOICE,
+        "403 AuthenticationFailed",
+        "storage_refused_total",
+    )
+
+    http_body_bytes: int = _limit(
+        16 * MIB,
+        "bytes of the body of an HTTP request, as sent, unless its address takes more",
+        _CHOICE,
+        "BodyTooLargeError",
+        "http_too_large_total",
+    )
+    http_head_bytes: int = _limit(
+        64 * KIB,
+        "bytes of the target, header names and header values of an HTTP request",
+        _CHOICE,
+        "none: status 431, the connection is closed",
+        "http_refused_total",
+    )
+    http_connections: int = _limit(
+        1024,
+        "HTTP connections to a node",
+        _CHOICE,
+        "none: further ones are closed",
+        "http_connections_refused_total",
+    )
+    http_idle_seconds: float = _limit(
+        120.0,
+        "seconds an HTTP connection may be idle",
+        _CHOICE,
+        "none: it is closed",
+        "none",
     )
 
     @classmethod

@@ -23,10 +23,13 @@ Config = TypeVar("Config")
 logger = logging.getLogger("remora")
 
 
-def announce(ready_fd: int, address: str) -> None:
-    """Tells the launcher where this process serves: one JSON line, then the end of the pipe."""
-    line = json.dumps({"grpc": address, "pid": os.getpid()}) + "\n"
-    os.write(ready_fd, line.encode())
+def announce(ready_fd: int, address: str, http_url: str = "") -> None:
+    """Tells the launcher where this process serves: one JSON line, then the end of the pipe.
+
+    ``http_url`` is empty where there is no HTTP.
+    """
+    line = {"grpc": address, "http": http_url, "pid": os.getpid()}
+    os.write(ready_fd, json.dumps(line).encode() + b"\n")
     if ready_fd > sys.stderr.fileno():
         os.close(ready_fd)
 

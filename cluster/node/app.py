@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -25,9 +24,6 @@ from cluster.commands.service import CommandService
 from cluster.coordinator.reports import Report
 from cluster.errors import RemoraError, UnavailableError
 from cluster.gateway.answering import Answering
-from cluster.gateway.ingestion import IngestionServicer
-from cluster.gateway.management import ManagementServicer
-from cluster.gateway.query import QueryService
 from cluster.gateway.replication import ReplicationService
 from cluster.history.driver import OperationRunner
 from cluster.history.log import History
@@ -36,6 +32,7 @@ from cluster.ingest.driver import IngestPipeline
 from cluster.ingest.worker import BatchDecode
 from cluster.node.attachments import NodeAttachments
 from cluster.node.databases import NodeDatabases
+from cluster.node.doors import Behind, add_grpc_services, open_http
 from cluster.node.draining import CapabilityDrain
 from cluster.node.link import CoordinatorLink, Identity
 from cluster.node.load import node_load
@@ -45,13 +42,6 @@ from cluster.node.storage import NodeStorage, check_default_root, extent_folders
 from cluster.processors import keep_to_one
 from cluster.replication.authority import Authority, Capability
 from cluster.rowstore.stores import RowStores
-from cluster.rpc.v1 import (
-    ingestion_pb2_grpc,
-    management_pb2_grpc,
-    query_pb2_grpc,
-    replication_pb2_grpc,
-)
-from cluster.transport.standard import add_standard_services
 from follower.driver import FollowerManager
 
 if TYPE_CHECKING:
@@ -59,8 +49,6 @@ if TYPE_CHECKING:
     from cluster.commands.doors import NodeLoad
     from cluster.node.config import NodeConfig
     from cluster.node.platform import Platform
-    from cluster.transport.api import Server
-    from cluster.transport.standard import Health
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +69,8 @@ class Node:
         self._reports = HistoryReports.of(self._history, lambda: self._catalog.new_id())
         self._started_at_ns = self._clock.now_ns()
         self._address = ""
+        self.http_url = ""
+        """Where HTTP is served; empty: nowhere, or not yet."""
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Opens what is stored, serves until cancelled, closes. Started with the gRPC address.
@@ -242,7 +232,7 @@ class Node:
 
     def _make_batch_ingestion(self) -> BatchIngestion:
         config, limits = self._config, self._config.limits
-        folder = Path(config.ingest_folder) if config.ingest_folder else config.data / "ingest"
+        folder = config.ingest_path
         folder.mkdir(parents=True, exist_ok=True)
         return BatchIngestion(
             catalog=self._catalog,
@@ -260,8 +250,10 @@ class Node:
     async def _serve(self, task_status: trio.TaskStatus[str]) -> None:
         config = self._config
         server = self._platform.transport.server()
-        health = self._add_services(server)
+        behind = self._behind()
+        health = add_grpc_services(server, behind)
         self._address = server.listen(f"{self._platform.host}:{config.grpc_port}")
+        http = open_http(config, self._platform, behind)
         self._link = self._make_link()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_catalog)
@@ -274,6 +266,10 @@ class Node:
             await nursery.start(self._operations.run)
             await nursery.start(self._followers.run)
             await nursery.start(partial(server.serve, grace_seconds=GRACE_SECONDS))
+            if http is not None:
+                await nursery.start(partial(http.server.serve, grace_seconds=GRACE_SECONDS))
+                self.http_url = http.url
+                logger.info("node %s serves HTTP on %s", config.node, http.url)
             await nursery.start(self._link.run)
             health.set_serving(True)
             task_status.started(self._address)
@@ -285,18 +281,14 @@ class Node:
             except RemoraError as error:
                 logger.warning("the first query will be slow: %s", error)
 
-    def _add_services(self, server: Server) -> Health:
-        ingestion_pb2_grpc.add_IngestionServiceServicer_to_server(
-            IngestionServicer(self._pipeline, version_of=self._version_of), server
+    def _behind(self) -> Behind:
+        return Behind(
+            pipeline=self._pipeline,
+            commands=CommandService(self._catalog, self, self._config.limits),
+            answering=Answering(self._engine, self._databases),
+            replication=self._replication,
+            version_of=self._version_of,
         )
-        management_pb2_grpc.add_ManagementServiceServicer_to_server(
-            ManagementServicer(CommandService(self._catalog, self, self._config.limits)), server
-        )
-        query_pb2_grpc.add_QueryServiceServicer_to_server(
-            QueryService(Answering(self._engine, self._databases)), server
-        )
-        replication_pb2_grpc.add_ReplicationServiceServicer_to_server(self._replication, server)
-        return add_standard_services(server)
 
     def _make_link(self) -> CoordinatorLink:
         config = self._config

@@ -15,6 +15,8 @@ _KINDS = {
     "data": str,
     "coordinator": str,
     "grpc_port": int,
+    "http_port": int,
+    "allow_hosts": list,
     "streaming_ingestion": bool,
     "strict": bool,
     "location": str,
@@ -31,12 +33,14 @@ _KINDS = {
 class NodeConfig:
     """What a node must be told; the launcher writes it as one JSON line to its standard input.
 
-    ``grpc_port`` 0 means any free port. ``processor`` is the one the node's Python threads keep
-    to, counted round the usable ones; -1: any (see :mod:`cluster.processors`). ``ready_fd`` is
-    the file descriptor on which the node writes one JSON line when it serves. ``location`` is the
-    region of the cluster; empty: ``local``. ``storage_root`` is
-    the URL of the folder or container of extents; empty: a folder of ``data``. ``ingest_folder``
-    is the only folder whose files ``.ingest into`` reads; empty: ``ingest`` in ``data``.
+    ``grpc_port`` and ``http_port`` 0 mean any free port. ``allow_hosts`` are names besides loopback
+    under which HTTP is served (:mod:`cluster.gateway.rest.hosts`). ``processor`` is the one the
+    node's Python threads keep to, counted round the usable ones; -1: any (see
+    :mod:`cluster.processors`). ``ready_fd`` is the file descriptor on which the node writes one
+    JSON line when it serves. ``location`` is the region of the cluster; empty: ``local``.
+    ``storage_root`` is the URL of the folder or container of extents; empty: a folder of ``data``.
+    ``ingest_folder`` is the only folder whose files ``.ingest into`` reads; empty: ``ingest`` in
+    ``data``.
     """
 
     cluster: str
@@ -44,6 +48,8 @@ class NodeConfig:
     data: Path
     coordinator: str
     grpc_port: int = 0
+    http_port: int = 0
+    allow_hosts: tuple[str, ...] = ()
     streaming_ingestion: bool = False
     strict: bool = False
     location: str = ""
@@ -52,6 +58,11 @@ class NodeConfig:
     storage_root: str = ""
     ingest_folder: str = ""
     limits: Limits = field(default=LIMITS)
+
+    @property
+    def ingest_path(self) -> Path:
+        """The folder whose files may be read by name."""
+        return Path(self.ingest_folder) if self.ingest_folder else self.data / "ingest"
 
     @classmethod
     def from_json(cls, text: str) -> NodeConfig:
@@ -74,6 +85,12 @@ class NodeConfig:
                     f"the node's configuration wants a {kind.__name__} as '{key}', "
                     f"not {values[key]!r}"
                 )
+        hosts = values.get("allow_hosts", [])
+        if not all(isinstance(name, str) for name in hosts):
+            raise InvalidRequestError(
+                f"the node's configuration wants names as 'allow_hosts', not {hosts!r}"
+            )
+        values["allow_hosts"] = tuple(hosts)
         values["data"] = Path(values["data"])
         values["limits"] = Limits.with_overrides(values.get("limits", {}))
         return cls(**values)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cluster.commands.context import QueryRunner
 from cluster.extents.opening import open_root
+from cluster.gateway.http.server import HttpServer
 from cluster.node.clock import SystemClock
 from cluster.processors import usable
 from cluster.query.driver import QueryEngine, QueryStatistics
@@ -155,8 +156,8 @@ class Platform:
     nobody can guess, for ids and keys; ``rng`` is for jitter and names. ``open_root`` opens the
     storage root of a URL or path; it raises InvalidRequestError for one it cannot open. ``host`` is
     where the node listens. ``blocks``: whether reading and writing files may take long, so that it
-    belongs in worker threads. ``reach`` is told of named points of the work on extents; production
-    has none.
+    belongs in worker threads. ``http_server`` carries HTTP; None: the node has no HTTP door.
+    ``reach`` is told of named points of the work on extents; production has none.
     """
 
     transport: Transport
@@ -169,6 +170,7 @@ class Platform:
     cores: int
     processors: tuple[int, ...] = ()
     process_id: int = 0
+    http_server: type[HttpServer] | None = None
     host: str = LOOPBACK
     blocks: bool = True
     reach: At | None = None
@@ -194,4 +196,5 @@ def machine(
         cores=os.cpu_count() or 1,
         processors=usable(),
         process_id=os.getpid(),
+        http_server=HttpServer,
     )

@@ -22,7 +22,10 @@ class HttpRequest:
     ``headers`` are lower case, of ``query`` as sent; of a name that is repeated the last value
     counts. ``raw_query`` is what follows the ``?``, not decoded. ``body`` is whole and not
     decompressed. ``scheme`` is ``http`` or ``https``; ``peer`` the address of
-    the other end.
+    the other end. ``values`` are those of the route's pattern; ``activity_id`` is a guid, the
+    name of this request in logs and in the response's ``x-ms-activity-id``. Both are empty until
+    the request has passed the door. ``body_over_bytes`` is the limit that the body went over; the
+    body is then empty. 0: it is whole.
     """
 
     method: str
@@ -33,6 +36,9 @@ class HttpRequest:
     raw_query: str = ""
     scheme: str = "http"
     peer: str = ""
+    values: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    activity_id: str = ""
+    body_over_bytes: int = 0
 
     @property
     def host(self) -> str:
@@ -49,7 +55,7 @@ class HttpRequest:
 class HttpResponse:
     """A response with its whole body. Names of ``headers`` as they are to be sent.
 
-    ``Content-Length`` is added by the server.
+    ``Content-Length`` is added by the server; an empty ``content_type`` is not sent.
     """
 
     status: int = 200

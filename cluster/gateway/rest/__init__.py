@@ -1,0 +1,1 @@
+"""The Kusto REST surface: handlers on whole HTTP requests, one module an endpoint."""

@@ -1,0 +1,101 @@
+"""The doors of a node: gRPC services and HTTP routes in front of what answers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cluster.gateway.ingestion import IngestionServicer
+from cluster.gateway.management import ManagementServicer
+from cluster.gateway.query import QueryService
+from cluster.gateway.rest.app import RestDoor, ServiceFacts, rest_routes
+from cluster.gateway.rest.headers import ActivityIds
+from cluster.gateway.rest.hosts import Hosts
+from cluster.gateway.rest.sources import UriSources
+from cluster.rpc.v1 import (
+    ingestion_pb2_grpc,
+    management_pb2_grpc,
+    query_pb2_grpc,
+    replication_pb2_grpc,
+)
+from cluster.transport.standard import add_standard_services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.catalog.model import Version
+    from cluster.commands.service import CommandService
+    from cluster.gateway.answering import Answering
+    from cluster.gateway.http.server import HttpServer
+    from cluster.gateway.replication import ReplicationService
+    from cluster.ingest.driver import IngestPipeline
+    from cluster.node.config import NodeConfig
+    from cluster.node.platform import Platform
+    from cluster.transport.api import Server
+    from cluster.transport.standard import Health
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What the doors pass requests to."""
+
+    pipeline: IngestPipeline
+    commands: CommandService
+    answering: Answering
+    replication: ReplicationService
+    version_of: Callable[[str], Version]
+
+
+def add_grpc_services(server: Server, behind: Behind) -> Health:
+    """Adds every gRPC service to a server that does not serve yet."""
+    ingestion_pb2_grpc.add_IngestionServiceServicer_to_server(
+        IngestionServicer(behind.pipeline, version_of=behind.version_of), server
+    )
+    management_pb2_grpc.add_ManagementServiceServicer_to_server(
+        ManagementServicer(behind.commands), server
+    )
+    query_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(behind.answering), server)
+    replication_pb2_grpc.add_ReplicationServiceServicer_to_server(behind.replication, server)
+    return add_standard_services(server)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpDoor:
+    """The HTTP server of a node, bound and not serving yet, and where it is."""
+
+    server: HttpServer
+    url: str
+
+
+def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoor | None:
+    """Binds the node's HTTP port; None where the platform has no HTTP.
+
+    Raises OSError if the port is taken.
+    """
+    if platform.http_server is None:
+        return None
+    routes = rest_routes(
+        cluster=config.cluster,
+        pipeline=behind.pipeline,
+        sources=UriSources(
+            folder=config.ingest_path,
+            work=config.data / "ingest-http-work",
+            limits=config.limits,
+        ),
+        limits=config.limits,
+    )
+    door = RestDoor(
+        routes,
+        hosts=Hosts(config.allow_hosts),
+        ids=ActivityIds(platform.random_bits),
+        clock=platform.clock,
+        facts=ServiceFacts(config.cluster, config.node, platform.process_id),
+    )
+    server = platform.http_server(
+        door.answer,
+        body_limit=lambda method, path: routes.body_bytes(
+            method, path, config.limits.http_body_bytes
+        ),
+        limits=config.limits,
+    )
+    return HttpDoor(server, server.listen(platform.host, config.http_port))
