@@ -12,11 +12,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cluster.coordinator.state import Contest, longest_lease
+from cluster.coordinator.state import Contest, Doubt, longest_lease
 from cluster.errors import ConflictError
 from cluster.replication.authority import NO_ISSUER, Issuer, Standing, doubt_about, judge
 
 if TYPE_CHECKING:
+    from cluster.coordinator.events import Heartbeat
     from cluster.coordinator.state import Durable
     from cluster.coordinator.turn import Turn
 
@@ -53,14 +54,49 @@ def doubt(durable: Durable, node: str, obeys: Issuer, revision: int) -> str:
     return words and f"{words} (node '{node}')"
 
 
-def contest(turn: Turn, reason: str) -> None:
-    """Nothing is decided and no lease given until this has not been seen for a lease."""
-    turn.contest = Contest(reason, turn.now + longest_lease(turn.limits))
+def contest(turn: Turn, event: Heartbeat, reason: str) -> None:
+    """Nothing is decided and no lease given until the node is heard without a doubt."""
+    others = () if turn.contest is None else turn.contest.doubts
+    until = turn.now + longest_lease(turn.limits)
+    found = Doubt(event.node, event.instance, event.sequence, reason, until)
+    turn.contest = Contest((*(doubt for doubt in others if doubt.node != event.node), found))
+
+
+def settle(turn: Turn, event: Heartbeat) -> None:
+    """A process of a node was heard without a doubt.
+
+    One sent before the doubt settles nothing. Another process of the node may go on for a lease
+    of the other coordinator.
+    """
+    for doubt in () if turn.contest is None else turn.contest.doubts:
+        is_same = doubt.instance == event.instance
+        if doubt.node == event.node and not (is_same and event.sequence <= doubt.sequence):
+            session = turn.session(event.node)
+            until = max(session.ghosts_until, doubt.until)
+            turn.put_session(event.node, replace(session, ghosts_until=until))
+            _drop(turn, doubt)
+
+
+def settle_by_time(turn: Turn) -> None:
+    """Forgets nodes not heard for a lease, if an operator has said whose word counts.
+
+    Without such a word nothing is forgotten.
+    """
+    if turn.contest is not None and turn.adopts:
+        for doubt in turn.contest.doubts:
+            if doubt.until <= turn.now:
+                _drop(turn, doubt)
+
+
+def _drop(turn: Turn, doubt: Doubt) -> None:
+    assert turn.contest is not None
+    left = tuple(one for one in turn.contest.doubts if one is not doubt)
+    turn.contest = Contest(left) if left else None
 
 
 def check_uncontested(turn: Turn) -> None:
     """Raises ConflictError while it is in doubt who the coordinator is."""
-    if turn.contest is not None and turn.now < turn.contest.until:
+    if turn.contest is not None:
         reason = turn.contest.reason
         raise ConflictError(
             f"nothing is decided while it is in doubt who the coordinator is: {reason}",

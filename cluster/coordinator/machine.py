@@ -22,7 +22,7 @@ from cluster.coordinator.events import (
     Step,
     Tick,
 )
-from cluster.coordinator.identity import check_uncontested
+from cluster.coordinator.identity import check_uncontested, settle_by_time
 from cluster.coordinator.state import ChangeKind
 from cluster.coordinator.turn import Turn
 from cluster.errors import RemoraError
@@ -41,7 +41,10 @@ def _republish(turn: Turn, event: Republish) -> None:
 
 
 def _adopt(turn: Turn, event: Adopt) -> None:
-    """The doubt itself ends with the next heartbeat of whoever obeys another, or by time."""
+    """The doubt itself ends with the next heartbeat of whoever obeys another, or by time.
+
+    By time, because a node that is gone for good will never be heard again.
+    """
     turn.adopts = True
     turn.reply(event.request, Adopting("" if turn.contest is None else turn.contest.reason))
 
@@ -123,14 +126,12 @@ def _settle(turn: Turn) -> None:
 
     Neither while nobody knows whose word counts.
     """
-    was_contested = turn.contest is not None
+    settle_by_time(turn)
     if turn.contest is not None:
-        if turn.now < turn.contest.until:
-            return
-        turn.contest = None
+        return
     _settle_kinds(turn, lambda kind: kind is not ChangeKind.DRAIN)
     _settle_kinds(turn, lambda kind: kind is ChangeKind.DRAIN)
-    if was_contested or turn.has_news:
+    if turn.was_contested or turn.has_news:
         attachment.expand(turn)
 
 
@@ -149,7 +150,8 @@ def _settle_kinds(turn: Turn, chosen: Callable[[ChangeKind], bool]) -> None:
 
 def _next_deadline(state: State, now: float) -> float | None:
     if state.contest is not None:
-        return state.contest.until
+        doubts = state.contest.doubts if state.adopts else ()
+        return min((doubt.until for doubt in doubts), default=None)
     holders = [holder for waiting in state.waiting.values() for holder in waiting.holders]
     holders += [holder for inquiry in state.inquiries.values() for holder in inquiry.holders]
     deadlines = [holder.deadline for holder in holders]

@@ -9,7 +9,7 @@ from cluster.coordinator.attachment import notice
 from cluster.coordinator.capability import reopen
 from cluster.coordinator.configuration import DEFAULT_LOCATION
 from cluster.coordinator.events import Registered, Renewed
-from cluster.coordinator.identity import adopt, contest, doubt, outrun
+from cluster.coordinator.identity import adopt, contest, doubt, outrun, settle
 from cluster.coordinator.state import (
     NEVER,
     ChangeKind,
@@ -204,6 +204,7 @@ def heartbeat(turn: Turn, event: Heartbeat) -> None:
         _succeed(turn, node)
     is_news = event.sequence > turn.session(event.node).sequence
     if is_news:
+        settle(turn, event)
         _take_report(turn, event)
     if turn.contest is not None:
         _give_no_lease(turn, event, turn.contest.reason)
@@ -256,7 +257,7 @@ def _is_doubtful(turn: Turn, event: Heartbeat) -> bool:
     if not words:
         return False
     if not turn.adopts:
-        contest(turn, words)
+        contest(turn, event, words)
         _give_no_lease(turn, event, words)
         return True
     adopt(turn, event.obeys, event.applied_revision, event.newest_epoch)

@@ -243,14 +243,34 @@ class Inquiry:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
-    """Some node obeys another coordinator, or knows more than this one: nothing is decided.
+class Doubt:
+    """A node obeys another coordinator, or knows more than this one.
 
-    ``until`` is when that is forgotten unless it is seen again.
+    ``instance`` and ``sequence`` are of the heartbeat that said so. ``until`` is when a lease that
+    the other gave the process, as far as was heard, is over.
     """
 
+    node: str
+    instance: str
+    sequence: int
     reason: str
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Nothing is decided while there is one of ``doubts``, the newest last; never empty.
+
+    That a node is not heard for a while settles nothing: it may go on under the other coordinator,
+    which gives it leases that nobody here knows of.
+    """
+
+    doubts: tuple[Doubt, ...]
+
+    @property
+    def reason(self) -> str:
+        """Of the newest doubt."""
+        return self.doubts[-1].reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ class Turn:
         )
 
     @property
+    def was_contested(self) -> bool:
+        """It was in doubt who the coordinator is before this turn."""
+        return self._before.contest is not None
+
+    @property
     def has_news(self) -> bool:
         """Anything durable has changed, or which databases some node owns."""
         if self.durable is not self._before.durable:

@@ -67,7 +67,9 @@ class MemoryCall:
     def _open(self) -> None:
         if self.client.is_over and self.server is None:
             return  # the client gave up before the call arrived
-        server = self.channel.network.server_at(self.channel.source, self.channel.address)
+        server = self.channel.network.server_at(
+            self.channel.source, self.channel.address, self.method
+        )
         if server is None:
             self.broken(f"connection refused by {self.channel.address}")
             return

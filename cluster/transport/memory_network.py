@@ -256,8 +256,9 @@ class MemoryNetwork:
         """A host is there again."""
         self.down.discard(host)
 
-    def server_at(self, source: str, address: str) -> MemoryServer | None:
-        """Who answers at an address, if somebody does."""
+    def server_at(self, source: str, address: str, method: str) -> MemoryServer | None:
+        """Who answers a call of ``method`` at an address, if somebody does."""
+        del method
         return self.servers.get(self.redirects.get((source, address), address))
 
     def free_address(self, host: str) -> str:

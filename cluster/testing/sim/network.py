@@ -28,8 +28,8 @@ class SimulatedNetwork(MemoryNetwork):
         self._faults: dict[tuple[str, str], dict[int, LinkFaults]] = {}
         self._held: dict[str, int] = {}
         self.twins: dict[str, str] = {}
-        """Addresses that half of all calls to another address come to instead."""
-        self._calls_to_twins = 0
+        """Addresses that every other call to another address comes to instead."""
+        self._calls_to_twins: dict[tuple[str, str], int] = {}
 
     def link(self, source: str, target: str) -> Link:
         """The link from ``source`` to ``target``."""
@@ -38,15 +38,21 @@ class SimulatedNetwork(MemoryNetwork):
             self._apply(source, target)
         return super().link(source, target)
 
-    def server_at(self, source: str, address: str) -> MemoryServer | None:
-        """Who answers a call to an address."""
+    def server_at(self, source: str, address: str, method: str) -> MemoryServer | None:
+        """Who answers a call.
+
+        A source's calls of one method come to an address and its twin in turn, so that two
+        heartbeats of a process are heard by both: who hears neither cannot know of the other.
+        """
         twin = self.twins.get(address)
         if twin is not None:
-            self._calls_to_twins += 1
-            key = f"{self.seed}\0twin\0{source}\0{self._calls_to_twins}".encode()
-            if hashlib.blake2b(key, digest_size=1).digest()[0] & 1:
+            key = f"{self.seed}\0twin\0{source}\0{method}".encode()
+            drawn = hashlib.blake2b(key, digest_size=1).digest()[0]
+            number = self._calls_to_twins.get((source, method), drawn) + 1
+            self._calls_to_twins[source, method] = number
+            if number & 1:
                 address = twin
-        return super().server_at(source, address)
+        return super().server_at(source, address, method)
 
     def add_fault(self, number: int, source: str, target: str, faults: LinkFaults) -> None:
         """From now on this strikes the link too, until :meth:`remove_fault`."""

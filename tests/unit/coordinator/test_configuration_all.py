@@ -11,7 +11,7 @@ from cluster.catalog.following import Sharing
 from cluster.coordinator import events
 from cluster.coordinator.events import Certainty, Detached
 from cluster.coordinator.reports import FollowingReport
-from cluster.coordinator.state import Contest, longest_lease
+from cluster.coordinator.state import Contest, Doubt, longest_lease
 from cluster.errors import (
     ConflictError,
     EntityNotFoundError,
@@ -245,10 +245,11 @@ def test_a_restart_changes_nothing_until_nodes_are_heard() -> None:
 def test_while_it_is_in_doubt_who_decides_nothing_is_attached() -> None:
     story = heard("A")
     story.attach("follower", database="*")
-    story.state = replace(story.state, contest=Contest("another coordinator", story.now + 5.0))
+    doubt = Doubt("follower/0", "another process", 1, "another coordinator", story.now + 5.0)
+    story.state = replace(story.state, contest=Contest((doubt,)))
     story.beat("leader", databases=owns("A", "B"))
     assert grants(story) == {"A": "A"}
-    story.wait(5.0)
+    story.beat("follower")
     assert grants(story) == {"A": "A", "B": "B"}
 
 

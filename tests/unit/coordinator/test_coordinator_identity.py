@@ -90,9 +90,7 @@ def test_a_node_that_obeys_what_is_not_our_past_gets_no_lease(kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_while_in_doubt_nothing_is_decided_nobody_gets_a_lease_and_it_ends_by_itself(
-    kind: str,
-) -> None:
+def test_while_in_doubt_nothing_is_decided_and_nobody_gets_a_lease(kind: str) -> None:
     story = running()
     obeys, revision = strangers(story)[kind]
     story.beat("follower", obeys=obeys, revision=revision)
@@ -105,12 +103,51 @@ def test_while_in_doubt_nothing_is_decided_nobody_gets_a_lease_and_it_ends_by_it
     other = story.beat("leader", databases=owns(DATABASE))
     assert other.lease_seconds == 0
     assert other.doubt
-    assert story.timer == story.now + LEASE
-    story.wait(LEASE - 0.001)
+    assert story.timer is None, "silence settles nothing: the other may be renewing its lease"
+    story.wait(100 * LEASE)
     assert story.beat("leader", databases=owns(DATABASE)).doubt
-    story.wait(0.001)
+    assert isinstance(story.answers[story.off("follower")], ConflictError)
+    story.beat("follower")
     assert story.beat("leader", databases=owns(DATABASE)).lease_seconds == LIMITS.lease_seconds
     assert isinstance(story.answers[story.on("follower")], CapabilitySet)
+
+
+def test_a_heartbeat_sent_before_the_doubt_settles_nothing() -> None:
+    story = running()
+    obeys, revision = strangers(story)[TWIN]
+    story.beat("follower", obeys=obeys, revision=revision)
+    (doubt,) = story.state.contest.doubts
+    story.beat("follower", sequence=doubt.sequence)
+    assert story.state.contest is not None
+    story.beat("follower", sequence=doubt.sequence + 1)
+    assert story.state.contest is None
+
+
+def test_the_next_process_of_a_node_settles_the_doubt_and_the_one_before_is_waited_for() -> None:
+    story = running()
+    obeys, revision = strangers(story)[TWIN]
+    story.wait(LEASE)
+    story.beat("follower", obeys=obeys, revision=revision)
+    story.register("follower", instance="b")
+    story.beat("follower", instance="b")
+    assert story.state.contest is None
+    request = story.off("follower")
+    story.beat("follower", instance="b")
+    assert request not in story.answers, "the process before may have a lease of the other"
+    story.wait(LEASE)
+    assert story.answers[request].certainty is Certainty.LEASE_EXPIRED
+
+
+def test_a_node_that_is_gone_is_forgotten_when_an_operator_says_whose_word_counts() -> None:
+    story = running()
+    obeys, revision = strangers(story)[TWIN]
+    story.beat("follower", obeys=obeys, revision=revision)
+    story.get(events.Adopt)
+    assert story.timer == story.now + LEASE
+    story.wait(LEASE - 0.001)
+    assert story.state.contest is not None
+    story.wait(0.001)
+    assert story.state.contest is None
 
 
 def test_a_pending_off_never_becomes_certain_while_in_doubt() -> None:
@@ -125,7 +162,9 @@ def test_a_pending_off_never_becomes_certain_while_in_doubt() -> None:
         story.wait(LEASE - 0.5)
     assert request not in story.answers, "its lease is over for us; another may have renewed it"
     story.wait(0.5)
-    assert story.answers[request].certainty is Certainty.LEASE_EXPIRED
+    assert request not in story.answers
+    story.beat("follower")
+    assert story.answers[request].certainty is Certainty.CONFIRMED
 
 
 def test_a_process_unknown_to_an_old_copy_is_told_of_the_doubt_not_superseded() -> None:
@@ -374,5 +413,7 @@ def test_an_abandoned_request_and_time_are_handled_while_in_doubt() -> None:
     story.beat("follower", obeys=obeys, revision=revision)
     story.send(events.Abandon(request))
     story.wait(LEASE)
+    assert story.state.durable.changes
+    story.beat("follower")
     assert request not in story.answers
     assert not story.state.durable.changes
