@@ -54,16 +54,16 @@ class Portal:
 
         async def call() -> None:
             # A future that was cancelled meanwhile takes no result: nobody waits for one.
-            with scope:
-                try:
+            try:
+                with scope:
                     value = await function(*arguments, **named)
-                except Exception as error:
-                    with contextlib.suppress(InvalidStateError):
-                        future.set_exception(error)
-                else:
                     with contextlib.suppress(InvalidStateError):
                         future.set_result(value)
-            future.cancel()
+            except Exception as error:
+                with contextlib.suppress(InvalidStateError):
+                    future.set_exception(error)
+            finally:
+                future.cancel()
 
         def begin() -> None:
             self._nursery.start_soon(call)
