@@ -1,0 +1,166 @@
+"""``/v1/rest/query``, ``/v2/rest/query`` and ``/v1/rest/mgmt``: queries and commands over HTTP.
+
+A query endpoint answers commands that show, as the service does (Grafana sends them there), in its
+own encoding; it refuses all others in the service's words. The management endpoint takes commands,
+and queries behind a ``.show`` command.
+
+Guarantees: those of :class:`cluster.gateway.answering.Answering`; a GET changes nothing; an error
+is raised before there is a response, so no response says that it failed after it began.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from cluster.catalog.model import DEFAULT_DATABASE
+from cluster.errors import InvalidRequestError
+from cluster.gateway.http.messages import HttpResponse
+from cluster.gateway.http.routes import Route
+from cluster.gateway.rest.batches import is_command, shows, statements
+from cluster.gateway.rest.bodies import encoding_of, read_request
+from cluster.gateway.rest.command_tables import command_table
+from cluster.gateway.rest.dataset import Completion, Dataset
+from cluster.gateway.rest.dataset_v1 import encode_command_v1, encode_v1
+from cluster.gateway.rest.dataset_v2 import encode_v2
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cluster.clock import Clock
+    from cluster.commands.service import CommandService
+    from cluster.gateway.answering import Answering, Results
+    from cluster.gateway.http.messages import HttpRequest
+    from cluster.gateway.rest.bodies import RestRequest
+    from cluster.gateway.rest.headers import Authenticate
+    from cluster.query.binding import QueryResult
+
+    Encode = Callable[[Dataset], bytes]
+
+_CLIENT_VERSION: Final = "x-ms-client-version"
+_ENCODED_INLINE_BYTES: Final = 256 * 1024
+"""Larger answers are encoded in a worker thread; Arrow's kernels do not hold the interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestQueryStatistics:
+    """Requests since the start; ``answered`` with a dataset, ``refused`` with an error."""
+
+    answered: int
+    refused: int
+    encoded_bytes: int
+    encoded_in_threads: int
+    """Answers that were too large to be encoded in the thread that owns all state."""
+
+
+class RestQueries:
+    """The endpoints of queries and commands."""
+
+    def __init__(
+        self,
+        answering: Answering,
+        commands: CommandService,
+        *,
+        authenticate: Authenticate,
+        clock: Clock,
+    ) -> None:
+        self._answering = answering
+        self._commands = commands
+        self._authenticate = authenticate
+        self._clock = clock
+        self._answered = self._refused = self._encoded_bytes = self._in_threads = 0
+
+    def routes(self) -> tuple[Route, ...]:
+        """All of them."""
+        return (
+            Route("POST", "/v1/rest/mgmt", partial(self._counted, self._manage)),
+            Route("GET", "/v1/rest/query", partial(self._counted, self._query_v1)),
+            Route("POST", "/v1/rest/query", partial(self._counted, self._query_v1)),
+            Route("GET", "/v2/rest/query", partial(self._counted, self._query_v2)),
+            Route("POST", "/v2/rest/query", partial(self._counted, self._query_v2)),
+        )
+
+    def statistics(self) -> RestQueryStatistics:
+        """Counters since the start."""
+        return RestQueryStatistics(
+            self._answered, self._refused, self._encoded_bytes, self._in_threads
+        )
+
+    async def _counted(
+        self, answer: Callable[[HttpRequest], Awaitable[bytes]], request: HttpRequest
+    ) -> HttpResponse:
+        try:
+            body = await answer(request)
+        except BaseException:
+            self._refused += 1
+            raise
+        self._answered += 1
+        self._encoded_bytes += len(body)
+        return HttpResponse(body=body)
+
+    async def _manage(self, request: HttpRequest) -> bytes:
+        asked = read_request(request, self._authenticate(request.headers))
+        return await self._respond(asked, encode_v1, encode_command_v1)
+
+    async def _query_v1(self, request: HttpRequest) -> bytes:
+        asked = read_request(request, self._authenticate(request.headers))
+        return await self._query(asked, encode_v1, encode_command_v1)
+
+    async def _query_v2(self, request: HttpRequest) -> bytes:
+        asked = read_request(request, self._authenticate(request.headers))
+        encoding = encoding_of(asked.client, request.headers.get(_CLIENT_VERSION, ""))
+        encode = partial(encode_v2, encoding=encoding)
+        return await self._query(asked, encode, encode)
+
+    async def _query(self, asked: RestRequest, encode: Encode, encode_command: Encode) -> bytes:
+        if not is_command(asked.text):
+            return await self._answer(asked, asked.text, (), encode, self._clock.monotonic())
+        if not shows(asked.text):
+            raise InvalidRequestError(
+                "Control commands (starting with a dot '.') cannot be served from the query "
+                "endpoint unless they are .show control commands.",
+                remedy="Send the command to /v1/rest/mgmt.",
+            )
+        return await self._respond(asked, encode, encode_command)
+
+    async def _respond(self, asked: RestRequest, encode: Encode, encode_command: Encode) -> bytes:
+        """Runs a batch: commands, and queries behind them in its last part."""
+        began = self._clock.monotonic()
+        *first, last = statements(asked.text)
+        results = [await self._command(asked, text) for text in first]
+        if first and not is_command(last):
+            return await self._answer(asked, last, tuple(results), encode, began)
+        results.append(await self._command(asked, last))
+        dataset = self._dataset(asked, tuple(results), began)
+        return await self._encoded(dataset, encode if first else encode_command)
+
+    async def _command(self, asked: RestRequest, text: str) -> QueryResult:
+        return command_table(await self._commands.execute(asked.database, text, asked.client))
+
+    async def _answer(
+        self, asked: RestRequest, text: str, before: Results, encode: Encode, began: float
+    ) -> bytes:
+        async def encoded(results: Results) -> bytes:
+            return await self._encoded(self._dataset(asked, before + results, began), encode)
+
+        database = asked.database or DEFAULT_DATABASE
+        answered = await self._answering.answer(database, text, asked.client, encoded)
+        return answered.encoded
+
+    def _dataset(self, asked: RestRequest, results: Results, began: float) -> Dataset:
+        completion = Completion(
+            asked.client.request_id,
+            asked.client.activity_id,
+            self._clock.now_ns(),
+            self._clock.monotonic() - began,
+        )
+        return Dataset(results, completion)
+
+    async def _encoded(self, dataset: Dataset, encode: Encode) -> bytes:
+        if sum(result.table.nbytes for result in dataset.results) <= _ENCODED_INLINE_BYTES:
+            return encode(dataset)
+        self._in_threads += 1
+        return await trio.to_thread.run_sync(encode, dataset)
