@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from cluster.catalog.lookup import table_not_found
 from cluster.errors import RemoraError, UnavailableError
 from cluster.history.records import StreamedRequest
 from cluster.ingest.compression import is_compressed
@@ -125,6 +126,11 @@ class Decider:
             return
         key = staged.key
         position = self._row_store.position_of((key,))[key]
+        if position.ordinal < staged.end_ordinal:
+            # They were never visible: the key was given up while they were on their way.
+            for ticket in tickets:
+                self.refuse(ticket, table_not_found(ticket.request.table))
+            return
         for ticket, row_count in zip(tickets, row_counts, strict=True):
             self._commit(ticket, key, row_count, position, duplicate=duplicate)
         if then is not None:

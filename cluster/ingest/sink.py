@@ -20,6 +20,10 @@ class StagedRows(Protocol):
     @property
     def key(self) -> RowStoreKey: ...
 
+    @property
+    def end_ordinal(self) -> int:
+        """One more than the last ordinal of the rows."""
+
     def when_decided(self, callback: Callable[[], None]) -> None:
         """Calls ``callback`` once the rows are durable and visible, or refused."""
 

@@ -75,6 +75,11 @@ class Staged:
         self.row_count = row_count
         self._group = group
 
+    @property
+    def end_ordinal(self) -> int:
+        """One more than the last ordinal of the rows."""
+        return self.first_ordinal + self.row_count
+
     async def committed(self) -> None:
         """Returns when the rows are durable and visible. Any number of tasks may wait.
 

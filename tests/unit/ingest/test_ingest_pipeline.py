@@ -270,6 +270,21 @@ async def test_a_table_that_goes_away_during_decoding_refuses_its_rows(
         assert world.row_store.statistics().total("committed_records") == 0
 
 
+async def test_rows_that_become_durable_after_their_table_was_dropped_are_not_acknowledged() -> (
+    None
+):
+    async with ingest_world(committing=False) as world:
+        ticket = world.pipeline.submit(people("Ada,36"))
+        await wait_all_tasks_blocked()
+        (key,) = world.catalog.get("db").tables["People"].keys
+        world.catalog.drop("People")
+        world.row_store.forget(key)
+        await world.start_committing()
+        with pytest.raises(TableNotFoundError):
+            await ticket.wait()
+        assert world.pipeline.statistics().rows_committed == 0
+
+
 async def test_a_schema_that_changes_during_decoding_has_the_rows_decoded_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
