@@ -44,6 +44,8 @@
     │   ├── MethodNotAllowedError        General_BadRequest
     │   ├── HostRefusedError             Forbidden
     │   ├── OriginRefusedError           Forbidden
+    │   ├── UnauthenticatedError         Unauthorized
+    │   ├── AccessDeniedError            Forbidden
     │   └── LimitExceededError           LimitsExceeded
     ├── StateError                       right request, wrong state of the service: permanent
     │   ├── ConflictError                Conflict
@@ -524,6 +526,31 @@ class OriginRefusedError(RequestError):
     status = Status.PERMISSION_DENIED
     reason = "ORIGIN_REFUSED"
     default_remedy = "Allow the page's host: remora up --allow-host NAME."
+
+
+class UnauthenticatedError(RequestError):
+    """Nobody knows who sent the request, and that is required; or its token is of the past."""
+
+    code = "Unauthorized"
+    kusto_type = "Kusto.Data.Exceptions.KustoRequestDeniedException"
+    http_status = 401
+    status = Status.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+    default_remedy = (
+        "Send a token: an application's own, got with its id and secret, or one that the setup's "
+        "[auth] table names."
+    )
+
+
+class AccessDeniedError(RequestError):
+    """The caller has no role that allows this. The remedy is the command that would give one."""
+
+    code = "Forbidden"
+    kusto_type = "Kusto.Data.Exceptions.KustoRequestDeniedException"
+    http_status = 403
+    status = Status.PERMISSION_DENIED
+    reason = "ACCESS_DENIED"
+    default_remedy = "Ask an administrator of the database for the role."
 
 
 class LimitExceededError(RequestError):

@@ -161,7 +161,10 @@ class Function:
 
 
 class Role(enum.Enum):
-    """A security role of a database; tables have the first two. The value is the command's word."""
+    """A security role of a database; tables have the first two. The value is the command's word.
+
+    The last three are over all databases of the cluster, and kept with those of ``NetDefaultDB``.
+    """
 
     ADMINS = "admins"
     INGESTORS = "ingestors"
@@ -169,6 +172,9 @@ class Role(enum.Enum):
     VIEWERS = "viewers"
     UNRESTRICTED_VIEWERS = "unrestrictedviewers"
     MONITORS = "monitors"
+    ALL_DATABASES_ADMINS = "alldatabasesadmins"
+    ALL_DATABASES_VIEWERS = "alldatabasesviewers"
+    ALL_DATABASES_MONITORS = "alldatabasesmonitors"
 
 
 @dataclass(frozen=True, slots=True)
