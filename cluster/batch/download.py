@@ -61,13 +61,18 @@ class Downloads:
         self._work = work
         self._limits = limits
 
-    async def get(self, source: Source, number: int) -> LocalSource:
+    async def get(self, source: Source | LocalSource, number: int) -> LocalSource:
         """The source as a local file; ``number`` tells sources of one command apart.
+
+        One that is local already must be of the node's own storage: it is not looked at.
 
         Raises SourceNotFoundError, SourceForbiddenError, LimitExceededError (over
         ``limits.ingest_source_bytes``), UnavailableError (its store does not answer, after
         retries).
         """
+        if isinstance(source, LocalSource):
+            self._check(source.size_bytes, source.shown)
+            return source
         if isinstance(source, FileSource):
             return await trio.to_thread.run_sync(self._file, source)
         path = self._work / f"{os.getpid()}-{id(source):x}-{number}"

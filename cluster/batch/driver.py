@@ -112,9 +112,9 @@ class BatchIngestion:
             return await self._ingest(work, [data], len(data))
 
     async def sources(
-        self, request: Request, sources: Sequence[Source]
+        self, request: Request, sources: Sequence[Source | LocalSource]
     ) -> tuple[tuple[Extent, ...], float]:
-        """Ingests files and objects, all in one transaction.
+        """Ingests files and objects, all in one transaction; of local ones copies are deleted.
 
         Returns the extents and the seconds it took. Raises LimitExceededError over
         ``limits.ingest_sources``, and what reading and decoding raise.
@@ -233,7 +233,7 @@ class BatchIngestion:
             yield work
         except BaseException as error:
             self._failed += 1
-            if isinstance(error, RemoraError):
+            if isinstance(error, RemoraError) and request.reports_failure:
                 self._reports.failed(request, work.source, error)
             raise
         else:

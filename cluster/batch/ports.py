@@ -82,7 +82,8 @@ class Store(Protocol):
 class Request:
     """One ingestion. ``text`` is the command without secrets, ``kind`` as in ``.show operations``.
 
-    ``operation_id`` is empty for what is not an operation.
+    ``operation_id`` is empty for what is not an operation. ``reports_failure``: what goes wrong
+    goes to ``.show ingestion failures``; False: the caller tells of it, or tries again.
     """
 
     database: str
@@ -91,3 +92,4 @@ class Request:
     kind: str
     text: str
     operation_id: str = ""
+    reports_failure: bool = True

@@ -1,0 +1,1 @@
+"""Queued ingestion: uploaded blobs, messages about them, batches by policy, statuses."""

@@ -1,0 +1,87 @@
+"""From the text of a message to something that waits, or to a refusal. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cluster.errors import CorruptedMessageError, RemoraError
+from cluster.queued.batching import GroupKey
+from cluster.queued.messages import decode_message, ingestion_properties
+from cluster.queued.values import Source, source_key
+from cluster.request import Caller
+
+if TYPE_CHECKING:
+    from cluster.batch.properties import IngestionProperties
+    from cluster.queued.messages import QueuedMessage
+    from cluster.queued.signatures import Signer
+    from cluster.queued.values import StoredMessage
+
+_SECOND_NS: Final = 1_000_000_000
+_NOBODY: Final = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that is to be ingested, or tells why not (``error``).
+
+    ``message`` is None if it could not be read. ``dequeued`` attempts were begun by now.
+    """
+
+    number: int
+    arrived_ns: int
+    dequeued: int
+    message: QueuedMessage | None
+    caller: Caller = _NOBODY
+    properties: IngestionProperties | None = None
+    error: RemoraError | None = None
+
+    @property
+    def group(self) -> GroupKey:
+        """What it is ingested with. Only of a message without an error."""
+        if self.message is None or self.properties is None:
+            raise ValueError(f"message {self.number} is not to be ingested")
+        alone = self.number if self.properties.ingest_if_not_exists else 0
+        return GroupKey(
+            self.message.database,
+            self.message.table,
+            self.properties,
+            self.caller.principal,
+            alone,
+        )
+
+    @property
+    def source_key(self) -> str:
+        """Of its source; empty if it names none."""
+        return _key_of(self.message)
+
+
+def accepted(stored: StoredMessage, signer: Signer) -> Waiting:
+    """What a stored message asks for. The token counts as of when the message came."""
+    number, arrived_ns, dequeued = stored.number, stored.inserted_ns, stored.dequeued
+    message = None
+    try:
+        message = decode_message(stored.text)
+        caller = _NOBODY
+        if message.identity:
+            caller = signer.caller(message.identity, arrived_ns / _SECOND_NS)
+        properties = ingestion_properties(message)
+    except RemoraError as error:
+        return Waiting(number, arrived_ns, dequeued, message, error=error)
+    return Waiting(number, arrived_ns, dequeued, message, caller, properties)
+
+
+def source_of(text: str) -> Source | None:
+    """What a message is about; None: it does not say, or cannot be read."""
+    try:
+        message = decode_message(text)
+    except CorruptedMessageError:
+        return None
+    key = _key_of(message)
+    return Source(key, message.source_id, message.operation_id) if key else None
+
+
+def _key_of(message: QueuedMessage | None) -> str:
+    if message is None or not message.source_id:
+        return ""
+    return source_key(message.database, message.table, message.source_id)

@@ -1,0 +1,113 @@
+"""Addresses of the node's storage for its clients, each with a SAS. Pure.
+
+Addresses are made of the scheme and host the client used, with an account in the path, which every
+SDK can parse (``wire-contract.md`` 4.3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from cluster.errors import NotSupportedError
+from cluster.queued.signatures import SignatureRefusedError
+from cluster.queued.values import (
+    ACCOUNT,
+    EXPORTS,
+    FAILURES,
+    READY,
+    STATUS_TABLE,
+    SUCCESSES,
+    TEMPORARY,
+    UPLOADS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cluster.clock import Clock
+    from cluster.limits import Limits
+    from cluster.queued.signatures import Signer
+    from cluster.request import ClientRequest
+
+_BLOBS: Final = "rcwdl"
+_ADD: Final = "a"
+_PROCESS: Final = "rp"
+_ROWS: Final = "raud"
+
+_RESOURCES: Final = (
+    ("SecuredReadyForAggregationQueue", READY, _ADD),
+    ("SuccessfulIngestionsQueue", SUCCESSES, _PROCESS),
+    ("FailedIngestionsQueue", FAILURES, _PROCESS),
+    ("TempStorage", UPLOADS, _BLOBS),
+    ("IngestionsStatusTable", STATUS_TABLE, _ROWS),
+)
+
+
+class StorageResources:
+    """Answers the commands of queued clients (``cluster.commands.doors.ResourcesDoor``).
+
+    ``origin_of`` gives scheme and host of the node's own HTTP door, for requests that came
+    another way; empty: there is none.
+    """
+
+    def __init__(
+        self, signer: Signer, *, origin_of: Callable[[], str], clock: Clock, limits: Limits
+    ) -> None:
+        self._signer = signer
+        self._origin_of = origin_of
+        self._clock = clock
+        self._limits = limits
+
+    async def ingestion_resources(self, request: ClientRequest) -> Sequence[tuple[str, str]]:
+        """Kind and address of each resource, one of each kind. Raises NotSupportedError."""
+        return [
+            (kind, self._address(request, name, permissions))
+            for kind, name, permissions in _RESOURCES
+        ]
+
+    async def identity_token(self, request: ClientRequest) -> str:
+        """A token that only this node makes and understands."""
+        return self._signer.identity(request.caller, self._expires_seconds())
+
+    async def export_containers(self, request: ClientRequest) -> Sequence[str]:
+        """One container. Raises NotSupportedError."""
+        return [self._address(request, EXPORTS, _BLOBS)]
+
+    async def temporary_storage(self, request: ClientRequest) -> Sequence[str]:
+        """One container. Raises NotSupportedError."""
+        return [self._address(request, TEMPORARY, _BLOBS)]
+
+    async def refresh_batching(self, database: str, table: str) -> None:
+        """Policies are read whenever they are needed: there is nothing to forget."""
+
+    def _address(self, request: ClientRequest, name: str, permissions: str) -> str:
+        origin = request.origin or self._origin_of()
+        if not origin:
+            raise NotSupportedError(
+                "This node has no HTTP door, so there is nothing to upload to.",
+                remedy="Ingest by streaming, or start the node with its HTTP door.",
+            )
+        sas = self._signer.sas(name, permissions, self._expires_seconds())
+        return f"{origin}/{ACCOUNT}/{name}?{sas}"
+
+    def _expires_seconds(self) -> int:
+        return self._clock.now_ns() // 1_000_000_000 + int(self._limits.storage_signature_seconds)
+
+
+def own_blob(address: str, signer: Signer, now_seconds: float) -> tuple[str, str] | None:
+    """Container and name of a blob of the node's own storage; None: it is somewhere else.
+
+    That it is ours is told by a path below our account and a valid signature, whatever the host:
+    a node is reached by many names.
+    """
+    parts = urlsplit(address)
+    account, _, rest = unquote(parts.path).lstrip("/").partition("/")
+    container, _, name = rest.partition("/")
+    if account != ACCOUNT or not name:
+        return None
+    try:
+        signer.check(container, dict(parse_qsl(parts.query)), "r", now_seconds)
+    except SignatureRefusedError:
+        return None
+    return container, name

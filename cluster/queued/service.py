@@ -1,0 +1,279 @@
+"""Queued ingestion of a node: takes messages, waits as policies say, has batches ingested."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from cluster.catalog.model import DEFAULT_DATABASE
+from cluster.catalog.policies import ingestionbatching_of
+from cluster.errors import DatabaseNotFoundError, ThrottledError
+from cluster.extents.disk import make_folder
+from cluster.queued.accepting import Waiting, accepted, source_of
+from cluster.queued.batching import Aggregator, Item
+from cluster.queued.disk import BlobFiles
+from cluster.queued.driver import BatchDriver
+from cluster.queued.resources import own_blob
+from cluster.queued.signatures import Signer
+from cluster.queued.statuses import Event
+from cluster.queued.store import FILE_NAME, QueuedStore
+from cluster.queued.worker import FilesThread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from cluster.catalog.policies import IngestionBatchingPolicy
+    from cluster.clock import Clock
+    from cluster.history.log import History
+    from cluster.limits import Limits
+    from cluster.queued.batching import Batch, GroupKey
+    from cluster.queued.ports import CatalogPort, IngestionPort
+    from cluster.queued.values import Source, StoredMessage
+    from cluster.request import Caller
+
+_LOOK_SECONDS: Final = 1.0
+"""So often policies are looked at while messages wait."""
+
+_SWEEP_SECONDS: Final = 60.0
+
+_COMPRESSION: Final = 11
+"""How many times larger data is than its archive where nobody says: the SDKs' own estimate."""
+
+_MICROSECOND_NS: Final = 1000
+_BLOBS: Final = "blobs"
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedStatistics:
+    """``waiting`` messages, those being ingested included; the others since the start.
+
+    ``batches`` were sealed; ``stored``, ``skipped`` (nothing to ingest, or ingested before) and
+    ``failed`` count messages; ``duplicates`` came again with a known source id; ``retries`` are
+    attempts that failed and were repeated.
+    """
+
+    waiting: int
+    batches: int
+    stored: int
+    skipped: int
+    failed: int
+    duplicates: int
+    retries: int
+
+
+class QueuedIngestion:
+    """Queued ingestion. One a node; :meth:`run` is its life.
+
+    ``authorize`` raises AccessDeniedError unless the caller may ingest into the database and table.
+    """
+
+    def __init__(
+        self,
+        store: QueuedStore,
+        files: BlobFiles,
+        thread: FilesThread,
+        *,
+        catalog: CatalogPort,
+        ingestion: IngestionPort,
+        history: History,
+        authorize: Callable[[Caller, str, str], None],
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self.store = store
+        self.files = files
+        self.thread = thread
+        self.signer = Signer(store.secret)
+        self._catalog = catalog
+        self._clock = clock
+        self._limits = limits
+        flush_us = int(limits.queued_flush_seconds * 1_000_000)
+        self._aggregator = Aggregator(self._policy_of, flush_us=flush_us)
+        self._waiting: dict[int, Waiting] = {}
+        self._refused: list[Waiting] = []
+        self._news = trio.Event()
+        self._batches = self._duplicates = 0
+        self._driver = BatchDriver(
+            store=store,
+            files=files,
+            thread=thread,
+            signer=self.signer,
+            catalog=catalog,
+            ingestion=ingestion,
+            history=history,
+            authorize=authorize,
+            on_end=self._ended,
+            clock=clock,
+            limits=limits,
+        )
+
+    async def enqueue(self, text: str) -> StoredMessage:
+        """Takes a message; it is durable when this returns.
+
+        One whose source id waits or was stored before is not queued again. Raises ThrottledError
+        (``limits.storage_messages`` wait), and what writing raises.
+        """
+        most = self._limits.storage_messages
+        if len(self._waiting) >= most:
+            raise ThrottledError(
+                f"{most} messages wait to be ingested.",
+                metadata={"limit": "storage_messages", "maximum": str(most)},
+            )
+        now_ns = self._clock.now_ns()
+        # Shielded: a message that is written is one that is known.
+        with trio.CancelScope(shield=True):
+            stored, is_new = await self.thread.run(
+                self.store.enqueue, text, source_of(text), now_ns=now_ns
+            )
+            if is_new:
+                await self._accept(accepted(stored, self.signer))
+        if not is_new:
+            self._duplicates += 1
+        return stored
+
+    async def operation(self, operation_id: str) -> tuple[Source, ...]:
+        """What has become of the blobs of an operation; () if there is no such operation."""
+        return tuple(await self.thread.run(self.store.sources_of, operation_id))
+
+    def own_blob(self, address: str) -> tuple[str, str] | None:
+        """Container and name of a blob of this node's storage; None: it is elsewhere."""
+        return own_blob(address, self.signer, self._clock.now_ns() / 1e9)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Finishes what an earlier process had begun, then ingests until cancelled.
+
+        Nothing may be enqueued before it has started.
+        """
+        stored = await self.thread.run(self.store.waiting)
+        found = [accepted(message, self.signer) for message in stored]
+        for item in await self._driver.recover(found):
+            await self._accept(item)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sweep)
+            task_status.started()
+            while True:
+                await self._turn(nursery)
+
+    def statistics(self) -> QueuedStatistics:
+        """Counts of this moment."""
+        ended = self._driver.ended
+        return QueuedStatistics(
+            waiting=len(self._waiting),
+            batches=self._batches,
+            stored=ended[Event.STORED],
+            skipped=ended[Event.EMPTY],
+            failed=ended[Event.REFUSED] + ended[Event.GIVEN_UP],
+            duplicates=self._duplicates,
+            retries=self._driver.retries,
+        )
+
+    # Inside
+
+    async def _accept(self, item: Waiting) -> None:
+        self._waiting[item.number] = item
+        if item.error is not None:
+            self._refused.append(item)
+        else:
+            self._aggregator.add(await self._item(item))
+        self._news.set()
+
+    async def _item(self, item: Waiting) -> Item:
+        message = item.message
+        if message is None:
+            raise ValueError(f"message {item.number} was not read")
+        raw_bytes = message.raw_bytes
+        if not raw_bytes and (own := self.own_blob(message.address)) is not None:
+            blob = await self.thread.run(self.files.get, *own)
+            factor = _COMPRESSION if message.is_compressed else 1
+            raw_bytes = 0 if blob is None else blob.size * factor
+        arrived_us = item.arrived_ns // _MICROSECOND_NS
+        return Item(item.number, item.group, arrived_us, raw_bytes, message.is_flush)
+
+    async def _turn(self, nursery: trio.Nursery) -> None:
+        """Starts what is due, then waits until something may be."""
+        self._news = trio.Event()
+        refused, self._refused = self._refused, []
+        for item in refused:
+            if item.error is not None:
+                nursery.start_soon(self._driver.refuse, [item], item.error)
+        now_us = self._clock.now_ns() // _MICROSECOND_NS
+        for batch in self._aggregator.due(now_us):
+            self._batches += 1
+            nursery.start_soon(self._driver.ingest, self._items(batch))
+        due_us = self._aggregator.next_due_us()
+        if due_us is None:
+            await self._news.wait()
+            return
+        seconds = (due_us - self._clock.now_ns() // _MICROSECOND_NS) / 1_000_000
+        with trio.move_on_after(min(max(0.0, seconds), _LOOK_SECONDS)):
+            await self._news.wait()
+
+    def _items(self, batch: Batch) -> list[Waiting]:
+        return [self._waiting[number] for number in batch.numbers]
+
+    def _ended(self, number: int) -> None:
+        self._waiting.pop(number, None)
+
+    def _policy_of(self, key: GroupKey) -> IngestionBatchingPolicy | None:
+        try:
+            database = self._catalog.get(key.database)
+        except DatabaseNotFoundError:
+            return None
+        table = database.tables.get(key.table)
+        if table is None:
+            return None
+        return ingestionbatching_of(database, table, self._catalog.get(DEFAULT_DATABASE))
+
+    async def _sweep(self) -> None:
+        """Deletes what is too old, but for blobs that messages wait for."""
+        while True:
+            now_ns = self._clock.now_ns()
+            kept = [
+                own
+                for item in self._waiting.values()
+                if item.message is not None
+                and (own := own_blob(item.message.address, self.signer, item.arrived_ns / 1e9))
+            ]
+            await self.thread.run(self.store.sweep, now_ns=now_ns)
+            await self.thread.run(self.files.sweep, kept, now_ns=now_ns)
+            await trio.sleep(_SWEEP_SECONDS)
+
+
+@asynccontextmanager
+async def open_queued(
+    folder: Path,
+    *,
+    secret: bytes,
+    catalog: CatalogPort,
+    ingestion: IngestionPort,
+    history: History,
+    authorize: Callable[[Caller, str, str], None],
+    clock: Clock,
+    limits: Limits,
+) -> AsyncIterator[QueuedIngestion]:
+    """Opens the files of a folder; they are closed when the context ends.
+
+    ``secret`` is for a new folder: signatures are made with it. Raises CorruptionError,
+    ConflictError (in use), UnavailableError.
+    """
+    thread = FilesThread()
+    make_folder(folder)
+    store = QueuedStore.open(folder / FILE_NAME, secret=secret, limits=limits)
+    try:
+        yield QueuedIngestion(
+            store,
+            BlobFiles(folder / _BLOBS, store, limits),
+            thread,
+            catalog=catalog,
+            ingestion=ingestion,
+            history=history,
+            authorize=authorize,
+            clock=clock,
+            limits=limits,
+        )
+    finally:
+        store.close()

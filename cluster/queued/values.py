@@ -1,0 +1,105 @@
+"""Values between the parts of queued ingestion, and the names of its resources. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from cluster.queued.statuses import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cluster.catalog.model import Version
+
+ACCOUNT: Final = "devstoreaccount1"
+"""The account in addresses, as local storage emulators have it."""
+
+READY: Final = "readyforaggregation-secured"
+SUCCESSES: Final = "successful-ingestions"
+FAILURES: Final = "failed-ingestions"
+QUEUES: Final = (READY, SUCCESSES, FAILURES)
+
+STATUS_TABLE: Final = "ingestionsstatus"
+TABLES: Final = (STATUS_TABLE,)
+
+UPLOADS: Final = "ingestdata"
+EXPORTS: Final = "exportdata"
+TEMPORARY: Final = "tempstorage"
+CONTAINERS: Final = (UPLOADS, EXPORTS, TEMPORARY)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message of a queue. ``dequeued`` is how often it was taken. Times: ns since 1970 UTC."""
+
+    number: int
+    queue: str
+    message_id: str
+    text: str = field(repr=False)
+    inserted_ns: int
+    expires_ns: int
+    visible_ns: int
+    receipt: str
+    dequeued: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A row of a table. ``properties`` without keys and timestamp."""
+
+    table: str
+    partition: str
+    row: str
+    properties: Mapping[str, Any]
+    updated_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is known of a blob by its source id. ``key`` is unique: database, table, id."""
+
+    key: str
+    source_id: str
+    operation_id: str = ""
+    state: State = State.PENDING
+    error_code: str = ""
+    failure_status: str = ""
+    details: str = ""
+    started_ns: int = 0
+    updated_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt to ingest messages in one transaction, whose journal entry has ``attempt_id``.
+
+    ``version`` is of the database before it.
+    """
+
+    attempt_id: str
+    database: str
+    version: Version
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of one message. ``key`` is its source's, empty if the message names none.
+
+    ``entity`` is merged into its table, ``report`` is a queue and a text for it.
+    """
+
+    number: int
+    key: str
+    state: State
+    error_code: str = ""
+    failure_status: str = ""
+    details: str = ""
+    entity: Entity | None = None
+    report: tuple[str, str] | None = None
+
+
+def source_key(database: str, table: str, source_id: str) -> str:
+    """What tells sources apart. Names of databases are the same in any case."""
+    return "\0".join((database.casefold(), table, source_id.casefold()))
