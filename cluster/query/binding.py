@@ -168,3 +168,21 @@ class QueryResult:
     table: pa.Table
     cursor: str = ""
     scanned: ScanStatistics = NOTHING_SCANNED
+    name: str = ""
+    """What the query calls this result (``fork n=(...)``, ``as n``); empty: nothing."""
+    visualization: Mapping[str, object] | None = None
+    """What ``render`` said, with the keys of a v2 answer; None without a ``render``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The results of one text, in the order of its queries: one for each, or for each leg of a
+    ``fork``. All are of one snapshot and one moment."""
+
+    results: tuple[QueryResult, ...]
+
+    @property
+    def only(self) -> QueryResult:
+        """The result, where there is one."""
+        (result,) = self.results
+        return result

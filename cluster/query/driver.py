@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 import trio
 
 from cluster.errors import (
-    InternalError,
-    NotSupportedError,
+    InvalidRequestError,
+    LimitExceededError,
     RemoraError,
     ThrottledError,
     TimedOutError,
 )
 from cluster.limits import LIMITS, Limits
-from cluster.processors import on_all
-from cluster.query.binding import QuerySnapshot, given_table
-from cluster.query.cursors import cursor_text
-from cluster.query.execution import Execution, open_database
-from cluster.query.hot.relations import Coverage
+from cluster.query.binding import Answer, QuerySnapshot, given_table
+from cluster.query.execution import Bounds, open_database
 from cluster.query.inflight import Cancellations, state_of
+from cluster.query.options import QueryOptions, options_of
+from cluster.query.parameters import lets_of
 from cluster.query.process import TranslatorProcess, TranslatorStatistics
-from cluster.query.pruning import conjunct_groups, holding
-from cluster.query.records import QueryRecord, QueryState, counted, given_batch, scanned
-from cluster.query.relation import Input, cold_parts
-from cluster.query.translation import CURSOR_SLOT
+from cluster.query.records import QueryRecord, QueryState, given_batch
+from cluster.query.running import Runner
+from cluster.query.statements import Script, take_apart
 from cluster.query.translations import Translations
+from cluster.request import NODE_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,10 +39,9 @@ if TYPE_CHECKING:
     from cluster.query.binding import BoundTable, QueryResult
     from cluster.query.hot.driver import HotCache
     from cluster.query.pruning import ExtentSource
-    from cluster.query.translation import TableUse
     from cluster.query.translations import Translator
+    from cluster.request import ClientRequest
 
-_INTERRUPT_SECONDS: Final = 0.01
 _ANY_ROWS: Final = 2**62
 _COMMAND_RESULT: Final = "__command_result"
 _PREWARM: Final = (
@@ -98,21 +94,17 @@ class QueryEngine:
     ) -> None:
         self._clock = clock
         self._limits = limits
-        self._stored = replace(
-            limits, query_rows=_ANY_ROWS, query_result_bytes=limits.ingest_query_bytes
-        )
-        self._processors = processors
+        self._plain = options_of({}, (), limits)
+        self._stored = QueryOptions(limits.query_seconds, _ANY_ROWS, limits.ingest_query_bytes)
         translator = TranslatorProcess(limits) if translator is None else translator
         self._translations = Translations(translator, limits)
-        self._folders = frozenset(
-            folder for given in folders for folder in (given, given.resolve())
-        )
-        self.database = open_database(limits, cores, sorted(self._folders))
+        readable = frozenset(folder for given in folders for folder in (given, given.resolve()))
+        self.database = open_database(limits, cores, sorted(readable))
         self._on_query = on_query
-        self._files: ExtentSource | None = None
-        self._hot: HotCache | None = None
         self._most = limits.queries_per_core * cores
-        self._threads = trio.CapacityLimiter(self._most)
+        self._runner = Runner(
+            self.database, folders=readable, processors=processors, most=self._most
+        )
         self.cancellations = Cancellations()
         self._running = self._answered = self._refused = self._begun = 0
         self._throttled = self._cancelled = 0
@@ -134,24 +126,37 @@ class QueryEngine:
 
         ``hot`` holds its relations in :attr:`database`.
         """
-        self._files = files
-        self._hot = hot
+        self._runner.serve(files, hot)
 
     async def prewarm(self) -> None:
         """Takes the translator through the common shapes; another process computes for a second."""
         for kql in _PREWARM:
             await self._translations.of(kql, QuerySnapshot("", {}))
 
+    async def answer(
+        self, text: str, snapshot: QuerySnapshot, request: ClientRequest = NODE_REQUEST
+    ) -> Answer:
+        """Answers every query of a text from ``snapshot``, at one moment.
+
+        Options and parameters are those of ``request``; ``set`` statements of the text win. Raises
+        SyntaxRefusedError, SemanticError, NotSupportedError, InvalidRequestError (a control
+        command, an option that cannot be read), LimitExceededError (text, translation, results,
+        rows, bytes, memory), ThrottledError, TimedOutError, InternalError, and what reading the
+        files of extents raises. There is an answer to all of the text or to nothing.
+        """
+        return await self._logged(text, snapshot, request, None)
+
     async def run(
         self, kql: str, snapshot: QuerySnapshot, *, client_request_id: str = ""
     ) -> QueryResult:
-        """Answers one query from ``snapshot``.
+        """Like :meth:`answer` for a text with one result.
 
-        Raises SyntaxRefusedError, SemanticError, NotSupportedError, InvalidRequestError (a control
-        command), LimitExceededError (text, translation, rows, bytes, memory), ThrottledError,
-        TimedOutError, InternalError, and what reading the files of extents raises.
+        Raises InvalidRequestError for one with several, before any of them is computed.
         """
-        return await self._logged(kql, snapshot, self._limits, client_request_id)
+        request = NODE_REQUEST
+        if client_request_id:
+            request = replace(request, request_id=client_request_id)
+        return (await self._logged(kql, snapshot, request, None, most=1)).only
 
     async def run_to_store(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
         """Like :meth:`run`, for rows that are stored and not sent.
@@ -159,12 +164,17 @@ class QueryEngine:
         Any number of rows, within ``limits.ingest_query_bytes``: the limits of a result are for
         callers (``query-limits.md``: ingestion from a query is not truncated).
         """
-        return await self._logged(kql, snapshot, self._stored)
+        return (await self._logged(kql, snapshot, NODE_REQUEST, self._stored, most=1)).only
 
     async def _logged(
-        self, kql: str, snapshot: QuerySnapshot, limits: Limits, client_request_id: str = ""
-    ) -> QueryResult:
-        record = self._begin(kql, snapshot.database, client_request_id)
+        self,
+        text: str,
+        snapshot: QuerySnapshot,
+        request: ClientRequest,
+        options: QueryOptions | None,
+        most: int | None = None,
+    ) -> Answer:
+        record = self._begin(text, snapshot.database, request)
         if self._running >= self._most:
             self._throttled += 1
             self._refused += 1
@@ -175,8 +185,8 @@ class QueryEngine:
             raise refusal
         self._running += 1
         try:
-            work = self._within_time(kql, snapshot, limits)
-            result, cpu_seconds = await self.cancellations.run(record.number, work)
+            work = self._answered_within_time(text, snapshot, request, options, most)
+            answer, cpu_seconds = await self.cancellations.run(record.number, work)
         except RemoraError as error:
             self._refused += 1
             self._end(record, state_of(error), str(error))
@@ -190,8 +200,8 @@ class QueryEngine:
             raise
         else:
             self._answered += 1
-            self._end(record, QueryState.COMPLETED, "", result, cpu_seconds)
-            return result
+            self._end(record, QueryState.COMPLETED, "", answer, cpu_seconds)
+            return answer
         finally:
             self._running -= 1
 
@@ -233,13 +243,13 @@ class QueryEngine:
 
     async def _unlogged(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
         """A query of the node itself: not throttled, not in the log of queries."""
-        result, _ = await self._within_time(kql, snapshot, self._limits)
-        return result
+        answer, _ = await self._answered_within_time(kql, snapshot, NODE_REQUEST, None, 1)
+        return answer.only
 
-    def _begin(self, kql: str, database: str, client_request_id: str) -> QueryRecord:
+    def _begin(self, text: str, database: str, request: ClientRequest) -> QueryRecord:
         self._begun += 1
         now_ns = self._clock.now_ns()
-        record = QueryRecord(self._begun, kql, database, now_ns, client_request_id)
+        record = QueryRecord(self._begun, text, database, now_ns, request.request_id)
         if self._on_query is not None:
             self._on_query(record)
         return record
@@ -249,130 +259,73 @@ class QueryEngine:
         record: QueryRecord,
         state: QueryState,
         failure: str,
-        result: QueryResult | None = None,
+        answer: Answer | None = None,
         cpu_seconds: float = 0.0,
     ) -> None:
         if self._on_query is not None:
+            results = () if answer is None else answer.results
             now_ns = self._clock.now_ns()
-            self._on_query(record.ended(now_ns, state, failure, result, cpu_seconds))
+            self._on_query(record.ended(now_ns, state, failure, results, cpu_seconds))
 
-    async def _within_time(
-        self, kql: str, snapshot: QuerySnapshot, limits: Limits
-    ) -> tuple[QueryResult, float]:
-        with trio.move_on_after(self._limits.query_seconds):
-            return await self._run(kql, snapshot, limits)
+    async def _answered_within_time(
+        self,
+        text: str,
+        snapshot: QuerySnapshot,
+        request: ClientRequest,
+        options: QueryOptions | None,
+        most: int | None,
+    ) -> tuple[Answer, float]:
+        self._require_short(text)
+        script = take_apart(text, self._limits.query_statements)
+        if most is not None and len(script.statements) > most:
+            raise InvalidRequestError(
+                f"The text has {len(script.statements)} results, and only one can be taken here.",
+                remedy="Send each query by itself, or use an interface with several results.",
+            )
+        if options is None:
+            options = self._plain
+            if request.options or script.settings:
+                options = options_of(request.options, script.settings, self._limits)
+        with trio.move_on_after(options.seconds):
+            return await self._computed(script, snapshot, request, options)
         raise TimedOutError(
-            f"The query ran longer than {self._limits.query_seconds} seconds.",
+            f"The query ran longer than {options.seconds:g} seconds.",
             metadata={"limit": "query_seconds"},
         )
 
-    async def _run(
-        self, kql: str, snapshot: QuerySnapshot, limits: Limits
-    ) -> tuple[QueryResult, float]:
-        prepared = await self._translations.of(kql, snapshot)
-        translation = prepared.translation
-        if CURSOR_SLOT in translation.sql and snapshot.cursor_us is None:
-            raise NotSupportedError("The database has no cursor here.")
-        readable = {
-            name.casefold(): tables
-            for name, tables in {**snapshot.others, snapshot.database: snapshot.tables}.items()
-        }
-        bounds = [readable[use.database][use.table] for use in translation.tables]
-        if translation.only_count:
-            return counted(translation.only_count, bounds[0]), 0.0
-        now_us = translation.query_now_us
-        if now_us is None:
-            now_us = self._clock.now_ns() // 1000
-        coverages = [
-            self._cover(bound, use) for bound, use in zip(bounds, translation.tables, strict=True)
-        ]
-        async with AsyncExitStack() as stack:
-            if self._hot is not None:
-                stack.enter_context(self._hot.held(coverages))
-            inputs = [
-                await self._input(stack, bound, use, coverage, now_us)
-                for bound, use, coverage in zip(bounds, translation.tables, coverages, strict=True)
-            ]
-            execution = Execution(
-                self.database,
-                translation,
-                inputs,
-                limits,
-                shape=prepared.shape,
-                now_us=now_us,
-                cursor_us=snapshot.cursor_us,
+    def _require_short(self, text: str) -> None:
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > self._limits.query_text_bytes:
+            raise LimitExceededError(
+                f"The query text has {size} bytes, the limit is {self._limits.query_text_bytes}.",
+                remedy="Shorten the query.",
+                metadata={"limit": "query_text_bytes"},
             )
-            result, cpu_seconds = await self._execute(execution)
-            prepared.shape = execution.shape
-        cursor = ""
-        if translation.uses_cursor and snapshot.cursor_us is not None:
-            cursor = cursor_text(snapshot.cursor_us)
-        return replace(result, cursor=cursor, scanned=scanned(inputs)), cpu_seconds
 
-    def _cover(self, bound: BoundTable, use: TableUse) -> Coverage:
-        if use.counted or not bound.extents:
-            return Coverage()
-        if self._hot is None:
-            return Coverage(cold=tuple(bound.extents.values()))
-        return self._hot.cover(bound)
-
-    async def _input(
+    async def _computed(
         self,
-        stack: AsyncExitStack,
-        bound: BoundTable,
-        use: TableUse,
-        coverage: Coverage,
-        now_us: int,
-    ) -> Input:
-        """Prunes what is cold, and holds the files of the rest until ``stack`` closes."""
-        if not coverage.cold:
-            return Input(bound, use, coverage.hot)
-        if self._files is None or bound.database is None:
-            raise InternalError("A query over extents came before there were files.")
-        cold = coverage.cold
-        groups = conjunct_groups(bound.table, use, now_us)
-        if all(groups):
-            cold = holding(groups, bound.table, cold, {})
-            known = await self._files.statistics_of(bound.database, cold)
-            cold = holding(groups, bound.table, cold, known)
-        if not cold:
-            return Input(bound, use, coverage.hot)
-        paths = await stack.enter_async_context(self._files.acquire(bound.database, cold))
-        located = [(extent, self._allowed(paths[extent.file])) for extent in cold]
-        return Input(bound, use, coverage.hot, cold_parts(located))
-
-    def _allowed(self, path: Path) -> str:
-        if self._folders.isdisjoint(path.parents):
-            raise InternalError("An extent file lies outside the folders of extents.")
-        return str(path)
-
-    async def _execute(self, execution: Execution) -> tuple[QueryResult, float]:
-        result: QueryResult | None = None
-        failure: Exception | None = None
+        script: Script,
+        snapshot: QuerySnapshot,
+        request: ClientRequest,
+        options: QueryOptions,
+    ) -> tuple[Answer, float]:
+        prefix = lets_of(script.parameters, request.parameters) if script.parameters else ""
+        now_us = self._clock.now_ns() // 1000 if options.now_us is None else options.now_us
+        bounds = Bounds(
+            now_us=now_us,
+            rows=options.rows,
+            result_bytes=options.result_bytes,
+            string_bytes=self._limits.string_value_bytes,
+            take=options.take,
+        )
+        results = []
         cpu_seconds = 0.0
-
-        def run() -> QueryResult:
-            nonlocal cpu_seconds
-            began = time.thread_time()
-            try:
-                return execution.run()
-            finally:
-                cpu_seconds = time.thread_time() - began
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_interrupt_when_cancelled, execution)
-            try:
-                result = await trio.to_thread.run_sync(
-                    on_all(self._processors, run), limiter=self._threads
-                )
-            except Exception as error:  # carried out of the nursery as it is
-                failure = error
-            nursery.cancel_scope.cancel()
-        await trio.lowlevel.checkpoint_if_cancelled()  # rather than "interrupted"
-        if failure is not None:
-            raise failure
-        assert result is not None
-        return result, cpu_seconds
+        for statement in script.statements:
+            prepared = await self._translations.of(statement.text, snapshot, prefix)
+            result, seconds = await self._runner.run(prepared, snapshot, bounds)
+            results.append(replace(result, name=statement.name) if statement.name else result)
+            cpu_seconds += seconds
+        return Answer(tuple(results)), cpu_seconds
 
     def statistics(self) -> QueryStatistics:
         """Counters since the start."""
@@ -386,13 +339,3 @@ class QueryEngine:
             cache_entries=len(self._translations),
             translator=self._translations.statistics(),
         )
-
-
-async def _interrupt_when_cancelled(execution: Execution) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        with trio.CancelScope(shield=True):
-            while not execution.finished:
-                execution.interrupt()
-                await trio.sleep(_INTERRUPT_SECONDS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import duckdb
@@ -81,6 +82,18 @@ def open_database(
     return connection
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What holds for one query: the time it is answered at, and how much it may answer."""
+
+    now_us: int
+    rows: int
+    result_bytes: int
+    string_bytes: int
+    take: int | None = None
+    """Rows to return; the rest is left out. None: all."""
+
+
 class Execution:
     """One translated query over its tables. ``run`` in a worker thread, ``interrupt`` from trio."""
 
@@ -89,20 +102,19 @@ class Execution:
         database: duckdb.DuckDBPyConnection,
         translation: Translation,
         inputs: Sequence[Input],
-        limits: Limits,
+        bounds: Bounds,
         *,
-        now_us: int = 0,
         cursor_us: int | None = None,
         shape: Shape | None = None,
     ) -> None:
         self._cursor = database.cursor()
         self._translation = translation
         self._inputs = inputs
-        self._limits = limits
+        self._bounds = bounds
         self._prefix = ""
         self._parameters: dict[str, Any] = {CURSOR_SLOT: cursor_us}
         if translation.clock_slot is not None:
-            moment = _EPOCH + dt.timedelta(microseconds=now_us)
+            moment = _EPOCH + dt.timedelta(microseconds=bounds.now_us)
             self._parameters[translation.clock_slot] = moment
         self.shape = shape
         """What the answer looks like, known from an earlier run or after this one."""
@@ -133,7 +145,7 @@ class Execution:
                 )
             return self._read(self.shape)
         except duckdb.Error as error:
-            raise _ours(error, self._limits) from error
+            raise _ours(error, self._bounds) from error
         finally:
             self.finished = True
             self._cursor.close()
@@ -188,25 +200,34 @@ class Execution:
         )
         batches: list[pa.RecordBatch] = []
         rows = size = 0
+        take = self._bounds.take
         for received in relation.to_arrow_reader(_BATCH_ROWS):
             batch = _typed(received, leaving, schema)
+            if take is not None and rows + batch.num_rows >= take:
+                batches.append(batch.slice(0, take - rows))
+                break
             rows += batch.num_rows
             size += batch.nbytes
-            self._require_within("record count", rows, "query_rows")
-            self._require_within("data size", size, "query_result_bytes")
+            _require_within("record count", rows, self._bounds.rows, "query_rows")
+            _require_within("data size", size, self._bounds.result_bytes, "query_result_bytes")
             batches.append(batch)
         columns = tuple(ResultColumn(n, o.type) for n, o in zip(names, leaving, strict=True))
-        return QueryResult(columns, pa.Table.from_batches(batches, schema))
+        return QueryResult(
+            columns,
+            pa.Table.from_batches(batches, schema),
+            visualization=self._translation.visualization,
+        )
 
-    def _require_within(self, what: str, value: int, name: str) -> None:
-        limit = getattr(self._limits, name)
-        if value > limit:
-            raise LimitExceededError(
-                f"Query result set has exceeded the internal {what} limit {limit} "
-                "(E_QUERY_RESULT_SET_TOO_LARGE).",
-                remedy="Add a where, a summarize or a take to the query.",
-                metadata={"limit": name},
-            )
+
+def _require_within(what: str, value: int, most: int, limit: str) -> None:
+    """Both messages are those of query-limits.md."""
+    if value > most:
+        raise LimitExceededError(
+            f"Query result set has exceeded the internal {what} limit {most} "
+            "(E_QUERY_RESULT_SET_TOO_LARGE).",
+            remedy="Add a where, a summarize or a take to the query, or set notruncation.",
+            metadata={"limit": limit},
+        )
 
 
 def _typed(batch: pa.RecordBatch, leaving: Sequence[Outgoing], schema: pa.Schema) -> pa.RecordBatch:
@@ -220,7 +241,7 @@ def _typed(batch: pa.RecordBatch, leaving: Sequence[Outgoing], schema: pa.Schema
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _ours(error: duckdb.Error, limits: Limits) -> RemoraError:
+def _ours(error: duckdb.Error, bounds: Bounds) -> RemoraError:
     """A DuckDB error in Kusto's words; never its text, which quotes the SQL."""
     if isinstance(error, duckdb.InterruptException):
         return TimedOutError("The query was interrupted.")
@@ -237,7 +258,7 @@ def _ours(error: duckdb.Error, limits: Limits) -> RemoraError:
             "Semantic error: a value does not fit the type it is converted to or computed in."
         )
     if TOO_LONG in text:
-        return too_long(limits.string_value_bytes)
+        return too_long(bounds.string_bytes)
     if isinstance(error, duckdb.InvalidInputException):
         return SemanticError("Semantic error: a function was given a value it does not take.")
     if isinstance(error, duckdb.NotImplementedException):

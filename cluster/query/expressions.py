@@ -20,7 +20,7 @@ from duckdb_kql.translate import _SPECIAL_FORMS, quote_ident
 from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
-from cluster.query import bins, growth, hidden, vocabulary
+from cluster.query import bins, calls, growth, hidden, vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -223,6 +223,9 @@ class Expressions:
             kind = arguments[index].type
             if kind == "int" and name in vocabulary.WIDENED:
                 kind = "long"
+        called = calls.call(name, [calls.Argument(a.expr, a.type) for a in arguments])
+        if called is not None:
+            return Typed(*called)
         if name in bins.NAMES:
             binned = bins.by_type([a.type for a in arguments], [a.expr for a in arguments])
             if binned is not None:
@@ -258,6 +261,7 @@ class Expressions:
             (name in SCALAR_FUNCTIONS and not name.startswith("$"))
             or name in _SPECIAL_FORMS
             or name == "current_database"
+            or name in calls.NAMES
             or name in _HIDDEN
         )
         if known and name not in vocabulary.NEXT_STEP:

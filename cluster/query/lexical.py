@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cluster.errors import NotSupportedError, SyntaxRefusedError
+from cluster.errors import SyntaxRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_TOKEN: Final = re.compile(
+TOKEN: Final = re.compile(
     r"""(?P<comment>//[^\n]*)
       | (?P<multiline>[hH]?(?:```(?P<ticks>[\s\S]*?)```|~~~(?P<tildes>[\s\S]*?)~~~))
       | (?P<verbatim>[hH]?@(?:'(?:''|[^'\n])*'|"(?:""|[^"\n])*"))
@@ -41,6 +41,10 @@ _BRACKETED: Final = re.compile(r"\[\s*[hH@]*['\"`~]")
 _NAMED: Final = re.compile(r"[()]|(?:^|(?<=[(,]))\s*[A-Za-z_]\w*\s*=(?![=~>])")
 
 
+_DECIMAL: Final = re.compile(r"decimal\s*\(\s*([^()'\"]*)\)")
+"""A decimal literal, which the translator would read as ``real``."""
+
+
 @dataclass(frozen=True, slots=True)
 class NormalText:
     """A query text the translator reads as Kusto would."""
@@ -55,25 +59,27 @@ class NormalText:
 def normalise(kql: str) -> NormalText:
     """Rewrites the literals the translator misreads.
 
-    Raises NotSupportedError for a ``decimal(...)`` literal (it would compute as ``real``) and
-    SyntaxRefusedError for an escape Kusto does not have.
+    A ``decimal(...)`` literal becomes the conversion of its text, because it would compute as
+    ``real``. Raises SyntaxRefusedError for an escape Kusto does not have.
     """
     pieces: list[str] = []
     skeleton: list[str] = []
     changed = False
     end = 0
-    for match in _TOKEN.finditer(kql):
+    for match in TOKEN.finditer(kql):
+        if match.start() < end:
+            continue  # within a decimal literal
         between = kql[end : match.start()]
         end = match.end()
         pieces.append(between)
         skeleton.append(between)
         text = match[0]
         if match.lastgroup == "word":
-            if text == "decimal" and kql[end:].lstrip()[:1] == "(":
-                raise NotSupportedError(
-                    "A decimal literal is not supported: it would compute as real.",
-                    remedy="Use a real literal, or read decimals from a column.",
-                )
+            literal = _DECIMAL.match(kql, match.start()) if text == "decimal" else None
+            if literal is not None:
+                end = literal.end()
+                text = f'todecimal("{literal[1].strip()}")'
+                changed = True
             skeleton.append(text)
         elif match.lastgroup != "comment":
             rewritten = _rewrite(match, kql)
@@ -101,14 +107,14 @@ def _may_name_arguments(skeleton: str) -> bool:
 def _rewrite(match: re.Match[str], kql: str) -> str:
     text = match[0]
     if match["multiline"] is not None:
-        return _encode(match["ticks"] if match["ticks"] is not None else match["tildes"])
+        return encoded(match["ticks"] if match["ticks"] is not None else match["tildes"])
     body = text.lstrip("hH")
     if match["verbatim"] is not None:
         return body  # only the h prefix is misread
     escapes = _ESCAPE.finditer(body)
     if all((escape["char"] or "?") in _READ_CORRECTLY for escape in escapes):
         return body
-    return _encode(_ESCAPE.sub(lambda escape: _decode(escape, match.start(), kql), body[1:-1]))
+    return encoded(_ESCAPE.sub(lambda escape: _decode(escape, match.start(), kql), body[1:-1]))
 
 
 def _decode(escape: re.Match[str], start: int, kql: str) -> str:
@@ -124,7 +130,25 @@ def _decode(escape: re.Match[str], start: int, kql: str) -> str:
     return character
 
 
-def _encode(value: str) -> str:
+def literal_string(text: str) -> str | None:
+    """What a text says that is nothing but one string literal of KQL; None if it is not one.
+
+    Raises SyntaxRefusedError for an escape Kusto does not have.
+    """
+    match = TOKEN.fullmatch(text.strip())
+    if match is None or match.lastgroup in ("comment", "word"):
+        return None
+    if match["multiline"] is not None:
+        return match["ticks"] if match["ticks"] is not None else match["tildes"]
+    body = match[0].lstrip("hH")
+    if match["verbatim"] is not None:
+        quote = body[1]
+        return body[2:-1].replace(quote * 2, quote)
+    return _ESCAPE.sub(lambda escape: _decode(escape, 0, text), body[1:-1])
+
+
+def encoded(value: str) -> str:
+    """A value as a string literal that the translator reads correctly."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     return f'"{escaped}"'

@@ -48,14 +48,27 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     resident_bytes: int
 
 
-class Question(msgspec.Struct, frozen=True, array_like=True):
-    """A query to translate."""
+class Query(msgspec.Struct, frozen=True, array_like=True):
+    """A query to translate, and what it may name."""
 
     kql: str
     database: str
+    """The database in context, as its owner spells it."""
     schemas: Schemas
-    others: dict[str, Schemas]
-    functions: tuple[FunctionText, ...]
+    others: dict[str, Schemas] = {}
+    """Databases that ``database('...')`` may name; those of other clusters by ``remote_name``."""
+    functions: tuple[FunctionText, ...] = ()
+    """Stored functions of the database that the text may call, each after those it calls."""
+    prefix: str = ""
+    """``let`` statements of the query's parameters."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Values of functions of the request, such as ``current_principal``, by their names."""
+
+
+class Question(msgspec.Struct, frozen=True, array_like=True):
+    """A query to translate, and its bounds."""
+
+    query: Query
     sql_bytes: int
     string_bytes: int
     cpu_seconds: float

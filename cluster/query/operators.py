@@ -17,6 +17,7 @@ from duckdb_kql.translate import arg_max_names, naming, quote_ident, summarize_n
 from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
+from cluster.query import grammar
 from cluster.query.expressions import (
     Columns,
     Expressions,
@@ -30,14 +31,15 @@ from cluster.query.translation import HIDDEN, two_types
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cluster.query.resolve import Resolver, Scope
+    from cluster.query.resolution import Scope
+    from cluster.query.resolve import Resolver
 
 NAMES: Final = {
     ir.Where: "where", ir.Project: "project", ir.Extend: "extend", ir.Take: "take",
     ir.Sort: "sort", ir.Top: "top", ir.Count: "count", ir.Distinct: "distinct",
     ir.Summarize: "summarize", ir.Join: "join", ir.Lookup: "lookup", ir.Union: "union",
     ir.MvExpand: "mv-expand", ir.Parse: "parse", ir.ProjectAway: "project-away",
-    ir.ProjectRename: "project-rename", ir.GetSchema: "getschema",
+    ir.ProjectRename: "project-rename", ir.GetSchema: "getschema", grammar.Render: "render",
 }  # fmt: skip
 """Every operator that is answered, with its Kusto name."""
 
@@ -295,7 +297,14 @@ class OperatorResolver:
         return [union, *_filled(columns, optional)], columns
 
 
+def _render_within(_: OperatorResolver, op: grammar.Render) -> Any:
+    raise SemanticError(
+        f"Semantic error: 'render {op.kind}' must be the last operator of the query."
+    )
+
+
 _HANDLERS: Final[dict[type, Any]] = {
+    grammar.Render: _render_within,
     ir.Where: OperatorResolver._where,
     ir.Take: OperatorResolver._take,
     ir.Sort: OperatorResolver._sort,

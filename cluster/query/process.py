@@ -18,7 +18,7 @@ from cluster.query.messages import HEADER, Answer, Hello, Question, encode, erro
 
 if TYPE_CHECKING:
     from cluster.limits import Limits
-    from cluster.query.messages import FunctionText, Schemas
+    from cluster.query.messages import Query
     from cluster.query.translation import Translation
 
 _START_SECONDS: Final = 30.0
@@ -61,14 +61,7 @@ class TranslatorProcess:
         self._start_seconds = 0.0
         self._resident_bytes = 0
 
-    async def translate(
-        self,
-        kql: str,
-        database: str,
-        schemas: Schemas,
-        others: dict[str, Schemas],
-        functions: tuple[FunctionText, ...] = (),
-    ) -> Translation:
+    async def translate(self, query: Query) -> Translation:
         """Translates one query; raises what ``translate.translate`` raises.
 
         Raises LimitExceededError after ``query_translate_seconds``; a process that dies is
@@ -77,11 +70,7 @@ class TranslatorProcess:
         limits = self._limits
         question = encode(
             Question(
-                kql,
-                database,
-                schemas,
-                others,
-                functions,
+                query,
                 limits.query_sql_bytes,
                 limits.string_value_bytes,
                 limits.query_translate_seconds,

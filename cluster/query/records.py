@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -63,20 +63,27 @@ class QueryRecord:
         now_ns: int,
         state: QueryState,
         failure: str,
-        result: QueryResult | None,
-        cpu_seconds: float,
+        results: Sequence[QueryResult] = (),
+        cpu_seconds: float = 0.0,
     ) -> QueryRecord:
-        """The same query at its end. ``result`` is None unless it has completed."""
+        """The same query at its end. It has ``results`` if it has completed."""
         record = replace(self, updated_ns=now_ns, state=state, failure=failure)
-        if result is None:
+        if not results:
             return record
         return replace(
             record,
-            row_count=result.table.num_rows,
-            result_bytes=result.table.nbytes,
+            row_count=sum(result.table.num_rows for result in results),
+            result_bytes=sum(result.table.nbytes for result in results),
             cpu_seconds=cpu_seconds,
-            scanned=result.scanned,
+            scanned=together([result.scanned for result in results]),
         )
+
+
+def together(statistics: Sequence[ScanStatistics]) -> ScanStatistics:
+    """What several queries read."""
+    if len(statistics) == 1:
+        return statistics[0]
+    return ScanStatistics(*(sum(values) for values in zip(*map(astuple, statistics), strict=True)))
 
 
 def counted(name: str, bound: BoundTable) -> QueryResult:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from duckdb_kql import ir
@@ -22,13 +21,15 @@ from duckdb_kql.translate import print_column_name, quote_ident, render_expr, su
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.limits import LIMITS
-from cluster.query import hidden
+from cluster.query import grammar, hidden
 from cluster.query.expressions import Columns, Expressions, refuse_case_collision, unresolved
 from cluster.query.filters import filters_of
 from cluster.query.needs import needed
 from cluster.query.operators import OperatorResolver, Within, nodes, operator_name
 from cluster.query.predicates import plain
+from cluster.query.resolution import Catalog, Resolution, Schema, Scope
 from cluster.query.translation import HIDDEN, ROW_COUNT, TableUse
+from cluster.query.visualization import visualization
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,64 +37,8 @@ if TYPE_CHECKING:
     from cluster.query.second_look import Direction
     from cluster.query.translation import Filter
 
-Schema = tuple[tuple[str, str], ...]
-"""Columns of a table in order: (name, Kusto type)."""
-
-Catalog = dict[str, dict[str, Schema]]
-"""Databases a query may read: case-folded name -> table name -> columns."""
-
 _INTEGERS: Final = frozenset(["int", "long"])
 _POINTS: Final = ["datetime", "datetime", "timespan"]
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Tabular ``let`` bindings in force: their columns and their resolved queries, in order."""
-
-    columns: Mapping[str, Columns] = field(default_factory=dict)
-    lets: tuple[tuple[str, ir.Query], ...] = ()
-
-    def with_let(self, name: str, query: ir.Query, columns: Columns) -> Scope:
-        """One more binding."""
-        return Scope({**self.columns, name: columns}, (*self.lets, (name, query)))
-
-
-@dataclass(slots=True)
-class Resolution:
-    """What resolving has found out."""
-
-    tables: dict[str, TableUse] = field(default_factory=dict)
-    schema: dict[str, list[str]] = field(default_factory=dict)
-    places: dict[str, list[tuple[Filter, ...]]] = field(default_factory=dict)
-    """For each alias, the conditions on its rows at each place that reads it."""
-    needs: dict[str, set[str]] = field(default_factory=dict)
-    """For each alias, the columns that some place reads."""
-    same_types: list[tuple[ir.Query, ...]] = field(default_factory=list)
-    """Queries whose columns of equal names must have equal types, where that was not known."""
-    uses_cursor: bool = False
-
-    def uses(self) -> tuple[TableUse, ...]:
-        """The tables in the order of their inputs, as a translation names them."""
-        return tuple(
-            dataclasses.replace(
-                use,
-                filters=tuple(dict.fromkeys(self.places.get(alias, [()]))),
-                columns=tuple(n for n in self.schema[alias] if n not in HIDDEN),
-            )
-            for alias, use in self.tables.items()
-        )
-
-    def forget_unread(self) -> None:
-        """Leaves out tables that are only counted, and columns that are not read.
-
-        One column stays if there is nothing else to count rows by.
-        """
-        for alias in [a for a, use in self.tables.items() if not use.counted]:
-            if alias not in self.places:
-                del self.tables[alias]
-                continue
-            read, known = self.needs[alias], self.schema[alias]
-            self.schema[alias] = [n for n in known if n in read or n in HIDDEN] or known[:1]
 
 
 class Resolver:
@@ -105,13 +50,26 @@ class Resolver:
         catalog: Catalog,
         directions: Mapping[Any, set[Direction]] | None = None,
         string_bytes: int = LIMITS.string_value_bytes,
+        facts: Mapping[str, str] | None = None,
     ) -> None:
         self.database = database
+        self.facts = facts or {}
         self.string_bytes = string_bytes
         self.catalog = catalog
         self.directions = directions or {}
         self.found = Resolution()
         self._folded: dict[str, str] = {}
+
+    def whole(self, query: ir.Query) -> ir.Query:
+        """Resolves the query of a request."""
+        operators = list(query.operators)
+        if operators and isinstance(operators[-1], grammar.Render):
+            render = operators.pop()
+            last = operators[-1] if operators else None
+            self.found.visualization = visualization(
+                render.kind, render.properties, is_sorted=isinstance(last, ir.Sort | ir.Top)
+            )
+        return self.query(dataclasses.replace(query, operators=operators), Scope())[0]
 
     def query(
         self, query: ir.Query, scope: Scope, keep: frozenset[str] = frozenset()
@@ -216,9 +174,15 @@ class Resolver:
         if isinstance(source, ir.RangeSource):
             return self._range(source, nothing)
         if isinstance(source, ir.DataTable):
-            if any(kind == "decimal" for _, kind in source.columns):
-                raise NotSupportedError("A datatable column of type decimal is not supported.")
             values = tuple(nothing.resolve(value).expr for value in source.values)
+            kinds = [kind for _, kind in source.columns]
+            if "decimal" in kinds and len(values) % len(kinds) == 0:  # the library makes it real
+                values = tuple(
+                    ir.FunctionCall("todecimal", (value,))
+                    if kinds[index % len(kinds)] == "decimal"
+                    else value
+                    for index, value in enumerate(values)
+                )
             return dataclasses.replace(source, values=values), dict(source.columns)
         raise NotSupportedError(f"{type(source).__name__}: not supported as a source.")
 

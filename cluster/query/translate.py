@@ -26,19 +26,16 @@ from cluster.errors import (
     SemanticError,
 )
 from cluster.limits import LIMITS, Limits
-from cluster.query import bins, growth, lexical, stored_functions
-from cluster.query.resolve import Resolver, Scope
+from cluster.query import bins, functions, grammar, growth, lexical, stored_functions
+from cluster.query.resolve import Resolver
 from cluster.query.second_look import SecondLook, sort_may_be_misread
 from cluster.query.translation import Translation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from cluster.query.messages import FunctionText
-    from cluster.query.resolve import Resolution
+    from cluster.query.messages import Query
+    from cluster.query.resolution import Resolution
 
 _PINNED: Final = dt.datetime(1, 1, 1)  # a mark, never a moment
-_EPOCH: Final = dt.datetime(1970, 1, 1)  # no zone: Kusto datetimes are UTC by definition
 _CODE: Final = re.compile(r"\b(SEM\d{4}|SYN\d{4}|CRT\d{4})\b")
 _OFFENDER: Final = re.compile(r"(?:input|at:|at input) '((?:[^'\\]|\\.)*)'?")
 _INNER_TALK: Final = re.compile(
@@ -47,35 +44,23 @@ _INNER_TALK: Final = re.compile(
 _COMPLEX: Final = "The query is too complex: it nests too deeply or expands too far."
 
 
-def translate(
-    kql: str,
-    database: str,
-    schemas: Mapping[str, Sequence[tuple[str, str]]],
-    *,
-    others: Mapping[str, Mapping[str, Sequence[tuple[str, str]]]] | None = None,
-    functions: Sequence[FunctionText] = (),
-    limits: Limits = LIMITS,
-) -> Translation:
+def translate(query: Query, limits: Limits = LIMITS) -> Translation:
     """Translates one query.
-
-    ``schemas`` has the columns (name, Kusto type) of each table of ``database``; ``others`` those
-    of the other databases ``database('...')`` may name. ``functions`` are the stored functions of
-    ``database`` that the text may call, each after those it calls itself.
 
     Raises SyntaxRefusedError (metadata ``line`` and ``column``, from 1), SemanticError (the
     message starts with ``Semantic error: SEMxxxx``), NotSupportedError, InvalidRequestError for a
     control command, LimitExceededError for a query that nests too deeply or grows too large.
     """
-    if lexical.is_command(kql):
+    if lexical.is_command(query.kql):
         raise InvalidRequestError(
             "A control command was sent as a query.", remedy="Send it as a management command."
         )
     catalog = {
         name.casefold(): {table: tuple(map(tuple, columns)) for table, columns in tables.items()}
-        for name, tables in {**(others or {}), database: schemas}.items()
+        for name, tables in {**query.others, query.database: query.schemas}.items()
     }
     try:
-        return _translate(kql, database, catalog, functions, limits)
+        return _translate(query, catalog, limits)
     except RemoraError:
         raise
     except (RecursionError, MemoryError) as error:
@@ -89,19 +74,16 @@ def translate(
         ) from error
 
 
-def _translate(
-    kql: str,
-    database: str,
-    catalog: Any,
-    functions: Sequence[FunctionText],
-    limits: Limits,
-) -> Translation:
+def _translate(asked: Query, catalog: Any, limits: Limits) -> Translation:
+    functions.register()
     growth.register()
     bins.register()
-    stored = stored_functions.prepare(kql, functions)
-    normal = lexical.normalise(stored.prefix + kql)
-    if normal.changed or stored.prefix:
-        parse(kql)  # so that a syntax error names a place in the caller's own text
+    grammar.register()
+    stored = stored_functions.prepare(asked.kql, asked.functions)
+    prefix = asked.prefix + stored.prefix
+    normal = lexical.normalise(prefix + asked.kql)
+    if normal.changed or prefix:
+        parse(asked.kql)  # so that a syntax error names a place in the caller's own text
     directions = None
     if normal.may_name_arguments or sort_may_be_misread(normal.text):
         again = SecondLook(normal.text)
@@ -109,10 +91,10 @@ def _translate(
         directions = again.sort_directions()
     with clock(_PINNED) as pinned:
         lowered = lower(normal.text, functions=stored.tabular)
-        if lowered.parameters:
-            raise NotSupportedError("declare query_parameters is not supported.")
-        resolver = Resolver(database, catalog, directions, limits.string_value_bytes)
-        query, _ = resolver.query(lowered, Scope())
+        resolver = Resolver(
+            asked.database, catalog, directions, limits.string_value_bytes, dict(asked.facts)
+        )
+        query = resolver.whole(lowered)
         found = resolver.found
         found.forget_unread()
         sql = _bind(str(to_sql(query, found.schema)), found)
@@ -126,14 +108,13 @@ def _translate(
             f"{_COMPLEX} Its translation has {size} bytes, the limit is {limits.query_sql_bytes}.",
             metadata={"limit": "query_sql_bytes"},
         )
-    now = pinned.moment
     return Translation(
         sql=sql,
         tables=found.uses(),
         same_types=groups,
         clock_slot=CLOCK_SLOT if pinned.used else None,
-        query_now_us=None if now in (_PINNED, None) else _microseconds(now),
         only_count=_only_count(query, found),
+        visualization=found.visualization,
         uses_cursor=found.uses_cursor,
     )
 
@@ -145,12 +126,6 @@ def _only_count(query: Any, found: Resolution) -> str:
         return ""
     alone = len(uses) == 1 and uses[0].counted
     return str(query.source.columns[0]) if alone else ""
-
-
-def _microseconds(moment: dt.datetime) -> int:
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
-    return (moment - _EPOCH) // dt.timedelta(microseconds=1)
 
 
 def _bind(sql: str, found: Resolution) -> str:

@@ -73,10 +73,10 @@ class Translation:
     """Groups of SELECTs: columns of equal names must have equal types within a group."""
     clock_slot: str | None = None
     """Name of the parameter that takes the time of the query; None if it does not ask."""
-    query_now_us: int | None = None
-    """The time set by ``set query_now``, microseconds since 1970; None: take the clock's."""
     only_count: str = ""
     """If not empty: the answer is the number of rows of ``tables[0]``, in a column of this name."""
+    visualization: dict[str, object] | None = None
+    """What ``render`` says, see ``visualization.py``; None without one."""
     uses_cursor: bool = False
     """It uses a function of the database cursor; the SQL may have :data:`CURSOR_SLOT`."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cluster.errors import LimitExceededError
 from cluster.query.lexical import names_mentioned, words_among
+from cluster.query.messages import Query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,20 +21,14 @@ if TYPE_CHECKING:
     from cluster.query.process import TranslatorStatistics
     from cluster.query.translation import Translation
 
+_NOTHING: Final = MappingProxyType[str, str]({})
 _CACHED_CHARACTERS: Final = 64 * 1024
 
 
 class Translator(Protocol):
     """Where KQL becomes SQL."""
 
-    async def translate(
-        self,
-        kql: str,
-        database: str,
-        schemas: Schemas,
-        others: dict[str, Schemas],
-        functions: tuple[FunctionText, ...],
-    ) -> Translation:
+    async def translate(self, query: Query) -> Translation:
         """Translates one query."""
 
     async def aclose(self) -> None:
@@ -63,25 +58,30 @@ class Translations:
     def __len__(self) -> int:
         return len(self._cache)
 
-    async def of(self, kql: str, snapshot: QuerySnapshot) -> Prepared:
-        """The translation of one query. Raises what the translator raises, LimitExceededError."""
-        size = len(kql.encode("utf-8", "surrogatepass"))
-        if size > self._limits.query_text_bytes:
-            raise LimitExceededError(
-                f"The query text has {size} bytes, the limit is {self._limits.query_text_bytes}.",
-                remedy="Shorten the query.",
-                metadata={"limit": "query_text_bytes"},
-            )
+    async def of(
+        self,
+        kql: str,
+        snapshot: QuerySnapshot,
+        prefix: str = "",
+        facts: Mapping[str, str] = _NOTHING,
+    ) -> Prepared:
+        """The translation of one query. Raises what the translator raises.
+
+        ``prefix`` and ``facts`` as in :class:`cluster.query.messages.Query`.
+        """
         functions = functions_mentioned(kql, snapshot.functions)
         text = " ".join([kql, *(part for function in functions for part in function[1:])])
         used = _mentioned(text, snapshot.tables)
         others = {name: _mentioned(text, tables) for name, tables in snapshot.others.items()}
+        said = tuple((name, facts[name]) for name in sorted(words_among(text, facts)))
         key = (
             kql,
             snapshot.database,
             tuple(sorted(used.items(), key=_name)),
             tuple((n, tuple(sorted(t.items(), key=_name))) for n, t in sorted(others.items())),
             functions,
+            prefix,
+            said,
         )
         hit = self._cache.get(key)
         if hit is not None:
@@ -89,11 +89,15 @@ class Translations:
             self._cache.move_to_end(key)
             return hit
         translation = await self._translator.translate(
-            kql,
-            snapshot.database,
-            _schemas(used),
-            {name: _schemas(tables) for name, tables in others.items()},
-            functions,
+            Query(
+                kql,
+                snapshot.database,
+                _schemas(used),
+                {name: _schemas(tables) for name, tables in others.items()},
+                functions,
+                prefix,
+                said,
+            )
         )
         prepared = Prepared(translation)
         if len(kql) + len(translation.sql) <= _CACHED_CHARACTERS:

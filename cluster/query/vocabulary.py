@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from cluster.query import functions
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -80,7 +82,9 @@ _RETURNS: Final = {
     "array_sort_asc array_sort_desc array_reverse split zip parse_url make_list make_set "
     "extract_all",
 }
-RETURN_TYPES: Final = {name: kind for kind, names in _RETURNS.items() for name in names.split()}
+RETURN_TYPES: Final = functions.RETURN_TYPES | {
+    name: kind for kind, names in _RETURNS.items() for name in names.split()
+}
 """Functions whose type does not depend on their arguments."""
 
 TYPE_OF_ARGUMENT: Final = {

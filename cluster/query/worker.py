@@ -47,11 +47,7 @@ def _answer(question: Question) -> Answer:
     resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
     try:
         translation = translate(
-            question.kql,
-            question.database,
-            question.schemas,
-            others=question.others,
-            functions=question.functions,
+            question.query,
             limits=replace(
                 LIMITS,
                 query_sql_bytes=question.sql_bytes,

@@ -85,9 +85,9 @@ CHANGES = ("clear", "move", "replace", "retag", "drop extents", "batch", "drop")
 class InPlace:
     """Translates queries in this process; the process has its own tests."""
 
-    async def translate(self, kql, database, schemas, others, functions=()):
+    async def translate(self, query):
         await trio.lowlevel.checkpoint()
-        return translate(kql, database, schemas, others=others, functions=functions, limits=LIMITS)
+        return translate(query, LIMITS)
 
     async def aclose(self):
         """Nothing to free."""

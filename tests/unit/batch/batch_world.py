@@ -75,10 +75,8 @@ class InPlace:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
 
-    async def translate(self, kql, database, schemas, others, functions=()):
-        return translate(
-            kql, database, schemas, others=others, functions=functions, limits=self.limits
-        )
+    async def translate(self, query):
+        return translate(query, self.limits)
 
     async def aclose(self) -> None:
         """Nothing to free."""

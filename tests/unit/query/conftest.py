@@ -58,12 +58,10 @@ class InPlace:
         self.asked: list[str] = []
         self.schemas: list[dict] = []
 
-    async def translate(self, kql, database, schemas, others, functions=()):
-        self.asked.append(kql)
-        self.schemas.append(schemas)
-        return translate(
-            kql, database, schemas, others=others, functions=functions, limits=self.limits
-        )
+    async def translate(self, query):
+        self.asked.append(query.kql)
+        self.schemas.append(query.schemas)
+        return translate(query, self.limits)
 
     async def aclose(self) -> None:
         """Nothing to free."""

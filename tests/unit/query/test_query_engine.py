@@ -16,7 +16,7 @@ from cluster.errors import (
 )
 from cluster.limits import LIMITS
 from cluster.query.binding import QuerySnapshot, given_table
-from cluster.query.execution import SETTINGS, Execution, open_database
+from cluster.query.execution import SETTINGS, Bounds, Execution, open_database
 from cluster.query.relation import Input
 from cluster.query.translation import TableUse, Translation
 
@@ -198,7 +198,8 @@ def test_what_one_query_registers_no_other_sees(locked, snapshot):
         'SELECT * FROM "$0"', (TableUse("U", "home", "U", columns=("l", "z")),)
     )
     source = Input(snapshot.tables["U"], translation.tables[0])
-    execution = Execution(locked, translation, [source], LIMITS)
+    bounds = Bounds(now_us=0, rows=9, result_bytes=999, string_bytes=9)
+    execution = Execution(locked, translation, [source], bounds)
     assert execution.run().table.num_rows == 2
     for name in ("$0", "$0f"):
         with pytest.raises(duckdb.CatalogException):

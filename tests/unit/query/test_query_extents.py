@@ -279,6 +279,6 @@ async def test_counting_reads_nothing(world):
 
 async def test_files_outside_the_folders_given_cannot_be_read(world):
     await world.seal((1, "x"))
-    world.engine._folders = frozenset()
+    world.engine._runner._folders = frozenset()
     with pytest.raises(InternalError, match="outside the folders"):
         await world.ask("T")

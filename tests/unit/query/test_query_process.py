@@ -11,6 +11,7 @@ import trio
 
 from cluster.errors import InternalError, LimitExceededError, NotSupportedError, SemanticError
 from cluster.limits import LIMITS
+from cluster.query.messages import Query
 from cluster.query.process import TranslatorProcess
 
 pytestmark = pytest.mark.process
@@ -28,14 +29,14 @@ async def translator():
 async def test_one_process_answers_many_questions_and_keeps_errors_whole(translator):
     assert translator.statistics().pid is None
     schemas = {"T": (("a", "long"),)}
-    first = await translator.translate("T | count", "Home", schemas, {})
+    first = await translator.translate(Query("T | count", "Home", schemas))
     assert [use.table for use in first.tables] == ["T"]
     with pytest.raises(SemanticError, match="named 'b'") as refused:
-        await translator.translate("T | where b == 1", "Home", schemas, {})
+        await translator.translate(Query("T | where b == 1", "Home", schemas))
     assert refused.value.metadata == {"name": "b"}
     with pytest.raises(NotSupportedError) as unsupported:
-        await translator.translate("print decimal(1)", "Home", {}, {})
-    assert unsupported.value.remedy.startswith("Use a real literal")
+        await translator.translate(Query("T | facet by a", "Home", schemas))
+    assert unsupported.value.metadata == {"line": "1", "column": "5"}
     statistics = translator.statistics()
     assert (statistics.started, statistics.asked, statistics.killed) == (1, 3, 0)
     assert statistics.resident_bytes > 10_000_000
@@ -60,7 +61,7 @@ async def test_a_bomb_cannot_take_more_memory_than_allowed(limits):
     try:
         with pytest.raises((LimitExceededError, InternalError)):
             await translator.translate(
-                BOMB.replace("print x22", "print " + "x22+" * 400 + "1"), "", {}, {}
+                Query(BOMB.replace("print x22", "print " + "x22+" * 400 + "1"), "", {})
             )
         assert translator.statistics().resident_bytes < 300 * 1024 * 1024
     finally:
@@ -68,24 +69,24 @@ async def test_a_bomb_cannot_take_more_memory_than_allowed(limits):
 
 
 async def test_a_process_that_is_killed_is_replaced(translator):
-    await translator.translate("print 1", "", {}, {})
+    await translator.translate(Query("print 1", "", {}))
     first = translator.statistics().pid
     os.kill(first, signal.SIGKILL)
-    await translator.translate("print 1", "", {}, {})
+    await translator.translate(Query("print 1", "", {}))
     statistics = translator.statistics()
     assert statistics.pid != first
     assert (statistics.started, statistics.crashed) == (2, 1)
 
 
 async def test_a_caller_that_goes_away_takes_no_answer_of_the_next(translator):
-    await translator.translate("print 1", "", {}, {})
+    await translator.translate(Query("print 1", "", {}))
     asked = translator.statistics().asked
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(translator.translate, BOMB, "", {}, {})
+        nursery.start_soon(translator.translate, Query(BOMB, "", {}))
         while translator.statistics().asked == asked:
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-    answer = await translator.translate("print y = 2", "", {}, {})
+    answer = await translator.translate(Query("print y = 2", "", {}))
     assert '"y"' in answer.sql
     assert translator.statistics().killed == 1
 
@@ -94,7 +95,7 @@ async def test_questions_wait_their_turn(translator):
     answers = {}
 
     async def ask(number: int) -> None:
-        answers[number] = await translator.translate(f"print {number}", "", {}, {})
+        answers[number] = await translator.translate(Query(f"print {number}", "", {}))
 
     async with trio.open_nursery() as nursery:
         for number in range(8):
@@ -104,14 +105,14 @@ async def test_questions_wait_their_turn(translator):
 
 
 async def test_closing_ends_the_process(translator):
-    await translator.translate("print 1", "", {}, {})
+    await translator.translate(Query("print 1", "", {}))
     pid = translator.statistics().pid
     await translator.aclose()
     assert not psutil.pid_exists(pid)
 
 
 async def test_the_process_ends_when_nobody_holds_its_input(translator):
-    await translator.translate("print 1", "", {}, {})
+    await translator.translate(Query("print 1", "", {}))
     process = translator._process
     await process.stdin.aclose()
     with trio.fail_after(10):
