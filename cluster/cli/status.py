@@ -25,7 +25,7 @@ Watch = Annotated[
 
 ANSWER_SECONDS = 2.0
 WATCH_SECONDS = 1.0
-ROOMY_CHARACTERS = 130
+ROOMY_CHARACTERS = 150
 """Width of a terminal from which on every column is shown."""
 
 
@@ -93,14 +93,17 @@ async def read_status(setup: Setup) -> dict[str, Any]:
 def render(view: dict[str, Any], width: int) -> RenderableType:
     """The view for people: one line a node, then a sentence for each closed gate.
 
-    A line of ``width`` characters has what fits: pid and lease only if there is room.
+    A line of ``width`` characters has what fits: pid, lease and HTTP only if there is room.
     """
     from rich.console import Group
     from rich.text import Text
 
-    left = ("node", "pid", "state", "lease", "gRPC", "streaming", "database", "gate", "position")
+    left = (
+        *("node", "pid", "state", "lease", "gRPC", "HTTP"),
+        *("streaming", "database", "gate", "position"),
+    )
     right = ("lag ms p50/p99", "rows")
-    hidden = () if width >= ROOMY_CHARACTERS else ("pid", "lease")
+    hidden = () if width >= ROOMY_CHARACTERS else ("pid", "lease", "HTTP")
     table = plain_table(
         [column for column in (*left, *right) if column not in hidden], right=("pid", *right)
     )
@@ -128,6 +131,7 @@ def render(view: dict[str, Any], width: int) -> RenderableType:
                 _state(node["state"]),
                 "yes" if node["lease"] else Text("no", style="red"),
                 node["grpc"],
+                node["http"] or "",
                 cluster["capability"] + (" (changing)" if cluster["changing"] else ""),
             ]
             owned = [_owned(base) for base in cluster["databases"] if base["streaming_content"]]

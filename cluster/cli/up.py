@@ -32,11 +32,23 @@ DataFolder = Annotated[
     ),
 ]
 
+AllowHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="NAME",
+        envvar="REMORA_ALLOW_HOST",
+        help="Serve HTTP also under this name: that of a container, *.kusto.windows.net, or *. "
+        "May be repeated.",
+    ),
+]
+
 
 def up(
     topology: TopologyFile = None,
     name: Name = DEFAULT_NAME,
     data: DataFolder = None,
+    allow_host: AllowHosts = None,
     as_json: AsJson = False,
     timeout: TimeoutSeconds = 30.0,
 ) -> None:
@@ -44,11 +56,16 @@ def up(
 
     Whatever runs already is left alone; data of an earlier run is used again.
     """
-    run(_up, topology, name, data, as_json, timeout)
+    run(_up, topology, name, data, allow_host or [], as_json, timeout)
 
 
 async def _up(
-    topology: Path | None, name: str, data: Path | None, as_json: bool, timeout_seconds: float
+    topology: Path | None,
+    name: str,
+    data: Path | None,
+    allow_hosts: list[str],
+    as_json: bool,
+    timeout_seconds: float,
 ) -> None:
     from cluster.cli.view import setup_view
 
@@ -60,7 +77,7 @@ async def _up(
         wanted = parse_topology(_read(topology))
     operator = launcher(name, ready_seconds=timeout_seconds)
     existed = operator.exists(data)
-    setup = await operator.up(wanted, data)
+    setup = await operator.up(wanted, data, allow_hosts=allow_hosts)
     seconds = time.perf_counter() - started
     # The first time they are what the topology says; later the coordinator knows better.
     view = setup_view(setup, await _capabilities(setup) if existed else None)
@@ -91,13 +108,14 @@ async def _capabilities(setup: Setup) -> dict[str, bool]:
 
 
 def _print(setup: Setup, view: dict[str, Any], seconds: float) -> None:
-    table = plain_table(("process", "streaming", "gRPC", "pid", "data"), right=("pid",))
+    table = plain_table(("process", "streaming", "HTTP", "gRPC", "pid", "data"), right=("pid",))
     coordinator = view["coordinator"]
-    table.add_row("coordinator", "", coordinator["grpc"], str(coordinator["pid"]), "")
+    table.add_row("coordinator", "", "", coordinator["grpc"], str(coordinator["pid"]), "")
     for cluster in view["clusters"]:
         streaming = "on" if cluster["streaming_ingestion"] else "off"
         for node in cluster["nodes"]:
-            table.add_row(node["id"], streaming, node["grpc"], str(node["pid"]), node["data"])
+            doors = node["http"] or "", node["grpc"]
+            table.add_row(node["id"], streaming, *doors, str(node["pid"]), node["data"])
     output = console()
     output.print(f"setup '{setup.name}' is ready after {seconds:.1f} s\n", markup=False)
     output.print(table)
@@ -116,21 +134,35 @@ def _client_lines(setup: Setup) -> str:
     if len(setup.topology.clusters) > 1:
         follower = setup.topology.clusters[1].name
         lines.append(with_name(f"remora attach {first}/MyDb {follower}", setup.name))
+    if node.http:
+        command = '{"db":"NetDefaultDB","csl":".show databases"}'
+        json_type = "Content-Type: application/json"
+        lines.append(f"curl -H '{json_type}' -d '{command}' {node.http}/v1/rest/mgmt")
     lines += [
         f"grpcurl -plaintext {node.grpc} list",
         with_name("remora down", setup.name) + "    # keeps the data; remora destroy deletes it",
     ]
-    return "\n".join(["To paste:", *(f"  {line}" for line in lines), "", _PYTHON % node.grpc])
+    python = _SDK.format(url=node.http) if node.http else ""
+    python += _TRIO.format(address=node.grpc)
+    return "\n".join(["To paste:", *(f"  {line}" for line in lines), "", python])
 
 
-_PYTHON = """\
-From Python:
+_SDK = """\
+From Python, with azure-kusto-data:
+  from azure.kusto.data import KustoClient
+  with KustoClient("{url}") as client:
+      print(client.execute("NetDefaultDB", "print 1").primary_results[0])
+
+"""
+
+_TRIO = """\
+From Python, with gRPC:
   import trio
   from cluster.client import Client
   from cluster.transport.select import transport_from_environment
 
   async def main():
-      async with transport_from_environment().connect("%s") as node:
+      async with transport_from_environment().connect("{address}") as node:
           print((await Client(node).query("NetDefaultDB", "print 1")).rows())
 
   trio.run(main)"""

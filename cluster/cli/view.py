@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def setup_view(setup: Setup, capabilities: Mapping[str, bool] | None = None) -> dict[str, Any]:
-    """The shape ``remora up --json`` prints. ``http`` is null: there is no HTTP door yet.
+    """The shape ``remora up --json`` prints. ``http`` is a URL; null: the process has no HTTP door.
 
     ``streaming_ingestion`` is the capability by cluster name where it is known, else the one the
     topology starts with.
@@ -29,7 +29,11 @@ def setup_view(setup: Setup, capabilities: Mapping[str, bool] | None = None) -> 
     known = capabilities or {}
     coordinator = setup.coordinator
     return {
-        "coordinator": {"grpc": coordinator.grpc, "http": None, "pid": coordinator.pid},
+        "coordinator": {
+            "grpc": coordinator.grpc,
+            "http": coordinator.http or None,
+            "pid": coordinator.pid,
+        },
         "clusters": [
             {
                 "name": spec.name,
@@ -150,7 +154,7 @@ def _node(record: ProcessRecord) -> dict[str, Any]:
     return {
         "id": record.id,
         "grpc": record.grpc,
-        "http": None,
+        "http": record.http or None,
         "pid": record.pid,
         "data": str(record.data),
     }

@@ -104,7 +104,7 @@ class ProxyLauncher:
         try:
             save_proxy(self._folder, Proxy(child.identity))
             configure(child, {"grpc_port": 0})
-            address = await wait_ready(child, timeout_seconds=READY_SECONDS)
+            address = (await wait_ready(child, timeout_seconds=READY_SECONDS)).grpc
         except BaseException:
             with trio.CancelScope(shield=True):
                 child.close()

@@ -70,8 +70,17 @@ class Launcher:
         known = self.home.find(self.name)
         return known is not None or (folder is not None and read_setup(folder) is not None)
 
-    async def up(self, topology: Topology | None = None, folder: Path | None = None) -> Setup:
+    async def up(
+        self,
+        topology: Topology | None = None,
+        folder: Path | None = None,
+        *,
+        allow_hosts: Sequence[str] = (),
+    ) -> Setup:
         """Starts whatever does not run, and returns when all of it is ready.
+
+        ``allow_hosts`` are allowed from now on besides those of the topology, by the nodes that
+        this starts.
 
         A setup that exists keeps its topology, folder, data and, where they are still free, ports.
         Raises ConflictError if ``topology`` or ``folder`` contradicts it, and what
@@ -79,6 +88,8 @@ class Launcher:
         """
         async with self.home.lock(self.name):
             setup = self._plan(topology, folder)
+            if allow_hosts:
+                setup = replace(setup, topology=setup.topology.allowing(allow_hosts))
             self.home.save(setup)
             down = self._not_running(setup)
             if COORDINATOR in down and len(down) < len(setup.processes):
@@ -157,7 +168,9 @@ class Launcher:
             raise ConflictError(f"{folder} holds the setup '{setup.name}'", remedy=remedy)
         if folder is not None and folder.absolute() != setup.folder:
             raise ConflictError(f"setup '{self.name}' is in {setup.folder}", remedy=remedy)
-        if topology not in (None, setup.topology):
+        # Names that were allowed by an option are in no file.
+        allowed = setup.topology.allow_hosts
+        if topology is not None and topology.allowing(allowed) != setup.topology:
             raise ConflictError(f"setup '{self.name}' has another topology", remedy=remedy)
         return setup
 
@@ -213,8 +226,8 @@ class Launcher:
     async def _ready(self, setup: Setup, child: Child) -> Setup:
         record = setup.processes[child.id]
         configure(child, _configuration(setup, record))
-        address = await wait_ready(child, timeout_seconds=self.ready_seconds)
-        return setup.with_process(replace(record, grpc=address))
+        served = await wait_ready(child, timeout_seconds=self.ready_seconds)
+        return setup.with_process(replace(record, grpc=served.grpc, http=served.http))
 
     async def _stop(self, setup: Setup) -> tuple[str, ...]:
         killed: list[str] = []
@@ -246,18 +259,19 @@ class Launcher:
 
 
 def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
-    port = 0
-    if record.grpc and _port_is_free(record.grpc):
-        port = int(record.grpc.rpartition(":")[2])
-    common = {"data": str(record.data), "grpc_port": port}
+    common = {"data": str(record.data), "grpc_port": _port_again(record.grpc)}
     if record.id == COORDINATOR:
         return {**common, "limits": dict(setup.topology.limits)}
-    name = record.id.partition("/")[0]
+    name, _, number = record.id.partition("/")
     spec = next(spec for spec in setup.topology.clusters if spec.name == name)
     return {
         **common,
         "cluster": spec.name,
         "node": record.id,
+        "http_port": (
+            spec.http_port + int(number) if spec.http_port else _port_again(_authority(record.http))
+        ),
+        "allow_hosts": list(setup.topology.allow_hosts),
         "coordinator": setup.coordinator.grpc,
         "streaming_ingestion": spec.streaming_ingestion,
         "strict": spec.strict,
@@ -268,6 +282,15 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
         # The first process is the coordinator: nodes count from 0 and spread over the processors.
         "processor": list(setup.processes).index(record.id) - 1,
     }
+
+
+def _authority(url: str) -> str:
+    return url.partition("://")[2]
+
+
+def _port_again(address: str) -> int:
+    """The port a process had, if it still can be had; 0: any."""
+    return int(address.rpartition(":")[2]) if address and _port_is_free(address) else 0
 
 
 def _port_is_free(address: str) -> bool:
@@ -283,9 +306,11 @@ def _port_is_free(address: str) -> bool:
 
 
 def _check_port(record: ProcessRecord) -> None:
-    if record.grpc and not _port_is_free(record.grpc):
+    for address in (record.grpc, _authority(record.http)):
+        if not address or _port_is_free(address):
+            continue
         raise ConflictError(
-            f"the port of {record.id}, {record.grpc}, is taken by another process",
+            f"the port of {record.id}, {address}, is taken by another process",
             remedy="Stop that process; or run remora down and remora up for new ports.",
         )
 

@@ -2,7 +2,8 @@
 
 A child gets its configuration as one JSON line on standard input, so it can be spawned, and can
 import what it needs, before its configuration is known. It answers with one JSON line on a pipe,
-``{"grpc": "127.0.0.1:PORT", "pid": N}``. The pipe also tells its death: nothing is polled.
+``{"grpc": "127.0.0.1:PORT", "http": "http://127.0.0.1:PORT", "pid": N}``. The pipe also tells its
+death: nothing is polled.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ _LOG_TAIL_BYTES: Final = 64 * 1024
 _READY_LINE_BYTES: Final = 64 * 1024
 _DEATH_SECONDS: Final = 5.0
 """A process that has closed its end of the pipe gets this long to die by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where a process serves: gRPC's address, and the URL of HTTP, empty where there is none."""
+
+    grpc: str
+    http: str = ""
 
 
 @dataclass(slots=True)
@@ -95,8 +104,8 @@ def configure(child: Child, config: Mapping[str, Any]) -> None:
             stream.raw.close()
 
 
-async def wait_ready(child: Child, *, timeout_seconds: float) -> str:
-    """Returns the address the child serves on.
+async def wait_ready(child: Child, *, timeout_seconds: float) -> Served:
+    """Returns where the child serves.
 
     Raises UnavailableError with its last log lines if it dies first, TimedOutError if it takes
     too long, ProtocolError if it says something else. It is killed in the last two cases.
@@ -111,7 +120,7 @@ async def wait_ready(child: Child, *, timeout_seconds: float) -> str:
                     break
                 line += received
     if line.endswith(b"\n"):
-        return await _address(child, line)
+        return await _served(child, line)
     if scope.cancelled_caught:
         await kill(child)
         what = f"{child.id} was not ready after {timeout_seconds:g} s and was killed"
@@ -135,15 +144,16 @@ async def kill(child: Child) -> None:
     await wait_exit(child.identity)
 
 
-async def _address(child: Child, line: bytes) -> str:
+async def _served(child: Child, line: bytes) -> Served:
     try:
-        address = json.loads(line)["grpc"]
-    except (ValueError, KeyError, TypeError):
-        address = None
-    if not isinstance(address, str):
+        values = json.loads(line)
+        served = Served(values["grpc"], values.get("http", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        served = None
+    if served is None or not (isinstance(served.grpc, str) and isinstance(served.http, str)):
         await kill(child)
         raise ProtocolError(f"{child.id} said {line[:200]!r} instead of its address; it was killed")
-    return address
+    return served
 
 
 def last_lines(log: Path, count: int, *, start_bytes: int = 0) -> list[str]:

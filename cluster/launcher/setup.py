@@ -46,12 +46,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """One process of a setup. ``grpc`` is its last address, empty before the first start."""
+    """One process of a setup.
+
+    ``grpc`` is its last address, ``http`` its last URL; empty before the first start, and where it
+    has no such door.
+    """
 
     id: str
     data: Path
     log: Path
     grpc: str = ""
+    http: str = ""
     identity: Identity | None = None
 
     @property
@@ -205,7 +210,7 @@ def setup_to_values(setup: Setup) -> dict[str, Any]:
     """The state file's content. Data and log places follow from the folder."""
     processes = []
     for record in setup.processes.values():
-        entry: dict[str, Any] = {"id": record.id, "grpc": record.grpc}
+        entry: dict[str, Any] = {"id": record.id, "grpc": record.grpc, "http": record.http}
         if record.identity is not None:
             entry |= {
                 "pid": record.identity.pid,
@@ -229,7 +234,12 @@ def setup_from_values(values: Mapping[str, Any], folder: Path) -> Setup:
         if "pid" in entry:
             command = tuple(map(str, entry["command"]))
             identity = Identity(int(entry["pid"]), float(entry["created_at_seconds"]), command)
-        record = replace(setup.processes[entry["id"]], grpc=str(entry["grpc"]), identity=identity)
+        record = replace(
+            setup.processes[entry["id"]],
+            grpc=str(entry["grpc"]),
+            http=str(entry.get("http", "")),  # setups of older versions have none
+            identity=identity,
+        )
         setup = setup.with_process(record)
     return setup
 

@@ -2,6 +2,8 @@
 
 The file::
 
+    allow_hosts = ["kusto"]       # names besides loopback under which HTTP is served
+
     [limits]                      # of every process; names as in cluster/limits.py
     lease_seconds = 2.0
 
@@ -11,6 +13,7 @@ The file::
     strict = false                # true: refuse a whole attachment instead of sealed data only
     location = "local"            # region at the first start; followers are of their leader's
     nodes = 1
+    http_port = 8080              # of node 0, node N has the N-th after it; default: any free ones
     storage_root = "s3://bucket/extents"  # default: a folder of the node's data
     ingest_folder = "/data/incoming"      # whose files .ingest into may read; default: ingest in
                                           # the setup's folder
@@ -26,10 +29,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cluster.errors import InvalidRequestError, LimitExceededError, NotSupportedError
+from cluster.gateway.rest.hosts import checked_host
 from cluster.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -48,8 +52,10 @@ _CLUSTER_KEYS: Final = (
     "nodes",
     "storage_root",
     "ingest_folder",
+    "http_port",
     "limits",
 )
+_PORT_MOST: Final = 65535
 _NAME_RULE = "1 to 63 lower-case letters, digits and dashes, starting with a letter"
 
 DEFAULT_LOCATION: Final = "local"
@@ -60,7 +66,10 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """One cluster. ``limits`` are merged already: the setup's, then the cluster's own."""
+    """One cluster. ``limits`` are merged already: the setup's, then the cluster's own.
+
+    ``http_port`` is node 0's, the N-th after it node N's; 0: any free ones.
+    """
 
     name: str
     streaming_ingestion: bool = False
@@ -70,6 +79,7 @@ class ClusterSpec:
     storage_root: str = ""
     ingest_folder: str = ""
     location: str = DEFAULT_LOCATION
+    http_port: int = 0
 
     def node_ids(self) -> tuple[str, ...]:
         """``name/0``, ``name/1``, ..."""
@@ -78,10 +88,19 @@ class ClusterSpec:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Clusters in the order of the file. ``limits`` are the coordinator's."""
+    """Clusters in the order of the file. ``limits`` are the coordinator's.
+
+    ``allow_hosts`` are the names besides loopback under which HTTP is served.
+    """
 
     clusters: tuple[ClusterSpec, ...]
     limits: Mapping[str, float] = field(default_factory=dict)
+    allow_hosts: tuple[str, ...] = ()
+
+    def allowing(self, names: Sequence[str]) -> Topology:
+        """The topology with more names allowed. Raises InvalidRequestError for what is no name."""
+        more = (checked_host(name) for name in names)
+        return replace(self, allow_hosts=tuple(dict.fromkeys((*self.allow_hosts, *more))))
 
     def process_ids(self) -> tuple[str, ...]:
         """Every process: the coordinator, then the nodes in order."""
@@ -116,7 +135,7 @@ def parse_topology(text: str, *, limits: Limits = LIMITS) -> Topology:
 
 def topology_from_values(values: Mapping[str, Any], *, limits: Limits = LIMITS) -> Topology:
     """Reads the tables of a topology file, or what :func:`topology_to_values` wrote."""
-    _only_known(values, "", ("clusters", "limits"))
+    _only_known(values, "", ("clusters", "limits", "allow_hosts"))
     common = _limits(values.get("limits", {}), "limits")
     entries = _typed(values, "", "clusters", list, [])
     if not entries:
@@ -130,11 +149,21 @@ def topology_from_values(values: Mapping[str, Any], *, limits: Limits = LIMITS) 
         _cluster(entry, f"clusters[{number}]", common) for number, entry in enumerate(entries)
     )
     seen: set[str] = set()
+    ports: dict[int, str] = {}
     for number, cluster in enumerate(clusters):
         if cluster.name in seen:
             raise InvalidRequestError(f"clusters[{number}].name: '{cluster.name}' is there twice")
         seen.add(cluster.name)
-    return Topology(clusters, common)
+        for node, port in enumerate(range(cluster.http_port, cluster.http_port + cluster.nodes)):
+            if cluster.http_port and ports.setdefault(port, cluster.name) != cluster.name:
+                raise InvalidRequestError(
+                    f"clusters[{number}].http_port: node {node} would have port {port}, "
+                    f"which cluster '{ports[port]}' has"
+                )
+    hosts = _typed(values, "", "allow_hosts", list, [])
+    if not all(isinstance(host, str) for host in hosts):
+        raise InvalidRequestError(f"allow_hosts: must be names, not {hosts!r}")
+    return Topology(clusters, common).allowing(hosts)
 
 
 def topology_to_values(topology: Topology) -> dict[str, Any]:
@@ -148,11 +177,16 @@ def topology_to_values(topology: Topology) -> dict[str, Any]:
             "nodes": cluster.nodes,
             "storage_root": cluster.storage_root,
             "ingest_folder": cluster.ingest_folder,
+            "http_port": cluster.http_port,
             "limits": dict(cluster.limits),
         }
         for cluster in topology.clusters
     ]
-    return {"limits": dict(topology.limits), "clusters": clusters}
+    return {
+        "allow_hosts": list(topology.allow_hosts),
+        "limits": dict(topology.limits),
+        "clusters": clusters,
+    }
 
 
 def _cluster(values: Any, where: str, common: Mapping[str, float]) -> ClusterSpec:
@@ -176,7 +210,15 @@ def _cluster(values: Any, where: str, common: Mapping[str, float]) -> ClusterSpe
         storage_root=_typed(values, where, "storage_root", str, ""),
         ingest_folder=_typed(values, where, "ingest_folder", str, ""),
         location=_location(values, where),
+        http_port=_port(values, where, nodes),
     )
+
+
+def _port(values: Mapping[str, Any], where: str, nodes: int) -> int:
+    port: int = _typed(values, where, "http_port", int, 0)
+    if port and not 1 <= port <= port + nodes - 1 <= _PORT_MOST:
+        raise InvalidRequestError(f"{where}.http_port: {port} is not a port from 1 to {_PORT_MOST}")
+    return port
 
 
 def _location(values: Mapping[str, Any], where: str) -> str:

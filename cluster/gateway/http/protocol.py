@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cluster.gateway.http.bridge import Exchange
     from cluster.limits import Limits
 
+_OF_UPGRADES = frozenset((b"connection", b"upgrade", b"http2-settings"))
 BACKLOG = 512
 """Connections the system holds until they are accepted; SDK test suites open 84 at once."""
 
@@ -108,6 +109,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._is_in_head = False
         self._is_head_too_large = False
+        self._upgrade_in = b""
+        """Method of a request that asked for another protocol; empty: it did not."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there."""
@@ -135,9 +138,10 @@ class DoorProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # The parser is done with HTTP; the client is not, as it will not be upgraded.
-            self.parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
+            if self._upgrade_in == b"CONNECT":  # there is nothing to answer it as
+                self._refuse()
+                return
+            rest = self._head_again() + data[upgrade.args[0] :]
         except httptools.HttpParserError:
             self._refuse()
             return
@@ -163,8 +167,28 @@ class DoorProtocol(HttpToolsProtocol):
         if size > self._head_bytes_most:
             self._is_head_too_large = True
             raise ValueError("the head of the request is too large")
-        self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key]
-        super().on_headers_complete()
+        self._upgrade_in = self.parser.get_method() if self.parser.should_upgrade() else b""
+        if not self._upgrade_in:
+            self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key]
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        if not self._upgrade_in:
+            super().on_message_complete()
+
+    def _head_again(self) -> bytes:
+        """The head of a request to upgrade, without that wish, for a parser of its own.
+
+        The old one takes what follows for another protocol, the body included. Java's client asks
+        for HTTP/2 like this.
+        """
+        lines = [b"%s %s HTTP/1.1" % (self._upgrade_in, self.url)]
+        lines += [
+            b"%s: %s" % (name, value) for name, value in self.headers if name not in _OF_UPGRADES
+        ]
+        self.parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join((*lines, b"", b""))
 
     def _refuse(self) -> None:
         """Answers what is not HTTP, or has too much of a head, and closes."""

@@ -199,11 +199,11 @@ def test_status_tells_names_there_what_is_shared_and_what_is_not_followed(world)
 
 def test_a_narrow_terminal_leaves_out_what_matters_least(world):
     view = status_view(world.setup, running(world.setup), answer())
-    for width, shown in ((129, False), (130, True)):
+    for width, shown in ((149, False), (150, True)):
         text = io.StringIO()
         Console(file=text, width=200).print(render(view, width))
         heads = text.getvalue().splitlines()[2].split()
-        assert ("pid" in heads, "lease" in heads) == (shown, shown)
+        assert [column in heads for column in ("pid", "lease", "HTTP")] == [shown] * 3
         assert {"node", "state", "gate", "rows"} <= set(heads)
 
 

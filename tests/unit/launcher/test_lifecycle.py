@@ -41,6 +41,8 @@ async def test_up_starts_everything_and_tells_nodes_where_the_coordinator_is(wor
     assert coordinator["limits"] == {"lease_seconds": 2.5}
     del leader["ready_fd"]
     assert leader == {
+        "allow_hosts": [],
+        "http_port": 0,
         "cluster": "leader",
         "node": "leader/0",
         "data": str(setup.folder / "leader" / "0"),

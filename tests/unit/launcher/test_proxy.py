@@ -23,7 +23,7 @@ async def start_proxy(world, setup):
     command = (*world.launcher().commands.node, str(folder), "link-proxy")
     child = spawn("link-proxy", command, folder / "log")
     configure(child, {"grpc_port": 0, "data": str(folder)})
-    proxy = Proxy(child.identity, await wait_ready(child, timeout_seconds=30.0))
+    proxy = Proxy(child.identity, (await wait_ready(child, timeout_seconds=30.0)).grpc)
     save_proxy(folder, proxy)
     (folder / FAULTS_FILE).write_text("{}")
     return proxy

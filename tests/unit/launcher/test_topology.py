@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cluster.errors import InvalidRequestError, LimitExceededError, NotSupportedError
@@ -29,6 +31,7 @@ def test_the_default_has_one_follower_that_may_stream_and_one_that_may_not():
 def test_a_file_says_everything_and_cluster_limits_win():
     topology = parse_topology(
         """
+        allow_hosts = ["Kusto", "*.kusto.windows.net"]
         [limits]
         lease_seconds = 2.0
         queries_per_core = 3
@@ -40,6 +43,7 @@ def test_a_file_says_everything_and_cluster_limits_win():
         storage_root = "s3://bucket/extents"
         ingest_folder = "/data/incoming"
         location = "westus2"
+        http_port = 8080
         [clusters.limits]
         queries_per_core = 4
         [[clusters]]
@@ -50,6 +54,8 @@ def test_a_file_says_everything_and_cluster_limits_win():
     assert (west.name, west.streaming_ingestion, west.strict, west.nodes) == ("west", True, True, 1)
     assert (west.storage_root, west.ingest_folder) == ("s3://bucket/extents", "/data/incoming")
     assert (east.storage_root, east.ingest_folder) == ("", "")
+    assert (west.http_port, east.http_port) == (8080, 0)
+    assert topology.allow_hosts == ("kusto", "*.kusto.windows.net")
     assert (west.location, east.location) == ("westus2", "local")
     assert west.limits == {"lease_seconds": 2.0, "queries_per_core": 4}
     assert (east.streaming_ingestion, east.strict) == (False, False)
@@ -113,3 +119,37 @@ def test_the_number_of_clusters_is_limited(count, allowed):
     else:
         with pytest.raises(LimitExceededError, match="4 clusters, the limit is 3"):
             parse_topology(text, limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("port", "text"),
+    [
+        (65536, "clusters[0].http_port: 65536 is not a port"),
+        (-1, "clusters[0].http_port: -1 is not a port"),
+        ("x", "clusters[0].http_port: must be a whole number"),
+    ],
+)
+def test_a_port_must_be_one(port, text):
+    with pytest.raises(InvalidRequestError, match=re.escape(text)):
+        topology_from_values({"clusters": [{"name": "a", "http_port": port}]})
+    assert topology_from_values({"clusters": [{"name": "a", "http_port": 65535}]})
+
+
+def test_two_clusters_cannot_have_one_port():
+    both = [{"name": "a", "http_port": 80}, {"name": "b", "http_port": 80}]
+    with pytest.raises(InvalidRequestError, match="node 0 would have port 80, which cluster 'a'"):
+        topology_from_values({"clusters": both})
+    both[1]["http_port"] = 81
+    assert topology_from_values({"clusters": both}).clusters[1].http_port == 81
+
+
+@pytest.mark.parametrize("name", ["", "http://kusto", "kusto:80", "a*", "*.", "a b"])
+def test_what_cannot_be_a_host_is_not_allowed(name):
+    with pytest.raises(InvalidRequestError, match="is not a host name that can be allowed"):
+        topology_from_values({"clusters": [{"name": "a"}], "allow_hosts": [name]})
+
+
+def test_names_are_allowed_once_each():
+    topology = DEFAULT_TOPOLOGY.allowing(["kusto", "KUSTO", "*"])
+    assert topology.allow_hosts == ("kusto", "*")
+    assert topology.allowing(["*", "other"]).allow_hosts == ("kusto", "*", "other")
