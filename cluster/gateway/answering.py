@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container
 
     from cluster.catalog.model import RowStoreKey
-    from cluster.query.binding import QuerySnapshot
+    from cluster.query.binding import Answer, QuerySnapshot
     from cluster.replication.position import Position
     from cluster.request import ClientRequest
 
@@ -65,10 +65,8 @@ class SnapshotSource(Protocol):
 class Engine(Protocol):
     """What answers queries: :class:`cluster.query.driver.QueryEngine`."""
 
-    async def run(
-        self, kql: str, snapshot: QuerySnapshot, *, client_request_id: str = ""
-    ) -> QueryResult:
-        """Answers one query."""
+    async def answer(self, text: str, snapshot: QuerySnapshot, request: ClientRequest) -> Answer:
+        """Answers every query of a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +101,7 @@ class Answering:
         """
         while True:
             pinned = await self.pin(database, at_least, text)
-            result = await self._engine.run(
-                text, pinned.snapshot, client_request_id=request.request_id
-            )
-            results = (result,)
+            results = (await self._engine.answer(text, pinned.snapshot, request)).results
             encoded = await encode(results)
             # Nothing may come between these looks and the first byte.
             if may_be_shown(pinned):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import trio
 
-from cluster.errors import TimedOutError, UnavailableError
+from cluster.errors import InvalidRequestError, TimedOutError, UnavailableError
 from cluster.gateway.answering import may_be_shown
 from cluster.request import Caller, ClientRequest
 from cluster.rpc.convert import position_from_message, position_to_message
@@ -99,6 +99,11 @@ def _header(result: QueryResult, pinned: PinnedSnapshot) -> query_pb2.QueryHeade
 
 
 async def _encoded(results: Results) -> list[bytes]:
+    if len(results) != 1:
+        raise InvalidRequestError(
+            f"The text has {len(results)} results, and a call of this service answers with one.",
+            remedy="Send one query a call, or use the REST endpoint.",
+        )
     table = results[0].table
     if table.nbytes <= _ENCODED_INLINE_BYTES:
         return _chunks(table)

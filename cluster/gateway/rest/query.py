@@ -118,7 +118,7 @@ class RestQueries:
     async def _query(self, asked: RestRequest, encode: Encode, encode_command: Encode) -> bytes:
         if not is_command(asked.text):
             return await self._answer(asked, asked.text, (), encode, self._clock.monotonic())
-        if not shows(asked.text):
+        if any(is_command(part) and not shows(part) for part in statements(asked.text)):
             raise InvalidRequestError(
                 "Control commands (starting with a dot '.') cannot be served from the query "
                 "endpoint unless they are .show control commands.",

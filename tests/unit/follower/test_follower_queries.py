@@ -16,7 +16,7 @@ from cluster.errors import DatabaseNotFoundError
 from cluster.gateway.answering import Answering
 from cluster.gateway.query import QueryService
 from cluster.node.databases import NodeDatabases
-from cluster.query.binding import QueryResult, ResultColumn
+from cluster.query.binding import Answer, QueryResult, ResultColumn
 from cluster.replication.position import START, KeyPosition, Position
 from cluster.rowstore.model import Rows
 from cluster.rpc.convert import position_to_message
@@ -49,7 +49,7 @@ class Counting:
         self.meanwhile = meanwhile
         self.answers = []
 
-    async def run(self, kql, snapshot, *, client_request_id=""):
+    async def answer(self, kql, snapshot, request):
         tables = snapshot.tables if snapshot.database == "db" else snapshot.others["db"]
         count = sum(batch.num_rows for batch in tables["T"].batches)
         assert tables["T"].batches == tables["T"].batches, "a query sees one moment of a table"
@@ -57,7 +57,7 @@ class Counting:
         await trio.lowlevel.checkpoint()
         self.meanwhile()
         table = pa.table({"n": pa.array([count], pa.int64())})
-        return QueryResult((ResultColumn("n", ScalarType.LONG),), table)
+        return Answer((QueryResult((ResultColumn("n", ScalarType.LONG),), table),))
 
 
 class Stream:

@@ -13,6 +13,7 @@ import trio.testing
 from cluster.catalog.model import RowStoreKey, ScalarType, Version
 from cluster.errors import (
     DatabaseNotFoundError,
+    InvalidRequestError,
     SemanticError,
     TimedOutError,
     TooStaleError,
@@ -20,7 +21,7 @@ from cluster.errors import (
 )
 from cluster.gateway.answering import Answering, PinnedSnapshot
 from cluster.gateway.query import QueryService
-from cluster.query.binding import QueryResult, QuerySnapshot, ResultColumn
+from cluster.query.binding import Answer, QueryResult, QuerySnapshot, ResultColumn
 from cluster.replication.position import KeyPosition, Position
 from cluster.rpc.convert import position_from_message, position_to_message
 from cluster.rpc.v1 import query_pb2
@@ -83,20 +84,20 @@ class Database:
 class Engine:
     """Answers with a table given, or an error."""
 
-    def __init__(self, rows: int = 3, error: Exception | None = None) -> None:
+    def __init__(self, rows: int = 3, error: Exception | None = None, results: int = 1) -> None:
         self.rows = rows
+        self.results = results
         self.error = error
         self.asked: list[str] = []
 
-    async def run(
-        self, kql: str, snapshot: QuerySnapshot, *, client_request_id: str = ""
-    ) -> QueryResult:
+    async def answer(self, kql: str, snapshot: QuerySnapshot, request: object) -> Answer:
         self.asked.append(kql)
         await trio.lowlevel.checkpoint()
         if self.error is not None:
             raise self.error
         table = pa.table({"x": pa.array(range(self.rows), pa.int64())})
-        return QueryResult((ResultColumn("x", ScalarType.LONG),), table)
+        result = QueryResult((ResultColumn("x", ScalarType.LONG),), table)
+        return Answer((result,) * self.results)
 
 
 def request(database: str = "Home", at_least: Position | None = None) -> query_pb2.QueryRequest:
@@ -182,6 +183,15 @@ async def test_wait_for_returns_the_position_reached(autojump_clock):
     database.move(9)
     response = await service.WaitFor(message, Stream(seconds_left=1.0))
     assert position_from_message(response.position) == at(9)
+
+
+@pytest.mark.parametrize("results", [0, 2])
+async def test_a_text_with_another_number_of_results_is_refused(results):
+    stream = Stream()
+    service = QueryService(Answering(Engine(results=results), Database()))
+    with pytest.raises(InvalidRequestError, match=f"{results} results"):
+        await service.Query(request(), stream)
+    assert stream.sent == []
 
 
 async def test_errors_leave_before_anything_is_sent():
