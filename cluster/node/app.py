@@ -14,11 +14,9 @@ import psutil
 import trio
 
 from cluster import __version__
-from cluster.batch.download import Downloads
-from cluster.batch.driver import BatchIngestion
+from cluster.access.control import AccessControl
 from cluster.catalog.driver import Catalog
 from cluster.commands.context import NodeFacts, Services
-from cluster.commands.resources import NoResources
 from cluster.commands.results import CommandResult
 from cluster.commands.service import CommandService
 from cluster.coordinator.reports import Report
@@ -29,11 +27,11 @@ from cluster.history.driver import OperationRunner
 from cluster.history.log import History
 from cluster.ingest.deriving import UpdatePolicies
 from cluster.ingest.driver import IngestPipeline
-from cluster.ingest.worker import BatchDecode
 from cluster.node.attachments import NodeAttachments
 from cluster.node.databases import NodeDatabases
 from cluster.node.doors import Behind, add_grpc_services, open_http
 from cluster.node.draining import CapabilityDrain
+from cluster.node.ingestion import NodeQueued, batch_ingestion, queued_files
 from cluster.node.link import CoordinatorLink, Identity
 from cluster.node.load import node_load
 from cluster.node.lookup import DroppedKeys, KeyLookup
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
     from cluster.commands.doors import NodeLoad
     from cluster.node.config import NodeConfig
     from cluster.node.platform import Platform
+    from cluster.queued.service import QueuedFiles
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +102,7 @@ class Node:
                 mint=lambda: self._platform.random_bits(64),
                 limits=limits,
             ) as catalog,
+            queued_files(config, self._platform) as files,
             trio.open_nursery() as stores,
         ):
             self._catalog = catalog
@@ -124,7 +124,7 @@ class Node:
             self._row_stores.times.raise_to(max(self._keys.newest_ingested_us(), now_us))
             await stores.start(self._row_stores.run)
             self._make_storage()
-            self._make_services()
+            self._make_services(files)
             await self._serve(task_status)
 
     def _make_storage(self) -> None:
@@ -187,7 +187,7 @@ class Node:
             processors=platform.processors,
         )
 
-    def _make_services(self) -> None:
+    def _make_services(self, files: QueuedFiles | None) -> None:
         """What the doors pass requests to; nothing runs yet."""
         limits, clock = self._config.limits, self._clock
         self._update_policies = UpdatePolicies(
@@ -196,7 +196,25 @@ class Node:
             clock=clock,
             on_failure=self._history.ingestion_failure,
         )
-        self._ingestion = self._make_batch_ingestion()
+        self._ingestion = batch_ingestion(
+            self._config,
+            catalog=self._catalog,
+            storage=self._storage,
+            update_policies=self._update_policies,
+            times=self._row_stores.times,
+            history=self._history,
+            clock=clock,
+        )
+        self._queued = NodeQueued(
+            files,
+            self._config,
+            self._platform,
+            catalog=self._catalog,
+            ingestion=self._ingestion,
+            history=self._history,
+            access=AccessControl(self._catalog),
+            url_of=lambda: self.http_url,
+        )
         self._pipeline = IngestPipeline(
             self._row_stores,
             self._catalog,
@@ -224,26 +242,9 @@ class Node:
             databases=self._databases,
             followers=self._followers,
             attachments=NodeAttachments(self._config, self._platform, self._authority),
-            resources=NoResources(),
+            resources=self._queued.resources,
             cancel_query=self._cancel_query,
             load=self._load,
-            limits=limits,
-        )
-
-    def _make_batch_ingestion(self) -> BatchIngestion:
-        config, limits = self._config, self._config.limits
-        folder = config.ingest_path
-        folder.mkdir(parents=True, exist_ok=True)
-        return BatchIngestion(
-            catalog=self._catalog,
-            store=self._storage.keeper,
-            writer=self._storage.writer,
-            decode=BatchDecode(limits),
-            update_policies=self._update_policies,
-            downloads=Downloads(folder=folder, work=config.data / "ingest-work", limits=limits),
-            times=self._row_stores.times,
-            history=self._history,
-            clock=self._clock,
             limits=limits,
         )
 
@@ -265,6 +266,8 @@ class Node:
             await nursery.start(self._pipeline.run)
             await nursery.start(self._operations.run)
             await nursery.start(self._followers.run)
+            if self._queued.service is not None:
+                await nursery.start(self._queued.service.run)
             await nursery.start(partial(server.serve, grace_seconds=GRACE_SECONDS))
             if http is not None:
                 await nursery.start(partial(http.server.serve, grace_seconds=GRACE_SECONDS))
@@ -287,6 +290,7 @@ class Node:
             commands=CommandService(self._catalog, self, self._config.limits),
             answering=Answering(self._engine, self._databases),
             replication=self._replication,
+            queued=self._queued.service,
             version_of=self._version_of,
         )
 

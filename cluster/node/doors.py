@@ -9,9 +9,11 @@ from cluster.gateway.ingestion import IngestionServicer
 from cluster.gateway.management import ManagementServicer
 from cluster.gateway.query import QueryService
 from cluster.gateway.rest.app import RestDoor, ServiceFacts, rest_routes
-from cluster.gateway.rest.headers import ActivityIds
+from cluster.gateway.rest.headers import ActivityIds, anybody
 from cluster.gateway.rest.hosts import Hosts
+from cluster.gateway.rest.query import RestQueries
 from cluster.gateway.rest.sources import UriSources
+from cluster.gateway.storage.routes import StorageDoor, storage_routes
 from cluster.rpc.v1 import (
     ingestion_pb2_grpc,
     management_pb2_grpc,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from cluster.ingest.driver import IngestPipeline
     from cluster.node.config import NodeConfig
     from cluster.node.platform import Platform
+    from cluster.queued.service import QueuedIngestion
     from cluster.transport.api import Server
     from cluster.transport.standard import Health
 
@@ -43,6 +46,7 @@ class Behind:
     commands: CommandService
     answering: Answering
     replication: ReplicationService
+    queued: QueuedIngestion | None
     version_of: Callable[[str], Version]
 
 
@@ -74,6 +78,9 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
     """
     if platform.http_server is None:
         return None
+    queries = RestQueries(
+        behind.answering, behind.commands, authenticate=anybody, clock=platform.clock
+    )
     routes = rest_routes(
         cluster=config.cluster,
         pipeline=behind.pipeline,
@@ -83,7 +90,11 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
             limits=config.limits,
         ),
         limits=config.limits,
+        more=queries.routes(),
     )
+    if behind.queued is not None:
+        storage = StorageDoor(behind.queued, clock=platform.clock, limits=config.limits)
+        routes.add(*storage_routes(storage, config.limits))
     door = RestDoor(
         routes,
         hosts=Hosts(config.allow_hosts),

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 TABLES: Final = (
     (
         "CREATE TABLE blobs (container TEXT NOT NULL, name TEXT NOT NULL, "
-        "file TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, type TEXT NOT NULL, "
+        "file TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, "
+        "type TEXT NOT NULL, "
         "is_used INTEGER NOT NULL, PRIMARY KEY (container, name)) WITHOUT ROWID"
     ),
     (

@@ -65,6 +65,15 @@ class QueuedStatistics:
     retries: int
 
 
+@dataclass(frozen=True, slots=True)
+class QueuedFiles:
+    """What queued ingestion keeps on disk, and the thread that uses it."""
+
+    store: QueuedStore
+    blobs: BlobFiles
+    thread: FilesThread
+
+
 class QueuedIngestion:
     """Queued ingestion. One a node; :meth:`run` is its life.
 
@@ -73,9 +82,7 @@ class QueuedIngestion:
 
     def __init__(
         self,
-        store: QueuedStore,
-        files: BlobFiles,
-        thread: FilesThread,
+        files: QueuedFiles,
         *,
         catalog: CatalogPort,
         ingestion: IngestionPort,
@@ -84,10 +91,10 @@ class QueuedIngestion:
         clock: Clock,
         limits: Limits,
     ) -> None:
-        self.store = store
-        self.files = files
-        self.thread = thread
-        self.signer = Signer(store.secret)
+        self.store = files.store
+        self.files = files.blobs
+        self.thread = files.thread
+        self.signer = Signer(files.store.secret)
         self._catalog = catalog
         self._clock = clock
         self._limits = limits
@@ -98,9 +105,9 @@ class QueuedIngestion:
         self._news = trio.Event()
         self._batches = self._duplicates = 0
         self._driver = BatchDriver(
-            store=store,
-            files=files,
-            thread=thread,
+            store=self.store,
+            files=self.files,
+            thread=self.thread,
             signer=self.signer,
             catalog=catalog,
             ingestion=ingestion,
@@ -244,36 +251,15 @@ class QueuedIngestion:
 
 
 @asynccontextmanager
-async def open_queued(
-    folder: Path,
-    *,
-    secret: bytes,
-    catalog: CatalogPort,
-    ingestion: IngestionPort,
-    history: History,
-    authorize: Callable[[Caller, str, str], None],
-    clock: Clock,
-    limits: Limits,
-) -> AsyncIterator[QueuedIngestion]:
+async def open_files(folder: Path, *, secret: bytes, limits: Limits) -> AsyncIterator[QueuedFiles]:
     """Opens the files of a folder; they are closed when the context ends.
 
     ``secret`` is for a new folder: signatures are made with it. Raises CorruptionError,
     ConflictError (in use), UnavailableError.
     """
-    thread = FilesThread()
     make_folder(folder)
     store = QueuedStore.open(folder / FILE_NAME, secret=secret, limits=limits)
     try:
-        yield QueuedIngestion(
-            store,
-            BlobFiles(folder / _BLOBS, store, limits),
-            thread,
-            catalog=catalog,
-            ingestion=ingestion,
-            history=history,
-            authorize=authorize,
-            clock=clock,
-            limits=limits,
-        )
+        yield QueuedFiles(store, BlobFiles(folder / _BLOBS, store, limits), FilesThread())
     finally:
         store.close()

@@ -61,27 +61,10 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; nothing is sent to a client that has gone."""
-        path = scope["path"]
-        limit = self._body_limit(scope["method"], path)
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        body = await _read(receive, headers, limit)
-        if body is None:
+        limit = self._body_limit(scope["method"], scope["path"])
+        request = await read_request(scope, receive, limit)
+        if request is None:
             return
-        raw_query = scope["query_string"].decode("latin-1")
-        client = scope["client"]
-        request = HttpRequest(
-            scope["method"],
-            path,
-            query=dict(parse_qsl(raw_query, keep_blank_values=True)) if raw_query else {},
-            headers=headers,
-            body=body if len(body) <= limit else b"",
-            raw_query=raw_query,
-            scheme=scope["scheme"],
-            peer=client[0] if client else "",
-            body_over_bytes=limit if len(body) > limit else 0,
-        )
         exchange = Exchange(request, self._loop.create_future())
         connection = scope[CONNECTION]
         connection.exchange = exchange
@@ -89,7 +72,7 @@ class Application:
         await exchange.wait_in_loop()
         connection.exchange = None
         if not exchange.is_lost:
-            await _send(send, exchange.response or _STOPPED)
+            await send_response(send, exchange.response or _STOPPED)
 
     def abandon(self, exchange: Exchange) -> None:
         """The client of a running exchange has gone."""
@@ -97,7 +80,28 @@ class Application:
         self._hub.post(exchange.abandon_in_trio)
 
 
-async def _read(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes | None:
+async def read_request(scope: Scope, receive: Receive, limit: int) -> HttpRequest | None:
+    """The whole request with at most ``limit`` bytes of body; None: the client went away."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    body = await _read_body(receive, headers, limit)
+    if body is None:
+        return None
+    raw_query = scope["query_string"].decode("latin-1")
+    client = scope["client"]
+    return HttpRequest(
+        scope["method"],
+        scope["path"],
+        query=dict(parse_qsl(raw_query, keep_blank_values=True)) if raw_query else {},
+        headers=headers,
+        body=body if len(body) <= limit else b"",
+        raw_query=raw_query,
+        scheme=scope["scheme"],
+        peer=client[0] if client else "",
+        body_over_bytes=limit if len(body) > limit else 0,
+    )
+
+
+async def _read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes | None:
     """The body, or just more than ``limit`` bytes; None: the client went away.
 
     What declares itself too long is not read: a client that waits for "100 Continue" sends nothing.
@@ -122,11 +126,13 @@ async def _read(receive: Receive, headers: Mapping[str, str], limit: int) -> byt
     return b"".join(parts)
 
 
-async def _send(send: Send, response: HttpResponse) -> None:
+async def send_response(send: Send, response: HttpResponse) -> None:
+    """Sends a whole response, in one turn of the loop."""
     headers = []
     if response.content_type:
         headers.append((b"content-type", _encoded(response.content_type)))
-    if response.status != 204:
+    # The answer to HEAD names the length of a body that it does not have.
+    if response.status != 204 and "Content-Length" not in response.headers:
         headers.append((b"content-length", b"%d" % len(response.body)))
     headers += [(name.encode("ascii"), _encoded(text)) for name, text in response.headers.items()]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
