@@ -163,6 +163,10 @@ class FollowSession:
         stamp = self._current.get(self._gate.open)
         return None if stamp is None else max(0.0, now - stamp / NANOSECONDS)
 
+    def forget_lag(self) -> None:
+        """Another part of the database is shown from now on; how old it is nobody knows yet."""
+        self._current.clear()
+
     def statistics(self) -> SessionStatistics:
         """Counts for people."""
         return SessionStatistics(
@@ -254,7 +258,7 @@ class FollowSession:
         self._stored.reset(event.database)
         self._distrust = False
         self._reported = None  # the position reported is void
-        self._current.clear()  # and so is what was known of the lag
+        self.forget_lag()
         if self.state is SessionState.FOLLOWING:
             yield from self._report_gate()
 

@@ -285,6 +285,7 @@ class FollowedDatabase:
     async def _settle(self) -> None:
         """Stores what the attachment says, until nothing newer has been said meanwhile."""
         while (attached := self._attached) is not None and attached != self.copy.attached:
+            self._session.forget_lag()
             try:
                 await self.copy.attach(attached)
             except RemoraError as error:

@@ -87,6 +87,22 @@ async def test_what_is_shared_from_now_on_comes_whole(autojump_clock, setup):
     await setup.follower.shows([1, 2, 3])
 
 
+async def test_how_old_another_part_is_nobody_knows_before_its_rows_are_there(
+    autojump_clock, setup
+):
+    await two_tables(setup, NO_SECRETS)
+    await trio.sleep(5)
+    assert setup.follower.database.pin().staleness_seconds() is not None
+    setup.decide(sharing=EVERYTHING)
+    setup.tell(setup.follower)
+    await setup.follower.until(lambda node: "Secret" in node.tables())
+    assert setup.follower.database.pin().staleness_seconds() is None
+    setup.tell()
+    await setup.follower.shows([10], "Secret")
+    await trio.sleep(5)
+    assert setup.follower.database.pin().staleness_seconds() <= 2
+
+
 @pytest.mark.parametrize("first", ["leader", "follower"])
 async def test_both_ends_hear_of_it_in_any_order(autojump_clock, setup, first):
     await two_tables(setup)
