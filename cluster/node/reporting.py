@@ -62,7 +62,9 @@ class HistoryReports:
     def query(self, record: QueryRecord) -> None:
         """A query has begun, or ended."""
         is_running = record.state is QueryState.IN_PROGRESS
-        activity = self._activities.pop(record.number, "") or self.new_id()
+        activity = self._activities.pop(record.number, "")
+        request = record.request
+        activity = activity or request.activity_id or self.new_id()
         entry = Executed(
             activity_id=activity,
             kind="Query",
@@ -72,7 +74,11 @@ class HistoryReports:
             updated_ns=record.updated_ns or record.started_ns,
             state=_STATES[record.state],
             failure=record.failure,
-            client_request_id=record.client_request_id,
+            client_request_id=request.request_id,
+            principal=request.caller.principal,
+            user=request.caller.name or request.user,
+            application=request.application,
+            options=request.options,
             cpu_seconds=record.cpu_seconds,
             row_count=record.row_count,
             result_bytes=record.result_bytes,

@@ -249,7 +249,7 @@ class QueryEngine:
     def _begin(self, text: str, database: str, request: ClientRequest) -> QueryRecord:
         self._begun += 1
         now_ns = self._clock.now_ns()
-        record = QueryRecord(self._begun, text, database, now_ns, request.request_id)
+        record = QueryRecord(self._begun, text, database, now_ns, request)
         if self._on_query is not None:
             self._on_query(record)
         return record

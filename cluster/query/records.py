@@ -18,6 +18,7 @@ from cluster.query.binding import (
     ResultColumn,
     ScanStatistics,
 )
+from cluster.request import NODE_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Column
     from cluster.query.binding import BoundTable
     from cluster.query.relation import Input
+    from cluster.request import ClientRequest
 
 
 class QueryState(enum.Enum):
@@ -42,14 +44,14 @@ class QueryRecord:
     """One query, told when it begins and again when it ends. Times are nanoseconds since 1970 UTC.
 
     ``number`` counts the queries of this process. ``cpu_seconds`` is processor time of the thread
-    that ran it, ``result_bytes`` the size of its answer in memory.
+    that ran it, ``result_bytes`` the size of its answer in memory. ``request`` says who asked.
     """
 
     number: int
     text: str
     database: str
     started_ns: int
-    client_request_id: str = ""
+    request: ClientRequest = NODE_REQUEST
     updated_ns: int = 0
     state: QueryState = QueryState.IN_PROGRESS
     failure: str = ""

@@ -161,7 +161,11 @@ async def test_each_query_is_told_when_it_begins_and_when_it_ends(engine_with, s
         (3, QueryState.CANCELLED),
     ]
     done = told[1]
-    assert (done.text, done.database, done.client_request_id) == ("U | where l > 0", "Home", "mine")
+    assert (done.text, done.database, done.request.request_id) == (
+        "U | where l > 0",
+        "Home",
+        "mine",
+    )
     assert (done.row_count, done.scanned.streamed_rows, done.failure) == (2, 2, "")
     assert done.result_bytes > 0
     assert "SEM0100" in told[3].failure
