@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.commands.grammar import COMMANDS, CommandSpec, Kind, candidates
-from cluster.commands.lexer import Token, TokenKind, masked, secrets_in, token_at
+from cluster.commands.lexer import OBFUSCATED, Token, TokenKind, masked, secrets_in, token_at
 from cluster.commands.notation import Choice, Keyword, Node, Sequence, Symbol, Value
 from cluster.commands.values import KINDS
 from cluster.errors import LimitExceededError, NotSupportedError, SyntaxRefusedError
@@ -58,7 +58,7 @@ def parse_command(text: str, limits: Limits) -> Command:
     if command is None:
         raise _error(text)
     if command.spec.kind is Kind.REFUSE:
-        raise NotSupportedError(f"{command.spec.usage}: {command.spec.refusal}")
+        raise NotSupportedError(command.spec.refused, metadata={"fidelity_row": command.spec.name})
     return command
 
 
@@ -255,6 +255,7 @@ class Matcher:
         nearest = self._nearest()
         if nearest is not None:
             message += f" The nearest command is: {nearest.usage}"
+        message += f"\n{self._excerpt(token)}"
         return SyntaxRefusedError(
             message, metadata={"line": str(line), "column": str(column), "expected": expected}
         )
@@ -268,7 +269,10 @@ class Matcher:
         for reach, spec in self._reached:
             if reach < furthest:
                 continue
-            likeness = difflib.SequenceMatcher(None, text, _keywords(spec.tree)).ratio()
+            likeness = max(
+                _likeness(text, keywords)
+                for keywords in {_keywords(spec.tree), _keywords(spec.tree, is_short=True)}
+            )
             # At the first word nothing of the form matched: likeness alone decides.
             score = (reach, likeness)
             if score > best and (reach > beginning or likeness >= _LIKE):
@@ -286,6 +290,22 @@ class Matcher:
             token = self.at(token.end)
         return words
 
+    def _excerpt(self, token: Token) -> str:
+        """The line up to the token, secrets masked, and a caret under the token's beginning."""
+        start = self.text.rfind("\n", 0, token.start) + 1
+        secrets = [
+            (max(first - start, 0), last - start)
+            for first, last in secrets_in(self.text, 0, token.start)
+            if last > start
+        ]
+        before = masked(self.text[start : token.start], secrets)
+        if len(before) > _EXCERPT_CHARACTERS:
+            before = f"...{before[-_EXCERPT_CHARACTERS:]}"
+        source = "" if token.kind is TokenKind.INVALID else self.text[token.start : token.end]
+        shown = OBFUSCATED if token.secret else source[:_SHOWN_CHARACTERS].split("\n")[0]
+        line = "".join(c if c.isprintable() else " " for c in f"{before}{shown}")
+        return f"  {line.rstrip()}\n  {' ' * len(before)}^"
+
     def _line_and_column(self, token: Token) -> tuple[int, int]:
         before = self.text[: token.start]
         return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
@@ -293,6 +313,14 @@ class Matcher:
 
 _LIKE: Final = 0.5
 _SHOWN_CHARACTERS: Final = 40
+_EXCERPT_CHARACTERS: Final = 60
+
+
+def _likeness(text: str, keywords: str) -> float:
+    """How alike they are, from 0 to 1; what the text goes on with, names mostly, counts half."""
+    beginning = text[: len(keywords) + 1]
+    found = (difflib.SequenceMatcher(None, part, keywords).ratio() for part in (text, beginning))
+    return sum(found) / 2
 
 
 def _shown(text: str, token: Token) -> str:
@@ -312,13 +340,15 @@ def _either(items: list[str]) -> str:
     return f"{', '.join(items[:-1])} or {items[-1]}"
 
 
-def _keywords(node: Node) -> str:
+def _keywords(node: Node, *, is_short: bool = False) -> str:
+    """The keywords of a form, one space between them; a short one has no optional parts."""
     match node:
         case Keyword(text):
             return text
         case Sequence(items):
-            return " ".join(filter(None, map(_keywords, items)))
+            found = (_keywords(item, is_short=is_short) for item in items)
+            return " ".join(filter(None, found))
         case Choice(items):
-            return _keywords(items[0])
+            return _keywords(items[-1 if is_short else 0], is_short=is_short)
         case Symbol() | Value():
             return ""

@@ -58,6 +58,16 @@ async def clear_database_cache(context: Context) -> list[Row]:
     return _cleared(context, context.catalog.get(context.database).tables.values())
 
 
+async def clear_query_results(context: Context) -> list[Row]:
+    """``.clear database cache query_results``: results of queries are not kept, so none are."""
+    return [(context.node.facts().node_id, 0)]
+
+
+async def show_query_results(context: Context) -> list[Row]:
+    """``.show database cache query_results``; see :func:`clear_query_results`."""
+    return [(context.node.facts().node_id, 0, 0, 0, 0, 0)]
+
+
 def _cleared(context: Context, tables: Iterable[Table]) -> list[Row]:
     context.node.services.schema_cache.clear(frozenset(table.key for table in tables))
     return [(context.node.facts().node_id, "Succeeded")]
@@ -70,6 +80,8 @@ def _time(since_epoch_ns: int) -> datetime:
 EXECUTORS: Final[Mapping[str, Executor]] = {
     "clear table cache": clear_table_cache,
     "clear database cache": clear_database_cache,
+    "clear query results": clear_query_results,
+    "show query results": show_query_results,
     "show cluster": show_cluster,
     "show version": show_version,
 }

@@ -310,6 +310,8 @@ def _mapping_kind(matcher: Matcher, position: int, what: str) -> tuple[str, int]
     token = matcher.at(position)
     if token.kind is TokenKind.WORD and token.value.lower() in MAPPING_KINDS:
         return token.value.lower(), token.end
+    if token.kind is TokenKind.WORD and token.value.lower() == "apacheavro":
+        return "avro", token.end
     for kind in MAPPING_KINDS:
         matcher.fail(position, f"'{kind}'")
     return None

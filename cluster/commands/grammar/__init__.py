@@ -18,6 +18,7 @@ from cluster.commands.grammar.extents import COMMANDS as EXTENTS
 from cluster.commands.grammar.followers import COMMANDS as FOLLOWERS
 from cluster.commands.grammar.functions import COMMANDS as FUNCTIONS
 from cluster.commands.grammar.ingestion import COMMANDS as INGESTION
+from cluster.commands.grammar.internals import COMMANDS as INTERNALS
 from cluster.commands.grammar.mappings import COMMANDS as MAPPINGS
 from cluster.commands.grammar.operations import COMMANDS as OPERATIONS
 from cluster.commands.grammar.policies import COMMANDS as POLICIES
@@ -55,6 +56,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *FOLLOWERS,
     *RESOURCES,
     *SCRIPTS,
+    *INTERNALS,
     *REFUSALS,
 )
 """Every form that parses. The interpreter tries them in this order; no text fits two of them."""

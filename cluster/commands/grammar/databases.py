@@ -71,7 +71,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     refused("create database persist",
             f"create database <database:name> persist <paths:strings> [ifnotexists] {WITH}",
             "databases are kept in the node's data folder; leave out persist (...)."),
-    CommandSpec("drop database", "drop database <database:name> [ifexists]",
+    CommandSpec("drop database", "drop database <database:name> [ifexists] [skip-seal]",
                 _RESULTS[""], Kind.MUTATE, CLUSTER_ADMIN),
     CommandSpec("alter database prettyname",
                 "(alter | set) database [<database:name>] prettyname <text:string>",
@@ -79,7 +79,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     CommandSpec("drop database prettyname", "drop database <database:name> prettyname",
                 "DatabaseName, PrettyName", Kind.MUTATE, DATABASE_ADMIN),
     refused("attach database",
-            "attach database [all | metadata] <database:name> from <path:string> "
+            "(attach | load) [database [all | metadata] <database:name>] from <path:string> "
             f"[readonly [version '=' <version:string>]] {WITH}",
             "a cluster follows a database by remora attach LEADER/DB FOLLOWER."),
     refused("detach database", "detach database <database:name> [ifexists] [skip-seal]",

@@ -74,7 +74,4 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     refused("database maintenance_mode",
             "(enable | disable) database [<database:name>] "
             "(maintenance_mode | streamingingestion_maintenance_mode)", _MAINTENANCE),
-    refused("cluster information",
-            "show (memory | callstacks | filesystem | clockdiagnostics | cloudsettings | plugins) "
-            "<rest:rest>", "the inside of the process is not part of the interface."),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from cluster.commands.grammar.spec import (
 
 _DATABASE_ROW: Final = "Name, Kind, Mapping, LastUpdatedOn:datetime, Database"
 _TABLE_ROW: Final = f"{_DATABASE_ROW}, Table"
+_AZMONSTREAM: Final = "the format comes from Event Hub connections only, which are not here."
 _OF_KIND: Final = "ingestion <kind:mapping_kind> mapping <mapping:literal>"
 
 
@@ -50,9 +51,11 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     CommandSpec("show mappings",
                 f"show [cluster] ingestion [<kind:mapping_kind>] mappings {WITH}",
                 _TABLE_ROW, Kind.SHOW, NOT_DOCUMENTED),
+    refused("show azmonstream mappings", f"show [cluster] ingestion azmonstream mappings {WITH}",
+            _AZMONSTREAM),
     refused("azmonstream mapping",
-            "(create | create-or-alter | alter | alter-merge | drop) (table | database) "
-            "<entity:name> ingestion (azmonstream | sstream) mapping <mapping:literal> "
-            "[<json:string>]",
-            "the format comes from Event Hub connections only, which are not here."),
+            "(create | create-or-alter | alter | alter-merge | drop | show) (table | database) "
+            "[<entity:name>] ingestion (azmonstream | sstream) "
+            f"(mapping <mapping:literal> [<json:string>] | mappings [<mapping:string>]) {WITH}",
+            _AZMONSTREAM),
 )  # fmt: skip

@@ -155,6 +155,9 @@ def _refusals() -> Iterator[CommandSpec]:
     yield refused("alter column policy encoding type",
                   "alter column <column:column> policy encoding type '=' <type:string>",
                   "profiles of encodings are not kept; give the policy as JSON.")  # fmt: skip
+    yield refused("show cluster policy sharding properties",
+                  "show cluster policy sharding with <properties:properties>",
+                  "no page documents its properties: leave them out.")  # fmt: skip
     yield refused("policies of retention", "(alter | delete) policies of retention <rest:rest>",
                   "alter the retention policy of each table or database.")  # fmt: skip
 

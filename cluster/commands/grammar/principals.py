@@ -26,7 +26,7 @@ _OTHER_ROLES: Final = (
 
 _GIVEN: Final = "<principals:strings> [skip-results] [<notes:string>]"
 _SUBJECTS: Final = (
-    ("database", "database <database:name>", DATABASE_ROLES, DATABASE_ADMIN),
+    ("database", "database [<database:name>]", DATABASE_ROLES, DATABASE_ADMIN),
     ("table", "table <table:name>", TABLE_ROLES, TABLE_ADMIN),
 )
 

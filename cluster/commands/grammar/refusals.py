@@ -12,16 +12,16 @@ _EXTERNAL: Final = "external tables and what is exported to them are not support
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
     refused("materialized-view",
             "(create | create-or-alter | alter | alter-merge | drop | delete | show | rename | "
-            "enable | disable | clear | undo) [async] [ifnotexists] [drop] materialized-view "
-            "<rest:rest>", _VIEWS),
+            "enable | disable | clear | undo | add | set) [async] [ifnotexists] [drop] "
+            "materialized-view <rest:rest>", _VIEWS),
     refused("show materialized-views", "show materialized-views <rest:rest>", _VIEWS),
     refused("external table",
-            "(create | create-or-alter | create-merge | alter | alter-merge | drop | show) "
-            "external (table | tables) <rest:rest>", _EXTERNAL),
+            "(create | create-or-alter | create-merge | alter | alter-merge | drop | delete | show "
+            "| add | set) external (table | tables) <rest:rest>", _EXTERNAL),
     refused("export", "export <rest:rest>", _EXTERNAL),
     refused("continuous-export",
-            "(create | create-or-alter | alter | drop | show | enable | disable) "
-            "(continuous-export | continuous-exports) <rest:rest>", _EXTERNAL),
+            "(create | create-or-alter | alter | drop | show | enable | disable | set) "
+            "[cluster pending] (continuous-export | continuous-exports) <rest:rest>", _EXTERNAL),
     refused("entity_group",
             "(create | create-or-alter | alter | alter-merge | drop | show) "
             "(entity_group | entity_groups) <rest:rest>",
@@ -31,13 +31,16 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
             "(workload_group | workload_groups) <rest:rest>",
             "requests are not classified; the limits of the node hold for all."),
     refused("graph_model",
-            "(create | create-or-alter | alter | drop | show | make) "
-            "(graph_model | graph_models | graph_snapshot | graph_snapshots) <rest:rest>",
+            "(create | create-or-alter | alter | drop | delete | show | make | add | set) [async] "
+            "(graph_model | graph_models | graph_snapshot | graph_snapshots | graph_shards) "
+            "<rest:rest>",
             "graphs are not supported."),
     refused("stored_query_result",
-            "(set | set-or-replace | drop | show) [async] "
+            "(set | set-or-replace | drop | show) [async] [ifnotexists] "
             "(stored_query_result | stored_query_results) <rest:rest>",
             "stored query results are not supported: .set a table instead."),
+    refused("principal", "show principal <rest:rest>",
+            ".show database principals shows who has which role."),
     refused("purge", "purge <rest:rest>",
             "purging is not supported: .drop extents or retention remove data."),
     refused("delete table records", "delete [async] table <table:name> records <rest:rest>",

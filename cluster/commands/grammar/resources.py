@@ -26,7 +26,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
                 "AuthorizationContext", Kind.SHOW, _ANYBODY),
     CommandSpec("show export containers", f"show export containers {WITH}",
                 "StorageRoot", Kind.SHOW, CLUSTER_MONITOR),
-    CommandSpec("create tempstorage", "create tempstorage",
+    CommandSpec("create tempstorage", f"create tempstorage {WITH}",
                 "StorageRoot", Kind.SHOW, CLUSTER_MONITOR),
     CommandSpec("refresh batching policy",
                 "refresh database <database:label> [table <table:label>] "

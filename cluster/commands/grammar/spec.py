@@ -44,6 +44,14 @@ class CommandSpec:
         object.__setattr__(self, "columns", parse_schema(self.result) if self.result else ())
 
     @property
+    def refused(self) -> str:
+        """What is said to who sends a form of kind REFUSE; names its row in FIDELITY.md."""
+        return (
+            f"{self.usage} is not supported by Remora: {self.refusal} "
+            f"(FIDELITY.md, row '{self.name}')"
+        )
+
+    @property
     def usage(self) -> str:
         """The grammar as people read it."""
         return f".{display(self.grammar)}"

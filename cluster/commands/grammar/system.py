@@ -6,7 +6,9 @@ from typing import Final
 
 from cluster.commands.grammar.spec import (
     CLUSTER_MONITOR,
+    DATABASE_ADMIN,
     DATABASE_INGESTOR,
+    VIEWER,
     CommandSpec,
     Kind,
 )
@@ -24,6 +26,12 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
                 _CACHE_ROW, Kind.SHOW, DATABASE_INGESTOR),
     CommandSpec("clear database cache", "clear database cache streamingingestion schema",
                 _CACHE_ROW, Kind.SHOW, DATABASE_INGESTOR),
+    CommandSpec("clear query results", "clear database cache query_results",
+                "NodeId, Count:long", Kind.SHOW, DATABASE_ADMIN),
+    CommandSpec("show query results", "show database cache query_results",
+                "NodeId, Hits:long, Misses:long, CacheCapacityInBytes:long, UsedBytes:long, "
+                "Count:long",
+                Kind.SHOW, VIEWER),
     CommandSpec("show cluster", "show cluster",
                 "NodeId, Address, Name, StartTime:datetime, IsAdmin:bool, "
                 "MachineTotalMemory:long, MachineAvailableMemory:long, ProcessorCount:int, "

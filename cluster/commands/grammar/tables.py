@@ -67,7 +67,8 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     CommandSpec("drop tables", "drop tables <tables:names> [ifexists]",
                 _REMAINING_ROW, Kind.MUTATE, TABLE_ADMIN),
     CommandSpec("undo drop table",
-                "undo drop table <table:name> [as <name:name>] version '=' <version:string>",
+                "undo drop table <table:name> [as <name:name>] version '=' <version:string> "
+                "[internal]",
                 "ExtentId:guid, NumberOfRecords:long, Status, FailureReason",
                 Kind.MUTATE, DATABASE_ADMIN),
     CommandSpec("show tables", "show tables [<tables:names>]", TABLE_ROW, Kind.SHOW, VIEWER),

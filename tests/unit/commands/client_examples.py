@@ -10,6 +10,8 @@ CLIENT_EXAMPLES = {
     "refresh batching policy": (
         ".refresh database 'Sales' table 'T' cache ingestionbatchingpolicy"
     ),
+    "clear query results": ".clear database cache query_results",
+    "show query results": ".show database cache query_results",
     "execute database script": ".execute database script <|\n.drop table T",
     "execute cluster script": ".execute cluster script <| .drop table T",
 }
@@ -20,5 +22,9 @@ CLIENT_RESULTS = {
     "show export containers": "StorageRoot",
     "create tempstorage": "StorageRoot",
     "refresh batching policy": "NodeId Status",
+    "clear query results": "NodeId Count:long",
+    "show query results": (
+        "NodeId Hits:long Misses:long CacheCapacityInBytes:long UsedBytes:long Count:long"
+    ),
     "execute database script": "OperationId:guid CommandType CommandText Result Reason",
 }

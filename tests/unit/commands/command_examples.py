@@ -6,6 +6,7 @@ from client_examples import CLIENT_EXAMPLES
 from data_examples import DATA_EXAMPLES
 from follower_examples import FOLLOWER_EXAMPLES
 from ingestion_examples import INGESTION_EXAMPLES
+from refusal_examples import REFUSAL_EXAMPLES
 
 from cluster.catalog.policy_kinds import POLICY_KINDS, Form, Scope
 
@@ -210,4 +211,5 @@ EXAMPLES.update(_policy_examples())
 EXAMPLES.update(DATA_EXAMPLES)
 EXAMPLES.update(INGESTION_EXAMPLES)
 EXAMPLES.update(CLIENT_EXAMPLES)
+EXAMPLES.update(REFUSAL_EXAMPLES)
 EXAMPLES["alter-merge table policy roworder"] = ".alter-merge table T policy roworder (['b c'] asc)"

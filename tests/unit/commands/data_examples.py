@@ -95,7 +95,6 @@ DATA_EXAMPLES = {
     "alter cache": ".alter cache on * ['x']",
     "cluster maintenance_mode": ".enable cluster maintenance_mode",
     "database maintenance_mode": ".disable database Sales maintenance_mode",
-    "cluster information": ".show memory details",
 }
 
 EXTENT_ROW = (

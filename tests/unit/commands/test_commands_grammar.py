@@ -201,7 +201,11 @@ def test_every_form_has_an_example_that_fits_it_alone(spec):
     if spec.kind is Kind.REFUSE:
         with pytest.raises(NotSupportedError) as caught:
             parse_command(text, LIMITS)
-        assert caught.value.message == f"{spec.usage}: {spec.refusal}"
+        assert caught.value.message == (
+            f"{spec.usage} is not supported by Remora: {spec.refusal} "
+            f"(FIDELITY.md, row '{spec.name}')"
+        )
+        assert caught.value.metadata["fidelity_row"] == spec.name
     else:
         assert parse_command(text, LIMITS).spec is spec
 

@@ -73,7 +73,7 @@ GOLDEN = [
     (".drop table T | count",
      ("at line 1, column 15: expected 'ifexists', the end of the command, 'columns', "
      "'ingestion', 'extent', 'admins' or 'ingestors', found '|'. "
-     "The nearest command is: .drop table <table> columns <columns>")),
+     "The nearest command is: .drop table <table> [ifexists]")),
     (".delete database policy streamingingestion",
      ("at line 1, column 25: expected 'policy', found 'streamingingestion'. "
      "The nearest command is: .delete database <database> policy streamingingestion")),
@@ -100,7 +100,47 @@ def test_where_any_command_could_begin(text, found):
 def test_messages(text, message):
     with pytest.raises(SyntaxRefusedError) as caught:
         parse_command(text, LIMITS)
-    assert caught.value.message == f"Syntax error {message}"
+    assert caught.value.message.partition("\n")[0] == f"Syntax error {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        (".shows tables", ".shows", 1),
+        (".show\n\ttablets | count", " tablets", 1),
+        (".drop table T if exists", ".drop table T if", 14),
+        (".show tables (T", ".show tables (T", 15),
+        (
+            ".create table T (a:long) with (folder=h'a secret', h'b')",
+            ".create table T (a:long) with (folder=******, ******",
+            46,
+        ),
+        (".alter table T policy retention h@'first\nsecond' frob", "****** frob", 7),
+        (".alter table T policy retention h'open", ".alter table T policy retention", 32),
+        (".create table ['" + 70 * "x" + "'] (a:frob)", "..." + 54 * "x" + "'] (a:frob", 63),
+    ],
+)
+def test_a_caret_shows_where(text, line, column):
+    with pytest.raises(SyntaxRefusedError) as caught:
+        parse_command(text, LIMITS)
+    assert caught.value.message.partition("\n")[2] == f"  {line}\n  {' ' * column}^"
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        (".crate table T (a:long)", ".create table <table> <columns>"),
+        (".show databse", ".show database"),
+        (".show ingestion falures", ".show ingestion failures"),
+        (".alter table T policy stremingingestion enable", "policy streamingingestion"),
+        (".dorp table T", ".drop table <table>"),
+        (".execute databse script <| .drop table T", ".execute [database] script"),
+    ],
+)
+def test_the_nearest_command_is_told(text, nearest):
+    with pytest.raises(SyntaxRefusedError) as caught:
+        parse_command(text, LIMITS)
+    assert nearest in caught.value.message.partition("The nearest command is: ")[2]
 
 
 def test_the_position_is_also_there_for_programs():

@@ -1,0 +1,151 @@
+"""What a command is about, and so which roles of whom it needs. Pure.
+
+The permission of a command's row counts in every database and table that the command names; where
+it names none, in the database in context. A query behind ``<|`` or in a policy reads by the rights
+of who sends it, so reading the database in context must be allowed too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from cluster.access.permissions import QUERY
+from cluster.commands.grammar.spec import VIEWER
+from cluster.commands.names import ColumnName, EntityName, Rename, Since, TableDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cluster.access.control import AccessControl
+    from cluster.catalog.changes import Change
+    from cluster.catalog.model import Database
+    from cluster.commands.context import CatalogDoor
+    from cluster.commands.interpreter import Command
+    from cluster.request import Caller
+
+ANY: Final = "any"
+_WILDCARD: Final = "*"
+_TABLES: Final = ("table", "tables", "source", "column", "renames")
+"""Values that name tables."""
+_SUBQUERY: Final = "<|"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A database, and a table of it where one is named."""
+
+    database: str
+    table: str = ""
+
+
+def check_access(access: AccessControl, caller: Caller, command: Command, database: str) -> None:
+    """Raises AccessDeniedError unless the caller may run the command in ``database``."""
+    if not access.is_enforced(caller):
+        return
+    permission = command.spec.permission
+    for scope in scopes(command, database):
+        access.require(caller, permission, scope.database, scope.table)
+    if permission == ANY and "database" in command.values:
+        # Everybody may run it, and sees what is shown of databases that may be seen.
+        access.require(caller, VIEWER, command.values["database"])
+    if _SUBQUERY in command.words and "query" in command.values:
+        text: str = command.values["query"]
+        if not text.strip().startswith("."):
+            access.require(caller, QUERY, database)
+
+
+def scopes(command: Command, database: str) -> tuple[Scope, ...]:
+    """What the command names, each once; the database in context where it names nothing."""
+    values = command.values
+    named = _folded(values.get("database"))
+    context = named[0] if named else database
+    found = dict.fromkeys(
+        scope for key in _TABLES for item in _items(values.get(key)) for scope in _of(item, context)
+    )
+    if found:
+        return tuple(found)
+    databases = _folded(values.get("databases"))
+    if databases:
+        return tuple(Scope(name) for name in dict.fromkeys(databases))
+    if _lists_databases(command):
+        return ()
+    return (Scope(context),)
+
+
+def _lists_databases(command: Command) -> bool:
+    """Forms over all databases: they show those that may be seen (see :class:`SeenCatalog`)."""
+    return command.spec.permission == VIEWER and bool(command.words & {"databases", "cluster"})
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def _of(item: Any, context: str) -> Iterator[Scope]:
+    match item:
+        case EntityName(database, name) | ColumnName(database, name, _):
+            # ".show table * policy X" shows those of all tables: a right on the database counts.
+            yield Scope(database or context, "" if name == _WILDCARD else name)
+        case TableDefinition(name, _):
+            yield Scope(context, name)
+        case Rename(_, old, _):
+            yield from _of(old, context)
+        case str():
+            yield Scope(context, "" if item == _WILDCARD else item)
+
+
+def _folded(value: Any) -> list[str]:
+    """Names of databases, however the kind of value holds them."""
+    return [item.database if isinstance(item, Since) else str(item) for item in _items(value)]
+
+
+class SeenCatalog:
+    """A catalog that lists only databases whose metadata the caller may see."""
+
+    def __init__(self, catalog: CatalogDoor, access: AccessControl, caller: Caller) -> None:
+        self._access = access
+        self._caller = caller
+        self._catalog = catalog
+        self.get = catalog.get
+        self.is_following = catalog.is_following
+        self.following_source = catalog.following_source
+        self.following_settings = catalog.following_settings
+        self.set_following = catalog.set_following
+        self.history = catalog.history
+        self.new_key = catalog.new_key
+        self.new_id = catalog.new_id
+        self.transact = catalog.transact
+        self.create_database = catalog.create_database
+        self.drop_database = catalog.drop_database
+
+    def databases(self) -> tuple[Database, ...]:
+        """Those that may be seen, in the catalog's order."""
+        return tuple(
+            item
+            for item in self._catalog.databases()
+            if self._access.allowed(self._caller, VIEWER, item.name)
+        )
+
+
+def with_creator(
+    changes: tuple[Change, ...], caller: Caller, access: AccessControl, catalog: CatalogDoor
+) -> tuple[Change, ...]:
+    """The changes, and that who makes a table is its administrator (``role-based-access``)."""
+    from cluster.catalog.changes import CreateTable, SetPrincipals
+    from cluster.catalog.model import Role, RoleAssignment
+
+    if not caller.principal or not access.is_enforced(caller):
+        return changes
+    told = {item.table for item in changes if isinstance(item, SetPrincipals)}
+    made = (
+        SetPrincipals(
+            item.table,
+            (RoleAssignment(Role.ADMINS, caller.principal, "", catalog.new_id()),),
+        )
+        for item in changes
+        if isinstance(item, CreateTable) and item.table not in told
+    )
+    return (*changes, *made)
