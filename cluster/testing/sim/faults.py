@@ -275,8 +275,8 @@ class Injector:
 
     async def _adopt(self) -> None:
         """The remedy that nodes in doubt name: the coordinator is restarted to take over."""
-        self.world.coordinator_program.adopts = True
         await self.world.coordinator.end("stop")
+        self.world.coordinator_program.adopts = True
         await self.world.coordinator.start()
 
     async def two_coordinators(self, number: int, fault: Fault) -> Undo:

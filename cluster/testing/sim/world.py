@@ -128,7 +128,11 @@ class CoordinatorProgram:
     ) -> None:
         self.folder = folder
         self.adopts = False
-        """When it serves next, it takes the place of whatever coordinator the nodes obey."""
+        """It takes the place of whatever coordinator the nodes obey.
+
+        From its next start on, until it ends after every node had the time to be heard: an
+        operator whose word had no effect gives it again.
+        """
         self._lives = 0
         self._host = host
         self._settings = settings
@@ -139,21 +143,23 @@ class CoordinatorProgram:
         """See :class:`cluster.testing.sim.process.Program`."""
         del life
         limits = self._settings.limits
-
-        def serves(_: str) -> None:
-            self.adopts = False
-            ready()
-
         self._lives += 1
         rng = random.Random(f"{self._settings.seed} {self.folder.name} {self._lives}")  # noqa: S311
-        await serve(
-            CoordinatorConfig(data=self.folder, grpc_port=PORT, limits=limits, adopt=self.adopts),
-            MemoryTransport(network=self._network, host=self._host, limits=limits),
-            self._clock,
-            serves,
-            host=self._host,
-            mint=lambda: f"{rng.getrandbits(128):032x}",
-        )
+        began = trio.current_time()
+        try:
+            await serve(
+                CoordinatorConfig(
+                    data=self.folder, grpc_port=PORT, limits=limits, adopt=self.adopts
+                ),
+                MemoryTransport(network=self._network, host=self._host, limits=limits),
+                self._clock,
+                lambda _: ready(),
+                host=self._host,
+                mint=lambda: f"{rng.getrandbits(128):032x}",
+            )
+        finally:
+            if trio.current_time() - began > 2 * limits.lease_seconds:
+                self.adopts = False
 
 
 class World:
