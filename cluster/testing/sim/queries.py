@@ -13,10 +13,11 @@ import trio
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.extents.parquet import read_extent
-from cluster.query.binding import QueryResult, ResultColumn
+from cluster.query.binding import Answer, QueryResult, ResultColumn
 from cluster.query.fresh import fresh_table
 from cluster.query.hot.driver import HotCacheStatistics
 from cluster.query.inflight import Cancellations
+from cluster.request import NODE_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Column, Extent
     from cluster.extents.files import ExtentFiles
     from cluster.query.binding import BoundTable, QuerySnapshot
+    from cluster.request import ClientRequest
 
 _NOTHING_HOT = HotCacheStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -81,6 +83,13 @@ class ScanEngine:
             self._running -= 1
         columns = tuple(ResultColumn(column.name, column.type) for column in bound.columns)
         return QueryResult(columns, pa.concat_tables(parts))
+
+    async def answer(
+        self, text: str, snapshot: QuerySnapshot, request: ClientRequest = NODE_REQUEST
+    ) -> Answer:
+        """As :meth:`run`: every text is one query here."""
+        del request
+        return Answer((await self.run(text, snapshot),))
 
     async def run_to_store(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
         """As :meth:`run`."""
