@@ -88,7 +88,7 @@ class AccessControl:
     def require(self, caller: Caller, permission: str, database: str = "", table: str = "") -> None:
         """Returns if the caller has the permission, a key of ``PERMISSIONS``.
 
-        ``database`` and ``table`` are what it is about; they need not exist. Raises
+        ``database`` and ``table`` (or function) are what it is about; they need not exist. Raises
         AccessDeniedError, which does not tell whether they do.
         """
         missing = self._missing(caller, permission, database, table)
@@ -103,7 +103,9 @@ class AccessControl:
         if not self.is_enforced(caller):
             return None
         tree = self._tree(database)
-        exists = tree is not None and table in tree.tables
+        exists = tree is not None and (
+            table in tree.functions if demanded.is_of_functions else table in tree.tables
+        )
         held = closure(self._held(names_of(caller), tree, table))
         for any_of in demanded.demands(table=bool(table), exists=exists):
             if any_of and not any_of & held:

@@ -30,13 +30,14 @@ class Permission:
 
     ``of_existing`` counts for a table that exists: in place of ``any_of``, or, with ``is_both``,
     besides it. ``of_none`` counts in place of ``any_of`` where no table is named. None: no
-    difference.
+    difference. ``is_of_functions``: the entity that is named is a function, not a table.
     """
 
     any_of: frozenset[Right]
     of_existing: frozenset[Right] | None = None
     is_both: bool = False
     of_none: frozenset[Right] | None = None
+    is_of_functions: bool = False
 
     def demands(self, *, table: bool, exists: bool) -> tuple[frozenset[Right], ...]:
         """What must be held, one of each set: for a ``table`` that is named, and ``exists``."""
@@ -81,7 +82,7 @@ PERMISSIONS: Final[Mapping[str, Permission]] = {
     ),
     # The page of functions asks for User alone to make one; who changes one must administer it.
     "Database User, and Function Admin if the function exists": Permission(
-        _USER, of_existing=_DATABASE_ADMIN, is_both=True
+        _USER, of_existing=_DATABASE_ADMIN, is_both=True, is_of_functions=True
     ),
     "Database User to create the table, Table Ingestor to append to it": Permission(
         _USER, of_existing=_TABLE_INGESTOR

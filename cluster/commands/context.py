@@ -12,6 +12,7 @@ from cluster.request import NODE_REQUEST, ClientRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cluster.access.control import AccessControl
     from cluster.catalog.changes import Change
     from cluster.catalog.following import FollowingSettings
     from cluster.catalog.journal import Delta
@@ -170,7 +171,7 @@ class Context:
 
     ``show`` runs a command that shows, as part of this one, in the same database. ``execute`` runs
     any command for the same request, as one of its own under the activity id given. ``request``
-    tells who asked for it, and how.
+    tells who asked for it, and how; ``access`` what roles allow.
     """
 
     catalog: CatalogDoor
@@ -179,6 +180,7 @@ class Context:
     command: Command
     show: Callable[[str], Awaitable[CommandResult]]
     execute: Callable[[str, str], Awaitable[CommandResult]]
+    access: AccessControl
     request: ClientRequest = NODE_REQUEST
 
     @property

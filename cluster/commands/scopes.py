@@ -11,29 +11,37 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.access.permissions import QUERY
-from cluster.commands.grammar.spec import VIEWER
+from cluster.catalog.changes import CreateTable, SetPrincipals
+from cluster.catalog.model import Role, RoleAssignment
+from cluster.commands.grammar.spec import CLUSTER_MONITOR, VIEWER
 from cluster.commands.names import ColumnName, EntityName, Rename, Since, TableDefinition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from cluster.access.control import AccessControl
     from cluster.catalog.changes import Change
-    from cluster.catalog.model import Database
+    from cluster.catalog.journal import Delta
+    from cluster.catalog.model import Column, Database
     from cluster.commands.context import CatalogDoor
     from cluster.commands.interpreter import Command
+    from cluster.commands.results import Row
     from cluster.request import Caller
 
 ANY: Final = "any"
 _WILDCARD: Final = "*"
-_TABLES: Final = ("table", "tables", "source", "column", "renames")
-"""Values that name tables."""
+_ENTITIES: Final = ("table", "tables", "source", "column", "renames", "function", "functions")
+"""Values that name tables and functions."""
+_PATHS: Final = ("ingest",)
+"""Commands whose ``source`` is no table."""
+_OF_DATABASE: Final = ("Database", "DatabaseName")
+"""Columns that say which database a row is of."""
 _SUBQUERY: Final = "<|"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A database, and a table of it where one is named."""
+    """A database, and a table or function of it where one is named."""
 
     database: str
     table: str = ""
@@ -61,7 +69,11 @@ def scopes(command: Command, database: str) -> tuple[Scope, ...]:
     named = _folded(values.get("database"))
     context = named[0] if named else database
     found = dict.fromkeys(
-        scope for key in _TABLES for item in _items(values.get(key)) for scope in _of(item, context)
+        scope
+        for key in _ENTITIES
+        if not (key == "source" and command.spec.name.startswith(_PATHS))
+        for item in _items(values.get(key))
+        for scope in _of(item, context)
     )
     if found:
         return tuple(found)
@@ -74,7 +86,7 @@ def scopes(command: Command, database: str) -> tuple[Scope, ...]:
 
 
 def _lists_databases(command: Command) -> bool:
-    """Forms over all databases: they show those that may be seen (see :class:`SeenCatalog`)."""
+    """Forms over all databases: they show those that may be seen (see :class:`CallersCatalog`)."""
     return command.spec.permission == VIEWER and bool(command.words & {"databases", "cluster"})
 
 
@@ -102,8 +114,12 @@ def _folded(value: Any) -> list[str]:
     return [item.database if isinstance(item, Since) else str(item) for item in _items(value)]
 
 
-class SeenCatalog:
-    """A catalog that lists only databases whose metadata the caller may see."""
+class CallersCatalog:
+    """A catalog as a caller with roles has it.
+
+    It lists only databases whose metadata the caller may see, and who makes a table becomes its
+    administrator, in the same transaction (``role-based-access-control.md``).
+    """
 
     def __init__(self, catalog: CatalogDoor, access: AccessControl, caller: Caller) -> None:
         self._access = access
@@ -117,35 +133,50 @@ class SeenCatalog:
         self.history = catalog.history
         self.new_key = catalog.new_key
         self.new_id = catalog.new_id
-        self.transact = catalog.transact
         self.create_database = catalog.create_database
         self.drop_database = catalog.drop_database
 
     def databases(self) -> tuple[Database, ...]:
         """Those that may be seen, in the catalog's order."""
-        return tuple(
-            item
-            for item in self._catalog.databases()
-            if self._access.allowed(self._caller, VIEWER, item.name)
-        )
+        return tuple(item for item in self._catalog.databases() if self.is_seen(item.name))
+
+    def is_seen(self, database: str) -> bool:
+        """Whether the caller may see the metadata of a database; empty: of the cluster."""
+        permission = VIEWER if database else CLUSTER_MONITOR
+        return self._access.allowed(self._caller, permission, database)
+
+    async def transact(
+        self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str
+    ) -> tuple[Database, Delta | None]:
+        """As the catalog does."""
+
+        def planned(database: Database) -> Sequence[Change]:
+            changes = plan(database)
+            told = {item.table for item in changes if isinstance(item, SetPrincipals)}
+            made = [
+                item.table
+                for item in changes
+                if isinstance(item, CreateTable) and item.table not in told
+            ]
+            return [*changes, *(SetPrincipals(table, self._administrator()) for table in made)]
+
+        return await self._catalog.transact(name, planned, text=text)
+
+    def _administrator(self) -> tuple[RoleAssignment, ...]:
+        if not self._caller.principal:
+            return ()
+        return (RoleAssignment(Role.ADMINS, self._caller.principal, "", self._catalog.new_id()),)
 
 
-def with_creator(
-    changes: tuple[Change, ...], caller: Caller, access: AccessControl, catalog: CatalogDoor
-) -> tuple[Change, ...]:
-    """The changes, and that who makes a table is its administrator (``role-based-access``)."""
-    from cluster.catalog.changes import CreateTable, SetPrincipals
-    from cluster.catalog.model import Role, RoleAssignment
-
-    if not caller.principal or not access.is_enforced(caller):
-        return changes
-    told = {item.table for item in changes if isinstance(item, SetPrincipals)}
-    made = (
-        SetPrincipals(
-            item.table,
-            (RoleAssignment(Role.ADMINS, caller.principal, "", catalog.new_id()),),
-        )
-        for item in changes
-        if isinstance(item, CreateTable) and item.table not in told
-    )
-    return (*changes, *made)
+def seen_rows(
+    catalog: CallersCatalog, columns: Sequence[Column], rows: Sequence[Row]
+) -> Sequence[Row]:
+    """The rows that tell of databases the caller may see; all of them if none tells of one."""
+    names = [column.name for column in columns]
+    place = next((names.index(name) for name in _OF_DATABASE if name in names), None)
+    if place is None:
+        return rows
+    seen: dict[str, bool] = {}
+    for name in {str(row[place] or "") for row in rows}:
+        seen[name] = catalog.is_seen(name)
+    return [row for row in rows if seen[str(row[place] or "")]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from cluster.access.control import AccessControl
 from cluster.catalog.model import DEFAULT_DATABASE, Column
 from cluster.commands.context import Context
 from cluster.commands.executors import EXECUTORS
@@ -19,6 +20,7 @@ from cluster.commands.grammar import Kind
 from cluster.commands.interpreter import parse_command
 from cluster.commands.recording import CommandRecorder
 from cluster.commands.results import CommandResult
+from cluster.commands.scopes import CallersCatalog, check_access, seen_rows
 from cluster.errors import InvalidRequestError, ReadOnlyRequestError
 from cluster.limits import LIMITS, Limits
 from cluster.request import NODE_REQUEST
@@ -46,8 +48,17 @@ class CommandStatistics:
 class CommandService:
     """Executes commands on one node."""
 
-    def __init__(self, catalog: CatalogDoor, node: Node, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self,
+        catalog: CatalogDoor,
+        node: Node,
+        limits: Limits = LIMITS,
+        *,
+        access: AccessControl | None = None,
+    ) -> None:
+        """``access`` None: nobody is refused."""
         self._catalog = catalog
+        self._access = access or AccessControl(catalog)
         self._node = node
         self._limits = limits
         self._recorder = CommandRecorder(catalog.new_id, node.services.clock)
@@ -64,8 +75,8 @@ class CommandService:
 
         Raises SyntaxRefusedError, NotSupportedError, LimitExceededError, DatabaseNotFoundError,
         TableNotFoundError, EntityExistsError, EntityNameError, InvalidRequestError,
-        ConflictError, ReadOnlyError, ReadOnlyRequestError, UnavailableError; and what a query
-        raises, if the result goes through KQL.
+        ConflictError, ReadOnlyError, ReadOnlyRequestError, AccessDeniedError, UnavailableError;
+        and what a query raises, if the result goes through KQL.
         """
         database = database_name or DEFAULT_DATABASE
         try:
@@ -94,11 +105,23 @@ class CommandService:
             return await self.execute(database, text, replace(request, activity_id=activity_id))
 
         _check_writable(command, request)
-        context = Context(self._catalog, self._node, database, command, show, execute, request)
+        check_access(self._access, request.caller, command, database)
+        catalog, callers = self._catalog, None
+        if self._access.is_enforced(request.caller):
+            catalog = callers = CallersCatalog(catalog, self._access, request.caller)
+        context = Context(
+            catalog, self._node, database, command, show, execute, self._access, request
+        )
         given = await EXECUTORS[command.spec.name](context)
+        columns: Sequence[Column] = command.spec.columns
+        rows: Sequence[Row]
         if isinstance(given, CommandResult):
-            return await self._piped(command, given.columns, given.rows)
-        return await self._piped(command, command.spec.columns, given)
+            columns, rows = given.columns, given.rows
+        else:
+            rows = given
+        if callers is not None and command.spec.kind is Kind.SHOW:
+            rows = seen_rows(callers, columns, rows)
+        return await self._piped(command, columns, rows)
 
     async def _piped(
         self, command: Command, columns: Sequence[Column], rows: Sequence[Row]

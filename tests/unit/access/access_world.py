@@ -9,6 +9,7 @@ from cluster.catalog.model import (
     DEFAULT_DATABASE,
     Column,
     Database,
+    Function,
     RoleAssignment,
     RowStoreKey,
     RowStoreReference,
@@ -58,13 +59,14 @@ class Trees:
 
 
 def trees():
-    """``Db`` has table ``T`` and ``Other``; each right is held by one principal, in Db and T."""
+    """``Db`` has tables T and Other and function F; one principal holds each right, in Db and T."""
     return Trees(
         Database(DEFAULT_DATABASE, "id-1", principals=_assigned(CLUSTER_ROLES)),
         Database(
             "Db",
             "id-2",
             tables={"T": table("T", _assigned(TABLE_ROLES)), "Other": table("Other")},
+            functions={"F": Function("F", "()", "{ T }")},
             principals=_assigned(DATABASE_ROLES),
         ),
         Database("Else", "id-3", tables={"T": table("T")}),
