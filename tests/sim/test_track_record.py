@@ -48,6 +48,19 @@ TRACK_RECORD = (
         "faults=coordinator-twice:coordinator@21+113.969,seconds=0.113"
         "|replace:follower2/0@103+0.619",
     ),
+    Found(
+        "rows whose table was dropped before they were durable were acknowledged, at ordinal 0",
+        "test_ingest_pipeline.py::"
+        "test_rows_that_become_durable_after_their_table_was_dropped_are_not_acknowledged",
+        "v=1;history=1;seed=2238;rule=R1;skip=0-72,82-289,299-320;faults=none",
+    ),
+    Found(
+        "the age of what a follower had shown before was told of a table it had just come to share",
+        "test_follower_sharing.py::"
+        "test_how_old_another_part_is_nobody_knows_before_its_rows_are_there",
+        "v=1;history=1;seed=2162;rule=R12;"
+        "skip=20-25,35-81,91-106,111-116,121-126,131-136,141-162;faults=none",
+    ),
 )
 
 
