@@ -5,6 +5,7 @@ lag     milliseconds from the acknowledgement to visibility on the follower, at 
 seal    sealing and merging beside the bare work of the same rows (own options: seal --help)
 query   queries over streamed and sealed rows beside hand-written SQL, and many extents
 stall   acknowledgements of the leader while a follower is stopped (own options: stall --help)
+rest    streaming POSTs over HTTP, and the bridge into trio (own options: rest --help)
 rowstore  commits beside bare append and fdatasync, and opening beside bare reading
 """
 
@@ -24,6 +25,7 @@ import psutil
 import trio
 
 import bench_query
+import bench_rest
 import bench_rowstore
 import bench_seal
 import bench_stall
@@ -173,6 +175,9 @@ def main() -> None:
     """Parses the command line and runs one verb."""
     if sys.argv[1:2] == ["rowstore"]:
         bench_rowstore.main()
+        return
+    if sys.argv[1:2] == ["rest"]:
+        bench_rest.main(sys.argv[2:])
         return
     if sys.argv[1:2] == ["seal"]:
         bench_seal.main()

@@ -1,11 +1,12 @@
 """The ASGI side of the bridge: whole requests in, whole responses out. Runs in the asyncio thread.
 
-Head and body of a response are handed to the transport in one turn of the loop, which uvloop sends
-with one system call: two small writes would cost a client 40 ms (Nagle and delayed acks).
+The connection writes head and body of a response at once: two small writes cost a client a second
+read, or 40 ms (Nagle and delayed acks).
 """
 
 from __future__ import annotations
 
+from http.client import responses
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
@@ -38,6 +39,9 @@ _STOPPED: Final = HttpResponse(
 _DIGITS: Final = 18
 """The parser has seen to it that a length is digits; so many are too much for any limit."""
 
+_STATUS_LINES: Final = {
+    code: f"HTTP/1.1 {code} {responses.get(code, 'Error')}\r\n" for code in range(200, 600)
+}
 _CONTROL: Final = dict.fromkeys((*range(32), 127), "?")
 
 
@@ -61,6 +65,7 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; nothing is sent to a client that has gone."""
+        del send  # it would send head and body separately
         limit = self._body_limit(scope["method"], scope["path"])
         request = await read_request(scope, receive, limit)
         if request is None:
@@ -72,7 +77,7 @@ class Application:
         await exchange.wait_in_loop()
         connection.exchange = None
         if not exchange.is_lost:
-            await send_response(send, exchange.response or _STOPPED)
+            connection.respond(exchange.response or _STOPPED)
 
     def abandon(self, exchange: Exchange) -> None:
         """The client of a running exchange has gone."""
@@ -126,21 +131,20 @@ async def _read_body(receive: Receive, headers: Mapping[str, str], limit: int) -
     return b"".join(parts)
 
 
-async def send_response(send: Send, response: HttpResponse) -> None:
-    """Sends a whole response, in one turn of the loop."""
-    headers = []
+def encode_response(response: HttpResponse, *, has_body: bool, keep_alive: bool) -> bytes:
+    """The response on the wire. ``has_body`` is False for HEAD, which gets the head alone."""
+    body = response.body
+    head = [_STATUS_LINES[response.status]]
     if response.content_type:
-        headers.append((b"content-type", _encoded(response.content_type)))
-    # The answer to HEAD names the length of a body that it does not have.
-    if response.status != 204 and "Content-Length" not in response.headers:
-        headers.append((b"content-length", b"%d" % len(response.body)))
-    headers += [(name.encode("ascii"), _encoded(text)) for name, text in response.headers.items()]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+        head.append(f"content-type: {_clean(response.content_type)}\r\n")
+    if response.status != 204:
+        head.append(f"content-length: {len(body)}\r\n")
+    head += [f"{name}: {_clean(text)}\r\n" for name, text in response.headers.items()]
+    head.append("\r\n" if keep_alive else "connection: close\r\n\r\n")
+    encoded = "".join(head).encode("ascii", "replace")
+    return encoded + body if has_body else encoded
 
 
-def _encoded(text: str) -> bytes:
-    """A header value; what HTTP cannot carry becomes a question mark."""
-    if not text.isprintable():
-        text = text.translate(_CONTROL)
-    return text.encode("ascii", "replace")
+def _clean(text: str) -> str:
+    """A header value; what is not ASCII, or would end the line, becomes a question mark."""
+    return text if text.isprintable() else text.translate(_CONTROL)

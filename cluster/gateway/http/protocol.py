@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from cluster.gateway.http.application import CONNECTION
+from cluster.gateway.http.application import CONNECTION, encode_response
 
 if TYPE_CHECKING:
     import ssl
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cluster.gateway.http.application import Application
     from cluster.gateway.http.bridge import Exchange
+    from cluster.gateway.http.messages import HttpResponse
     from cluster.limits import Limits
 
 _OF_UPGRADES = frozenset((b"connection", b"upgrade", b"http2-settings"))
@@ -105,6 +106,8 @@ class DoorProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.exchange: Exchange | None = None
         """What is being answered; set by the application."""
+        self._running: RequestResponseCycle | None = None
+        """Of several requests on the way on one connection, the one that is being answered."""
         self._head_bytes_most = self.config.limits.http_head_bytes
         self._head_bytes = 0
         self._is_in_head = False
@@ -154,6 +157,24 @@ class DoorProtocol(HttpToolsProtocol):
                 return
         if rest:
             self.data_received(rest)
+
+    def respond(self, response: HttpResponse) -> None:
+        """Sends a whole response in one write, and ends the request."""
+        cycle = self._running
+        if cycle is None or cycle.disconnected or self.transport.is_closing():
+            return
+        has_body = cycle.scope["method"] != "HEAD"
+        data = encode_response(response, has_body=has_body, keep_alive=cycle.keep_alive)
+        self.transport.write(data)
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         """A request begins."""

@@ -8,7 +8,7 @@ patterns that fit, the one that names more segments wins; names compare exactly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cluster.errors import MethodNotAllowedError, RouteNotFoundError
@@ -97,7 +97,8 @@ class Routes:
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._exact: dict[str, _Pattern] = {}
-        self._patterns: list[_Pattern] = []
+        # By first segment; "" has those whose first segment is a value.
+        self._patterns: dict[str, list[_Pattern]] = {"": []}
         self.add(*routes)
 
     def add(self, *routes: Route) -> None:
@@ -114,7 +115,7 @@ class Routes:
         if exact is not None:
             return Match(exact.routes, {})
         segments = path[1:].split("/")
-        for pattern in self._patterns:
+        for pattern in (*self._patterns.get(segments[0], ()), *self._patterns[""]):
             values = pattern.match(segments)
             if values is not None:
                 return Match(pattern.routes, values)
@@ -126,19 +127,18 @@ class Routes:
         route = None if found is None else found.route(method)
         return default if route is None or not route.body_bytes else route.body_bytes
 
-    async def answer(self, request: HttpRequest) -> HttpResponse:
-        """Passes the request to its handler.
+    async def answer(self, request: HttpRequest, found: Match | None) -> HttpResponse:
+        """Passes the request to its handler. ``found`` is what :meth:`find` has for its path.
 
-        Raises RouteNotFoundError, MethodNotAllowedError (``allow`` in its metadata), and whatever
-        the handler raises.
+        The request has the values of the match already. Raises RouteNotFoundError,
+        MethodNotAllowedError (``allow`` in its metadata), and whatever the handler raises.
         """
-        found = self.find(request.path)
         if found is None:
             path = request.path[:_SHOWN_CHARACTERS]
             raise RouteNotFoundError(f"there is nothing at {path}")
         route = found.route(request.method)
         if route is not None:
-            return await route.handler(replace(request, values=found.values))
+            return await route.handler(request)
         allow = ", ".join(found.methods)
         if request.method == "OPTIONS":
             return HttpResponse(status=200, content_type="", headers={"Allow": allow})
@@ -151,9 +151,11 @@ class Routes:
         pattern = _Pattern(text)
         if not any(pattern.names):
             return self._exact.setdefault(text, pattern)
-        for known in self._patterns:
+        first = "" if pattern.names[0] else pattern.segments[0]
+        alike = self._patterns.setdefault(first, [])
+        for known in alike:
             if known.segments == pattern.segments:
                 return known
-        self._patterns.append(pattern)
-        self._patterns.sort(key=lambda item: (item.takes_rest, -item.literal_count))
+        alike.append(pattern)
+        alike.sort(key=lambda item: (item.takes_rest, -item.literal_count))
         return pattern

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from cluster.errors import BodyTooLargeError, InternalError, PayloadTooLargeError, RemoraError
 from cluster.gateway.http.messages import HttpResponse
@@ -27,7 +28,7 @@ from cluster.gateway.rest.ingest import ingest_routes
 from cluster.gateway.rest.ping import ping_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cluster.clock import Clock
     from cluster.gateway.http.messages import HttpRequest
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_NO_VALUES: Final[Mapping[str, str]] = MappingProxyType({})
 _STREAMING: Final = "/v1/rest/ingest/"
 
 
@@ -65,17 +67,24 @@ class RestDoor:
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         """Answers one request, whatever becomes of it."""
-        request = replace(request, activity_id=self._ids.next())
+        found = self.routes.find(request.path)
+        request = replace(
+            request,
+            activity_id=self._ids.next(),
+            values=_NO_VALUES if found is None else found.values,
+        )
         cors = None
         try:
             self._hosts.check(request)
-            cors = self._hosts.cors(request) if "origin" in request.headers else None
-            _check_body(request)
+            if "origin" in request.headers:
+                cors = self._hosts.cors(request)
+            if request.body_over_bytes:
+                _refuse_body(request)
             if cors and "access-control-request-method" in request.headers:
                 # A preflight asks for leave before there is anything to authenticate.
                 response = HttpResponse(content_type="")
             else:
-                response = await self.routes.answer(request)
+                response = await self.routes.answer(request, found)
         except RemoraError as error:
             response = self._refusal(request, error)
         except Exception:
@@ -89,7 +98,7 @@ class RestDoor:
         }
         if cors:
             headers.update(cors)
-        return replace(response, headers=headers)
+        return HttpResponse(response.status, response.body, response.content_type, headers)
 
     def _refusal(self, request: HttpRequest, error: RemoraError) -> HttpResponse:
         context = ErrorContext(
@@ -124,9 +133,7 @@ def rest_routes(
     )
 
 
-def _check_body(request: HttpRequest) -> None:
-    if not request.body_over_bytes:
-        return
+def _refuse_body(request: HttpRequest) -> NoReturn:
     limit = str(request.body_over_bytes)
     # Managed streaming clients know this code, and queue such data instead.
     kind = PayloadTooLargeError if request.path.startswith(_STREAMING) else BodyTooLargeError
