@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 LIFE_NS: Final = 7 * 24 * 3600 * 1_000_000_000
 """How long a message lives that does not say how long."""
 
-NEVER_NS: Final = 253_402_300_799 * 1_000_000_000
-"""The end of the year 9999: what does not expire, expires then."""
+NEVER_NS: Final = 9_000_000_000 * 1_000_000_000
+"""In the year 2255: what does not expire, expires then."""
 
 TABLES: Final = (
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cluster.limits import Limits
     from cluster.queued.service import QueuedIngestion
     from cluster.queued.signatures import Signer
+
+logger = logging.getLogger(__name__)
 
 _METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "MERGE", "PATCH")
 _MESSAGES: Final = "messages"
@@ -48,7 +51,7 @@ class StorageStatistics:
 
 
 class StorageDoor:
-    """One handler for all requests below the account. It raises no RemoraError."""
+    """One handler for all requests below the account. It raises nothing."""
 
     def __init__(self, queued: QueuedIngestion, *, clock: Clock, limits: Limits) -> None:
         self._signer: Signer = queued.signer
@@ -67,19 +70,26 @@ class StorageDoor:
         try:
             response = await self._answer(request, name, rest)
             self._answered += 1
-        except (StorageError, RemoraError) as error:
-            self._refused += 1
-            found = error if isinstance(error, StorageError) else of_remora(error)
-            if _table_of(name) in TABLES:
-                response = json_error(found)
-            else:
-                response = xml_error(found, has_body=request.method != "HEAD")
+        except StorageError as error:
+            response = self._refusal(request, name, error)
+        except RemoraError as error:
+            response = self._refusal(request, name, of_remora(error))
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            defect = StorageError("InternalError", "The request failed by a defect of this node.")
+            response = self._refusal(request, name, defect)
         headers = {
             "x-ms-request-id": request.activity_id,
             "x-ms-version": request.headers.get("x-ms-version", VERSION),
             **response.headers,
         }
         return replace(response, headers=headers)
+
+    def _refusal(self, request: HttpRequest, name: str, error: StorageError) -> HttpResponse:
+        self._refused += 1
+        if _table_of(name) in TABLES:
+            return json_error(error)
+        return xml_error(error, has_body=request.method != "HEAD")
 
     def statistics(self) -> StorageStatistics:
         """Counts of this moment."""
