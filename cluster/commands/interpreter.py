@@ -177,11 +177,13 @@ class Matcher:
         if token.kind is TokenKind.PIPE and spec.kind is Kind.SHOW:
             self.took_raw(token.start, len(self.text))
             return token.start
+        more = "the end of the command"
         if token.kind is TokenKind.SYMBOL and token.value == ";":
             token = self.at(token.end)
+            more = "the end of the text (several commands are one .execute database script)"
         if token.kind is TokenKind.END:
             return len(self.text)
-        self.fail(token.start, "the end of the command")
+        self.fail(token.start, more)
         return None
 
     def _masked(self) -> str:

@@ -1,9 +1,11 @@
 """Executors of commands about principals, and principals as they are shown.
 
-Principals are kept and shown; nobody is kept out yet. Declared choices where no page says: what is
-known of a principal is its fully qualified name, so its display name is that without its kind, and
-its object id is empty unless the name is one; a principal that is added again keeps its
-assignment and takes the new notes; one that is dropped and was not there changes nothing.
+Roles over all databases of the cluster are kept with the principals of ``NetDefaultDB``.
+
+Declared choices where no page says: what is known of a principal is its fully qualified name, so
+its display name is that without its kind, and its object id is empty unless the name is one; a
+principal that is added again keeps its assignment and takes the new notes; one that is dropped and
+was not there changes nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from cluster.access.rights import CLUSTER_ROLES
 from cluster.catalog.changes import SetPrincipals, find_table
-from cluster.catalog.model import Role, RoleAssignment
+from cluster.catalog.model import DEFAULT_DATABASE, Role, RoleAssignment
 from cluster.commands.schema_text import compact
 from cluster.errors import InvalidRequestError
 
@@ -35,7 +38,16 @@ ROLE_NAMES: Final[Mapping[Role, str]] = {
     Role.VIEWERS: "Viewer",
     Role.UNRESTRICTED_VIEWERS: "UnrestrictedViewer",
     Role.MONITORS: "Monitor",
+    Role.ALL_DATABASES_ADMINS: "AllDatabasesAdmin",
+    Role.ALL_DATABASES_VIEWERS: "AllDatabasesViewer",
+    Role.ALL_DATABASES_MONITORS: "AllDatabasesMonitor",
 }
+_OVER_CLUSTER: Final[Mapping[str, Role]] = {
+    "admins": Role.ALL_DATABASES_ADMINS,
+    "viewers": Role.ALL_DATABASES_VIEWERS,
+    "monitors": Role.ALL_DATABASES_MONITORS,
+}
+"""Short names of roles over all databases."""
 _TYPES: Final[Mapping[str, str]] = {
     "aaduser": "Microsoft Entra user",
     "aadgroup": "Microsoft Entra group",
@@ -49,8 +61,16 @@ _TYPES: Final[Mapping[str, str]] = {
 
 def role_of(context: Context) -> Role:
     """The role that a command names."""
+    if _is_of_cluster(context):
+        for word, role in _OVER_CLUSTER.items():
+            if word in context.words:
+                return role
     (role,) = (role for role in Role if role.value in context.words)
     return role
+
+
+def _is_of_cluster(context: Context) -> bool:
+    return "cluster" in context.words
 
 
 def check_principal(name: str) -> str:
@@ -145,7 +165,6 @@ def object_id(principal: str) -> str:
 
 def principal_rows(kind: str, name: str, principals: Iterable[RoleAssignment]) -> list[Row]:
     """Rows of ``.show database D principals``, in the order of roles, then of assignment."""
-    order = {role: place for place, role in enumerate(ROLE_NAMES)}
     return [
         (
             f"{kind} {name} {ROLE_NAMES[item.role]}",
@@ -156,14 +175,29 @@ def principal_rows(kind: str, name: str, principals: Iterable[RoleAssignment]) -
             item.notes,
             item.assignment_id,
         )
-        for item in sorted(principals, key=lambda item: order[item.role])
+        for item in sorted(principals, key=_place)
     ]
+
+
+def _place(item: RoleAssignment) -> int:
+    return list(ROLE_NAMES).index(item.role)
 
 
 async def show_database(context: Context) -> list[Row]:
     """``.show database [D] principals``."""
     database = context.catalog.get(context.database_named)
-    return principal_rows("Database", database.name, database.principals)
+    return principal_rows("Database", database.name, _own(database.principals))
+
+
+async def show_cluster(context: Context) -> list[Row]:
+    """``.show cluster principals``: those of commands; the configuration's have no assignment."""
+    return _cluster_rows(context.catalog.get(DEFAULT_DATABASE).principals)
+
+
+def _cluster_rows(principals: Iterable[RoleAssignment]) -> list[Row]:
+    over_all = sorted((item for item in principals if item.role in CLUSTER_ROLES), key=_place)
+    rows = principal_rows("Cluster", "", over_all)
+    return [(ROLE_NAMES[item.role], *row[1:]) for item, row in zip(over_all, rows, strict=True)]
 
 
 async def show_table(context: Context) -> list[Row]:
@@ -175,21 +209,29 @@ async def show_table(context: Context) -> list[Row]:
 async def change(
     edit: Callable[[Context, Assignments], Assignments], context: Context
 ) -> list[Row]:
-    """``.add | .drop | .set (database D | table T) ROLE (...)``."""
+    """``.add | .drop | .set (cluster | database D | table T) ROLE (...)``."""
     table: str = context.values.get("table", "")
+    name = DEFAULT_DATABASE if _is_of_cluster(context) else context.database_named
 
     def plan(database: Database) -> Sequence[Change]:
         present = find_table(database, table).principals if table else database.principals
         after = edit(context, present)
         return [] if after == present else [SetPrincipals(table, after)]
 
-    database = await context.transact(context.database_named, plan)
+    database = await context.transact(name, plan)
     if "skip-results" in context.words:
         return []
     if table:
         found = database.tables[table]
         return principal_rows("Table", found.name, found.principals)
-    return principal_rows("Database", database.name, database.principals)
+    if _is_of_cluster(context):
+        return _cluster_rows(database.principals)
+    return principal_rows("Database", database.name, _own(database.principals))
+
+
+def _own(principals: Iterable[RoleAssignment]) -> list[RoleAssignment]:
+    """Those of the database itself."""
+    return [item for item in principals if item.role not in CLUSTER_ROLES]
 
 
 def _add(context: Context, present: Assignments) -> Assignments:
@@ -215,9 +257,10 @@ def _set(context: Context, present: Assignments) -> Assignments:
 EXECUTORS: Final[Mapping[str, Executor]] = {
     "show database principals": show_database,
     "show table principals": show_table,
+    "show cluster principals": show_cluster,
     **{
         f"{verb} {subject} principals": partial(change, edit)
         for verb, edit in (("add", _add), ("drop", _drop), ("set", _set))
-        for subject in ("database", "table")
+        for subject in ("cluster", "database", "table")
     },
 }

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 DESCRIPTION: Final[Mapping[str, type]] = {"docstring": str, "folder": str}
 """Properties of a table."""
 
+CREATION: Final[Mapping[str, type]] = {**DESCRIPTION, "hidden": bool}
+"""Properties of a new table. Connectors hide their temporary tables; nothing is hidden here."""
+
 _KINDS: Final[Mapping[type, str]] = {
     str: "text",
     bool: "true or false",

@@ -169,7 +169,7 @@ def _schema_json(context: Context, databases: Iterable[Database]) -> str:
     # What is asked for by name is all that is shown; nothing named means everything.
     wanted = {name for name in _JSON_OPTIONS if given.get(name, not any(given.values()))}
     shown = {database.name: _database_json(context, database, wanted) for database in databases}
-    return compact({"Databases": shown})
+    return compact({"Plugins": [], "Databases": shown})
 
 
 def _database_json(context: Context, database: Database, wanted: set[str]) -> dict[str, object]:
@@ -185,13 +185,16 @@ def _database_json(context: Context, database: Database, wanted: set[str]) -> di
         "MajorVersion": database.version.major,
         "MinorVersion": database.version.minor,
         "Functions": {name: _function_json(item) for name, item in sorted(functions.items())},
+        "Graphs": {},
         "DatabaseAccessMode": "ReadOnlyFollowing" if following else "ReadWrite",
         "PrettyName": database.pretty_name or None,
     }
 
 
 def _schema_table(table: Table) -> dict[str, object]:
-    return {"DefaultColumn": None, **table_json(table)}
+    """As the web editor reads it: folder, docstring and kind are always there."""
+    described = {"Folder": table.folder, "DocString": table.docstring, "EntityType": "Table"}
+    return {"DefaultColumn": None, **table_json(table), **described}
 
 
 def _function_json(function: Function) -> dict[str, object]:

@@ -37,6 +37,8 @@ _PATHS: Final = ("ingest",)
 _OF_DATABASE: Final = ("Database", "DatabaseName")
 """Columns that say which database a row is of."""
 _SUBQUERY: Final = "<|"
+_OWN_ROLES: Final = "show principal roles"
+"""Everybody may know of their own roles; of those of others, the executor decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def check_access(access: AccessControl, caller: Caller, command: Command, databa
     permission = command.spec.permission
     for scope in scopes(command, database):
         access.require(caller, permission, scope.database, scope.table)
-    if permission == ANY and "database" in command.values:
+    if permission == ANY and "database" in command.values and command.spec.name != _OWN_ROLES:
         # Everybody may run it, and sees what is shown of databases that may be seen.
         access.require(caller, VIEWER, command.values["database"])
     if _SUBQUERY in command.words and "query" in command.values:

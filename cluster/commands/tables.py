@@ -25,7 +25,7 @@ from cluster.catalog.changes import (
 )
 from cluster.catalog.model import Version
 from cluster.commands.names import TableDefinition
-from cluster.commands.properties import DESCRIPTION, read_properties
+from cluster.commands.properties import CREATION, DESCRIPTION, read_properties
 from cluster.commands.schema_text import schema_row, table_row
 from cluster.errors import EntityExistsError, InvalidRequestError
 
@@ -210,7 +210,7 @@ def check_once(columns: Sequence[Column]) -> None:
 
 async def _create(context: Context, definitions: Sequence[TableDefinition]) -> Database:
     def plan(database: Database) -> Sequence[Change]:
-        properties = read_properties(context, DESCRIPTION)
+        properties = read_properties(context, CREATION)
         _check_named_once(definitions)
         creations = [_creation(context, item, properties) for item in definitions]
         return [item for item in creations if item.table not in database.tables]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from cluster.commands.grammar.spec import (
+    CLUSTER_ADMIN,
+    CLUSTER_MONITOR,
     DATABASE_ADMIN,
     TABLE_ADMIN,
     VIEWER,
@@ -19,13 +21,18 @@ PRINCIPAL_ROW: Final = (
 )
 DATABASE_ROLES: Final = "admins | users | viewers | unrestrictedviewers | ingestors | monitors"
 TABLE_ROLES: Final = "admins | ingestors"
-_OTHER_ROLES: Final = (
-    "admins | alldatabasesadmins | alldatabasesmonitors | alldatabasesviewers | databasecreators | "
-    "ingestors | monitors | ops | unrestrictedviewers | users | viewers | none"
+CLUSTER_ROLES: Final = (
+    "admins | viewers | monitors | alldatabasesadmins | alldatabasesviewers | alldatabasesmonitors"
 )
-
+_OTHER_CLUSTER_ROLES: Final = (
+    "databasecreators | ingestors | ops | unrestrictedviewers | users | none"
+)
+_OTHER_ROLES: Final = "admins | none"
+ROLES_ROW: Final = "Scope, DisplayName, AADObjectID, Role"
+ACCESS_ROW: Final = "Database, Table, AccessType, IsAllowed:bool"
 _GIVEN: Final = "<principals:strings> [skip-results] [<notes:string>]"
 _SUBJECTS: Final = (
+    ("cluster", "cluster", CLUSTER_ROLES, CLUSTER_ADMIN),
     ("database", "database [<database:name>]", DATABASE_ROLES, DATABASE_ADMIN),
     ("table", "table <table:name>", TABLE_ROLES, TABLE_ADMIN),
 )
@@ -48,15 +55,22 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
                 PRINCIPAL_ROW, Kind.SHOW, VIEWER),
     CommandSpec("show table principals", "show table <table:name> principals",
                 PRINCIPAL_ROW, Kind.SHOW, VIEWER),
+    CommandSpec("show cluster principals", "show cluster principals",
+                PRINCIPAL_ROW, Kind.SHOW, CLUSTER_MONITOR),
+    CommandSpec("show principal roles",
+                "show [cluster | database [<database:name>] | table <table:name>] principal "
+                "[<principal:string>] roles",
+                ROLES_ROW, Kind.SHOW, "any"),
+    CommandSpec("show principal access", "show principal access [with <properties:properties>]",
+                ACCESS_ROW, Kind.SHOW, "any"),
     refused("principals",
-            f"(add | drop | set) (cluster | function <function:name>) ({_OTHER_ROLES}) "
-            "<rest:rest>",
-            "principals are kept of databases and tables; whoever reaches this service may do "
-            "everything."),
+            f"(add | drop | set) function <function:name> ({_OTHER_ROLES}) <rest:rest>",
+            "functions have no principals of their own; administrators of the database "
+            "administer them."),
+    refused("cluster principals",
+            f"(add | drop | set) cluster ({_OTHER_CLUSTER_ROLES}) <rest:rest>",
+            "the roles over a cluster are admins, viewers and monitors of all its databases."),
     refused("show principals",
-            "show (cluster | function <function:name>) (principals | principal) <rest:rest>",
-            "principals are kept of databases and tables."),
-    refused("show principal roles",
-            "show (database [<database:name>] | table <table:name>) principal <rest:rest>",
-            "callers are not known here; .show database principals shows who has which role."),
+            "show function <function:name> (principals | principal <rest:rest>)",
+            "functions have no principals of their own."),
 )  # fmt: skip

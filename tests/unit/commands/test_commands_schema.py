@@ -55,7 +55,7 @@ async def test_only_what_is_later(world):
     rows = await world.run(f".show databases (Sales {later}, NetDefaultDB) schema details")
     assert [row[0] for row in rows] == ["NetDefaultDB"]
     (text,) = await world.row(f".show database Sales schema {later} as json")
-    assert json.loads(text) == {"Databases": {}}
+    assert json.loads(text) == {"Plugins": [], "Databases": {}}
     assert await world.run(f".show database Sales cslschema {later}") == []
     with pytest.raises(InvalidRequestError, match="'x' is not a version"):
         await world.run(".show database Sales schema if_later_than 'x'")
@@ -74,7 +74,13 @@ async def test_schema_as_json(world):
         "DefaultColumn": None,
         "Name": "S",
         "OrderedColumns": [{"Name": "x", "Type": "System.Int32", "CslType": "int"}],
+        "Folder": "",
+        "DocString": "",
+        "EntityType": "Table",
     }
+    assert json.loads(text)["Plugins"] == []
+    for key in ("ExternalTables", "MaterializedViews", "EntityGroups", "Graphs"):
+        assert sales[key] == {}, "the web editor reads the values of each of them"
     assert sales["Tables"]["T"]["Folder"] == "f"
     assert sales["Functions"]["F"]["Body"] == "{ T | take n }"
     assert sales["Functions"]["F"]["InputParameters"][0]["CslType"] == "long"
