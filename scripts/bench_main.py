@@ -6,6 +6,7 @@ seal    sealing and merging beside the bare work of the same rows (own options: 
 query   queries over streamed and sealed rows beside hand-written SQL, and many extents
 stall   acknowledgements of the leader while a follower is stopped (own options: stall --help)
 rest    streaming POSTs over HTTP, and the bridge into trio (own options: rest --help)
+sdk     queries through the Python SDK: a count, and 100,000 rows beside JSON made by hand
 rowstore  commits beside bare append and fdatasync, and opening beside bare reading
 """
 
@@ -27,6 +28,7 @@ import trio
 import bench_query
 import bench_rest
 import bench_rowstore
+import bench_sdk
 import bench_seal
 import bench_stall
 from cluster.client import Client
@@ -184,6 +186,9 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["query"]:
         bench_query.main()
+        return
+    if sys.argv[1:2] == ["sdk"]:
+        bench_sdk.main()
         return
     if sys.argv[1:2] == ["stall"]:
         bench_stall.main()
