@@ -7,25 +7,29 @@ import logging
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 FOLDER = Path(__file__).parents[1] / "tests" / "fuzz"
 sys.path.append(str(FOLDER))
 
-from fuzzing import ROUND_EXAMPLES, WORLDS, HangError, run_round  # noqa: E402 - it is there now
-
-if TYPE_CHECKING:
-    from fuzzing import Target
+# It is there only now.
+from fuzzing import ROUND_EXAMPLES, WORLDS, HangError, Target, run_round  # noqa: E402
 
 TARGETS = {
     "parser": ("fuzz_commands", "PARSER"),
     "commands": ("fuzz_commands", "COMMANDS_RUN"),
     "formats": ("fuzz_formats", "STREAMED"),
     "files": ("fuzz_formats", "FILES"),
+    "rest": ("fuzz_rest", "REST"),
+    "socket": ("fuzz_node", "over_socket"),
+    "kql": ("fuzz_node", "kql"),
 }
-"""What can be fuzzed, and where it is: only what is asked for is imported."""
+"""What can be fuzzed, and where it is: only what is asked for is imported.
+
+A function gives a context manager: a target that needs processes.
+"""
 
 
 def main() -> int:
@@ -51,7 +55,13 @@ def main() -> int:
 def fuzz(name: str, options: argparse.Namespace) -> bool:
     """One target, for its minutes. False: something was found, and told."""
     module, attribute = TARGETS[name]
-    target: Target = getattr(import_module(module), attribute)
+    found = getattr(import_module(module), attribute)
+    with nullcontext(found) if isinstance(found, Target) else found() as target:
+        return rounds(name, target, options)
+
+
+def rounds(name: str, target: Target, options: argparse.Namespace) -> bool:
+    """Round after round. False: something was found, and told."""
     began = time.monotonic()
     number = 0 if options.round is None else options.round
     while True:
