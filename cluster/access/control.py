@@ -25,13 +25,13 @@ from cluster.access.rights import (
     closure,
 )
 from cluster.access.settings import AuthSettings
-from cluster.catalog.model import DEFAULT_DATABASE
+from cluster.catalog.model import DEFAULT_DATABASE, Role
 from cluster.errors import AccessDeniedError, DatabaseNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from cluster.catalog.model import Database, Role, RoleAssignment
+    from cluster.catalog.model import Database, RoleAssignment
     from cluster.request import Caller
 
 _ROLE_WORDS: Final[Mapping[Right, str]] = {
@@ -118,15 +118,25 @@ class AccessControl:
         except DatabaseNotFoundError:
             return None
 
-    def _held(self, names: frozenset[str], tree: Database | None, table: str) -> Iterator[Right]:
+    def configured_roles(self, caller: Caller) -> frozenset[Role]:
+        """Roles over all databases that a caller has by the configuration, not by a command."""
+        names = names_of(caller)
+        return frozenset(
+            role for role, principals in self._by_configuration() if is_among(names, principals)
+        )
+
+    def _by_configuration(self) -> tuple[tuple[Role, tuple[str, ...]], ...]:
         settings = self._settings
-        for right, principals in (
-            (Right.CLUSTER_ADMIN, settings.admins),
-            (Right.CLUSTER_VIEWER, settings.viewers),
-            (Right.CLUSTER_MONITOR, settings.monitors),
-        ):
+        return (
+            (Role.ALL_DATABASES_ADMINS, settings.admins),
+            (Role.ALL_DATABASES_VIEWERS, settings.viewers),
+            (Role.ALL_DATABASES_MONITORS, settings.monitors),
+        )
+
+    def _held(self, names: frozenset[str], tree: Database | None, table: str) -> Iterator[Right]:
+        for role, principals in self._by_configuration():
             if is_among(names, principals):
-                yield right
+                yield CLUSTER_ROLES[role]
         cluster = self._tree(DEFAULT_DATABASE)
         if cluster is not None:
             yield from _rights(names, cluster.principals, CLUSTER_ROLES)

@@ -37,8 +37,8 @@ _PATHS: Final = ("ingest",)
 _OF_DATABASE: Final = ("Database", "DatabaseName")
 """Columns that say which database a row is of."""
 _SUBQUERY: Final = "<|"
-_OWN_ROLES: Final = "show principal roles"
-"""Everybody may know of their own roles; of those of others, the executor decides."""
+_OF_PRINCIPALS: Final = ("show principal roles", "show principal access")
+"""Everybody may know of their own roles; of those of others, the executors decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ def check_access(access: AccessControl, caller: Caller, command: Command, databa
     permission = command.spec.permission
     for scope in scopes(command, database):
         access.require(caller, permission, scope.database, scope.table)
-    if permission == ANY and "database" in command.values and command.spec.name != _OWN_ROLES:
+    if command.spec.name in _OF_PRINCIPALS:
+        return
+    if permission == ANY and "database" in command.values:
         # Everybody may run it, and sees what is shown of databases that may be seen.
         access.require(caller, VIEWER, command.values["database"])
     if _SUBQUERY in command.words and "query" in command.values:
@@ -171,12 +173,12 @@ class CallersCatalog:
 
 
 def seen_rows(
-    catalog: CallersCatalog, columns: Sequence[Column], rows: Sequence[Row]
+    catalog: CallersCatalog, command: Command, columns: Sequence[Column], rows: Sequence[Row]
 ) -> Sequence[Row]:
     """The rows that tell of databases the caller may see; all of them if none tells of one."""
     names = [column.name for column in columns]
     place = next((names.index(name) for name in _OF_DATABASE if name in names), None)
-    if place is None:
+    if place is None or command.spec.name in _OF_PRINCIPALS:
         return rows
     seen: dict[str, bool] = {}
     for name in {str(row[place] or "") for row in rows}:

@@ -120,7 +120,7 @@ class CommandService:
         else:
             rows = given
         if callers is not None and command.spec.kind is Kind.SHOW:
-            rows = seen_rows(callers, columns, rows)
+            rows = seen_rows(callers, command, columns, rows)
         return await self._piped(command, columns, rows)
 
     async def _piped(

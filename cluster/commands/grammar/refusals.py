@@ -39,8 +39,6 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
             "(set | set-or-replace | drop | show) [async] [ifnotexists] "
             "(stored_query_result | stored_query_results) <rest:rest>",
             "stored query results are not supported: .set a table instead."),
-    refused("principal", "show principal <rest:rest>",
-            ".show database principals shows who has which role."),
     refused("purge", "purge <rest:rest>",
             "purging is not supported: .drop extents or retention remove data."),
     refused("delete table records", "delete [async] table <table:name> records <rest:rest>",

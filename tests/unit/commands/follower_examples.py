@@ -4,12 +4,14 @@ from __future__ import annotations
 
 FOLLOWER_EXAMPLES = {
     "show principal roles": ".show database Sales principal roles",
+    "show principal access": ".show principal access with (accesstype='ingest', database='Sales')",
+    "show cluster principals": ".show cluster principals",
     "show database principals": ".show database Sales principals",
     "show table principals": ".show table T principals",
     **{
         f"{verb} {subject} principals": f".{verb} {subject} {name} admins ('aaduser=x') 'n'"
         for verb in ("add", "drop", "set")
-        for subject, name in (("database", "Sales"), ("table", "T"))
+        for subject, name in (("cluster", ""), ("database", "Sales"), ("table", "T"))
     },
     "show follower database": ".show follower database Sales",
     "show follower databases": ".show follower databases (Sales)",
@@ -84,4 +86,7 @@ FOLLOWER_RESULTS = {
     if " follower " in name
     else _PRINCIPAL_ROW
     for name in FOLLOWER_EXAMPLES
+} | {
+    "show principal roles": "Scope DisplayName AADObjectID Role",
+    "show principal access": "Database Table AccessType IsAllowed:bool",
 }

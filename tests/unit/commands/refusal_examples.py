@@ -37,7 +37,6 @@ REFUSAL_EXAMPLES = {
     "retention violations": ".show database Sales policy softretention violations",
     "policy encoding of a database": ".alter database Sales policy encoding '{}'",
     "alter-merge policy encoding": ".alter-merge column T.a policy encoding '{}'",
-    "principal": ".show principal roles",
     "update table": ".update table T delete D append A <| T",
     "purge of a database": ".show database Sales purge operations",
     "show azmonstream mappings": ".show ingestion azmonstream mappings",

@@ -11,7 +11,7 @@ from cluster.access.control import AccessControl
 from cluster.access.settings import AuthSettings
 from cluster.catalog.driver import Catalog
 from cluster.commands.service import CommandService
-from cluster.errors import AccessDeniedError
+from cluster.errors import AccessDeniedError, InvalidRequestError
 from cluster.request import Caller, ClientRequest
 
 REQUIRED = AuthSettings(is_required=True)
@@ -115,3 +115,82 @@ async def test_functions_are_changed_by_administrators_of_the_database(guarded):
     await guarded.run(".create-or-alter function F() { TSales }", "ann")
     with pytest.raises(AccessDeniedError):
         await guarded.run(".create-or-alter function F() { 1 }", "ann")
+
+
+async def test_roles_over_all_databases(guarded):
+    await guarded.prepare()
+    rows = await guarded.run(".add cluster viewers ('aadapp=v', 'aadgroup=g') 'note'")
+    assert [(row[0], row[4], row[5]) for row in rows] == [
+        ("AllDatabasesViewer", "aadapp=v", "note"),
+        ("AllDatabasesViewer", "aadgroup=g", "note"),
+    ]
+    await guarded.run(".add cluster alldatabasesmonitors ('aadapp=v')")
+    assert await guarded.run(".show cluster principals", "v") == [
+        *rows,
+        *(await guarded.run(".show cluster principals"))[2:],
+    ]
+    assert await guarded.run(".show database NetDefaultDB principals") == []
+    await guarded.run(".show tables", "v", database="Other")
+    await guarded.run(".set cluster viewers none")
+    assert [row[0] for row in await guarded.run(".show cluster principals")] == [
+        "AllDatabasesMonitor"
+    ]
+    with pytest.raises(AccessDeniedError):
+        await guarded.run(".add cluster admins ('aadapp=v')", "v")
+
+
+async def test_who_has_which_role(guarded):
+    await guarded.prepare()
+    await guarded.run(".add cluster monitors ('aadapp=ann')")
+    await guarded.run(".add database Sales users ('aadapp=ann;other')")
+    await guarded.run(".add table TSales ingestors ('aadapp=ann')")
+    await guarded.run(".add database Sales ingestors ('aadapp=bob')")
+    cluster = ("Cluster", "ann", "", "AllDatabasesMonitor")
+    database = ("Database Sales", "ann", "", "User")
+    table = ("Table Sales.TSales", "ann", "", "Ingestor")
+    for text, expected in {
+        ".show principal roles": [cluster, database, table],
+        ".show cluster principal roles": [cluster],
+        ".show database principal roles": [database],
+        ".show database Other principal roles": [],
+        ".show table TSales principal roles": [table],
+        ".show principal 'aadapp=ann' roles": [cluster, database, table],
+    }.items():
+        assert await guarded.run(text, "ann") == expected, text
+    assert await guarded.run(".show principal 'aadapp=ann' roles") == [cluster, database, table]
+    assert await guarded.run(".show database principal roles", "bob") == [
+        ("Database Sales", "bob", "", "Ingestor")
+    ]
+    with pytest.raises(AccessDeniedError):
+        await guarded.run(".show database principal 'aadapp=ann' roles", "bob")
+    assert await guarded.run(".show cluster principal roles") == [
+        ("Cluster", "the node", "", "AllDatabasesAdmin")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ("accesstype='ingest', database='Sales', table='TSales'", True),
+        ("accesstype='ingest', database='Sales'", False),
+        ("accesstype='query', database='Sales', table='TSales'", False),
+        ("accesstype='admin', database='Sales', table='TSales'", False),
+        ("accesslevel='ingest', table='TSales', useCurrentPrincipal=true", True),
+        ("principal='aadapp=i;t', accesstype='ingest', database='Sales', table='TSales'", True),
+    ],
+)
+async def test_what_connectors_ask_before_they_begin(guarded, given, allowed):
+    await guarded.prepare()
+    await guarded.run(".add table TSales ingestors ('aadapp=i')")
+    (row,) = await guarded.run(f".show principal access with ({given})", "i")
+    assert row[3] is allowed
+
+
+async def test_access_of_somebody_else_is_for_who_may_see_it(guarded):
+    await guarded.prepare()
+    text = ".show principal access with (principal='aadapp=x', database='Sales')"
+    with pytest.raises(AccessDeniedError):
+        await guarded.run(text, "i")
+    assert (await guarded.run(text))[0][3] is False
+    with pytest.raises(InvalidRequestError, match="fly"):
+        await guarded.run(".show principal access with (accesstype='fly')")
