@@ -15,6 +15,8 @@ from cluster.testing.plugin_rows import payload_of
 from cluster.testing.plugin_setup import FOLLOWER, LEADER
 
 if TYPE_CHECKING:
+    from azure.kusto.data import KustoClient
+
     from cluster.client import Result
     from cluster.replication.position import Position
     from cluster.testing.plugin_life import Life
@@ -45,6 +47,11 @@ class Kusto:
     def database(self) -> str:
         """Name of the test's own database; it has no tables at first."""
         return self._life.database
+
+    @property
+    def url(self) -> str:
+        """Where the cluster is for Kusto's own clients: ``http://127.0.0.1:PORT``."""
+        return self._life.session.setup.node_of(self.cluster).http
 
     @property
     def grpc(self) -> str:
@@ -98,6 +105,15 @@ class Kusto:
         asks again and again; where there is a position, ``at_least`` and :meth:`wait_for` do not.
         """
         return self._run(self._life.wait_for_rows, self.cluster, table, count, timeout_seconds)
+
+    def kusto_client(self) -> KustoClient:
+        """Microsoft's own client of the cluster, to be closed by the caller.
+
+        Raises ModuleNotFoundError without the package ``azure-kusto-data``.
+        """
+        from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
+
+        return KustoClient(KustoConnectionStringBuilder.with_no_authentication(self.url))
 
 
 class AsyncKusto:
