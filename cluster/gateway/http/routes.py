@@ -8,7 +8,7 @@ patterns that fit, the one that names more segments wins; names compare exactly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cluster.errors import MethodNotAllowedError, RouteNotFoundError
@@ -127,7 +127,14 @@ class Routes:
         route = None if found is None else found.route(method)
         return default if route is None or not route.body_bytes else route.body_bytes
 
-    async def answer(self, request: HttpRequest, found: Match | None) -> HttpResponse:
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        """Finds the request's handler and passes it on; see :meth:`dispatch`."""
+        found = self.find(request.path)
+        if found is not None:
+            request = replace(request, values=found.values)
+        return await self.dispatch(request, found)
+
+    async def dispatch(self, request: HttpRequest, found: Match | None) -> HttpResponse:
         """Passes the request to its handler. ``found`` is what :meth:`find` has for its path.
 
         The request has the values of the match already. Raises RouteNotFoundError,

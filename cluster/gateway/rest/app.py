@@ -84,7 +84,7 @@ class RestDoor:
                 # A preflight asks for leave before there is anything to authenticate.
                 response = HttpResponse(content_type="")
             else:
-                response = await self.routes.answer(request, found)
+                response = await self.routes.dispatch(request, found)
         except RemoraError as error:
             response = self._refusal(request, error)
         except Exception:
