@@ -412,6 +412,13 @@ class Limits:
         "ThrottledError",
         "query_throttled_total",
     )
+    command_seconds: float = _limit(
+        3600.0,
+        "seconds a command over REST, at most; 600 where the client sets no servertimeout",
+        "set-timeout-limits page: 10 minutes, up to 1 hour",
+        "TimedOutError",
+        "command_timeouts_total",
+    )
     command_text_bytes: int = _limit(
         256 * KIB,
         "bytes of UTF-8",

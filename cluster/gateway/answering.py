@@ -1,17 +1,19 @@
 """The one way an answer is made, whatever door it leaves by: pin, answer, encode, look.
 
-Guarantees, of :meth:`Answering.answer`: an answer includes the position asked for; it is of one
-moment; rows that a follower's gate has hidden meanwhile are not in it, however long answering and
+Guarantees, of :meth:`Answering.answer`: nobody is answered from a database whose rows it may not
+read, nor told whether there is one; an answer includes the position asked for; it is of one moment;
+rows that a follower's gate has hidden meanwhile are not in it, however long answering and
 encoding took: the look at the gate is the last thing before the answer is given to the door.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
 
+from cluster.access.permissions import QUERY
 from cluster.errors import TooStaleError
 from cluster.query.binding import QueryResult
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from cluster.catalog.model import RowStoreKey
     from cluster.query.binding import Answer, QuerySnapshot
     from cluster.replication.position import Position
-    from cluster.request import ClientRequest
+    from cluster.request import Caller, ClientRequest
 
 Results = tuple[QueryResult, ...]
 """What the statements of one query give, in order."""
@@ -69,6 +71,19 @@ class Engine(Protocol):
         """Answers every query of a text."""
 
 
+class Access(Protocol):
+    """Who may do what: :class:`cluster.access.control.AccessControl`."""
+
+    def is_enforced(self, caller: Caller) -> bool:
+        """Whether the roles of this caller count; without, everything is allowed."""
+
+    def allowed(self, caller: Caller, permission: str, database: str = "") -> bool:
+        """Whether :meth:`require` would return."""
+
+    def require(self, caller: Caller, permission: str, database: str = "") -> None:
+        """Returns if the caller has the permission. Raises AccessDeniedError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Encoded]):
     """An answer that may leave now: its results as the door encoded them, and what it is of."""
@@ -79,11 +94,14 @@ class Answered(Generic[Encoded]):
 
 
 class Answering:
-    """Answers queries of any door from the newest snapshots."""
+    """Answers queries of any door from the newest snapshots. ``access`` None: to everybody."""
 
-    def __init__(self, engine: Engine, snapshots: SnapshotSource) -> None:
+    def __init__(
+        self, engine: Engine, snapshots: SnapshotSource, access: Access | None = None
+    ) -> None:
         self._engine = engine
         self._snapshots = snapshots
+        self._access = access
 
     async def answer(
         self,
@@ -97,16 +115,32 @@ class Answering:
     ) -> Answered[Encoded]:
         """The answer to ``text``, encoded; what is returned may be sent without another await.
 
-        Raises what pinning and the engine raise, and TooStaleError.
+        Raises what pinning and the engine raise, AccessDeniedError, and TooStaleError.
         """
+        caller = request.caller
+        if self._access is not None:
+            self._access.require(caller, QUERY, database)
         while True:
             pinned = await self.pin(database, at_least, text)
-            results = (await self._engine.answer(text, pinned.snapshot, request)).results
+            snapshot = self._readable(pinned.snapshot, caller)
+            results = (await self._engine.answer(text, snapshot, request)).results
             encoded = await encode(results)
             # Nothing may come between these looks and the first byte.
             if may_be_shown(pinned):
                 check_staleness(pinned, max_staleness_seconds)
                 return Answered(results, pinned, encoded)
+
+    def _readable(self, snapshot: QuerySnapshot, caller: Caller) -> QuerySnapshot:
+        """Without the other databases that the caller may not read: to it there are none."""
+        access = self._access
+        if access is None or not access.is_enforced(caller):
+            return snapshot
+        others = {
+            name: tables
+            for name, tables in snapshot.others.items()
+            if access.allowed(caller, QUERY, name)
+        }
+        return replace(snapshot, others=others)
 
     async def pin(self, database: str, at_least: Position | None, text: str) -> PinnedSnapshot:
         """Pins at or after ``at_least``: what is pinned is checked, not what was waited for."""

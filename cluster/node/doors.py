@@ -79,7 +79,11 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
     if platform.http_server is None:
         return None
     queries = RestQueries(
-        behind.answering, behind.commands, authenticate=anybody, clock=platform.clock
+        behind.answering,
+        behind.commands,
+        authenticate=anybody,
+        clock=platform.clock,
+        limits=config.limits,
     )
     routes = rest_routes(
         cluster=config.cluster,

@@ -16,13 +16,17 @@ import msgspec
 from cluster.errors import InvalidRequestError
 from cluster.gateway.rest.dataset_v2 import Encoding, ErrorPlacement, Form
 from cluster.gateway.rest.headers import REQUEST_ID, client_request
+from cluster.query.options import timeout_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cluster.gateway.http.messages import HttpRequest
+    from cluster.limits import Limits
     from cluster.request import Caller, ClientRequest
 
+_COMMAND_SECONDS: Final = 600.0
+"""Where the client says nothing (set-timeout-limits)."""
 _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _PLACEMENTS: Final = {
@@ -81,6 +85,16 @@ def encoding_of(client: ClientRequest, client_version: str) -> Encoding:
         newlines=is_set(options.get("results_v2_newlines_between_frames")),
         error_placement=_PLACEMENTS.get(placement, ErrorPlacement.IN_DATA),
     )
+
+
+def command_seconds(client: ClientRequest, limits: Limits) -> float:
+    """How long a command may take. Raises InvalidRequestError for a timeout that is none."""
+    options = {name.lower(): value for name, value in client.options.items()}
+    if is_set(options.get("norequesttimeout")):
+        return limits.command_seconds
+    asked = options.get("servertimeout")
+    seconds = _COMMAND_SECONDS if asked is None else timeout_seconds(asked)
+    return min(seconds, limits.command_seconds)
 
 
 def is_set(value: object) -> bool:

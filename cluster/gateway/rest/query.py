@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from cluster.catalog.model import DEFAULT_DATABASE
-from cluster.errors import InvalidRequestError
+from cluster.errors import InvalidRequestError, TimedOutError
 from cluster.gateway.http.messages import HttpResponse
 from cluster.gateway.http.routes import Route
 from cluster.gateway.rest.batches import is_command, shows, statements
-from cluster.gateway.rest.bodies import encoding_of, read_request
+from cluster.gateway.rest.bodies import command_seconds, encoding_of, read_request
 from cluster.gateway.rest.command_tables import command_table
 from cluster.gateway.rest.dataset import Completion, Dataset
 from cluster.gateway.rest.dataset_v1 import encode_command_v1, encode_v1
 from cluster.gateway.rest.dataset_v2 import encode_v2
+from cluster.limits import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cluster.gateway.http.messages import HttpRequest
     from cluster.gateway.rest.bodies import RestRequest
     from cluster.gateway.rest.headers import Authenticate
+    from cluster.limits import Limits
     from cluster.query.binding import QueryResult
 
     Encode = Callable[[Dataset], bytes]
@@ -66,11 +68,13 @@ class RestQueries:
         *,
         authenticate: Authenticate,
         clock: Clock,
+        limits: Limits = LIMITS,
     ) -> None:
         self._answering = answering
         self._commands = commands
         self._authenticate = authenticate
         self._clock = clock
+        self._limits = limits
         self._answered = self._refused = self._encoded_bytes = self._in_threads = 0
 
     def routes(self) -> tuple[Route, ...]:
@@ -127,7 +131,18 @@ class RestQueries:
         return await self._respond(asked, encode, encode_command)
 
     async def _respond(self, asked: RestRequest, encode: Encode, encode_command: Encode) -> bytes:
-        """Runs a batch: commands, and queries behind them in its last part."""
+        """Runs a batch within its time: commands, and queries behind them in its last part."""
+        seconds = command_seconds(asked.client, self._limits)
+        with trio.move_on_after(seconds):
+            return await self._respond_untimed(asked, encode, encode_command)
+        raise TimedOutError(
+            f"The command ran longer than {seconds:g} seconds. What it had done by then is done.",
+            metadata={"limit": "command_seconds"},
+        )
+
+    async def _respond_untimed(
+        self, asked: RestRequest, encode: Encode, encode_command: Encode
+    ) -> bytes:
         began = self._clock.monotonic()
         *first, last = statements(asked.text)
         results = [await self._command(asked, text) for text in first]

@@ -12,6 +12,7 @@ import trio.testing
 
 from cluster.catalog.model import RowStoreKey, ScalarType, Version
 from cluster.errors import (
+    AccessDeniedError,
     DatabaseNotFoundError,
     InvalidRequestError,
     SemanticError,
@@ -23,6 +24,7 @@ from cluster.gateway.answering import Answering, PinnedSnapshot
 from cluster.gateway.query import QueryService
 from cluster.query.binding import Answer, QueryResult, QuerySnapshot, ResultColumn
 from cluster.replication.position import KeyPosition, Position
+from cluster.request import Caller, ClientRequest
 from cluster.rpc.convert import position_from_message, position_to_message
 from cluster.rpc.v1 import query_pb2
 
@@ -292,3 +294,53 @@ async def test_a_staleness_that_is_not_known_is_not_told() -> None:
     database.staleness = None
     await QueryService(Answering(Engine(), database)).Query(request(), stream)
     assert not stream.sent[0].header.HasField("staleness")
+
+
+class Roles:
+    """Everybody may read ``Home``; ``reader`` may read ``Other`` besides."""
+
+    def is_enforced(self, caller) -> bool:
+        return caller.principal != "admin"
+
+    def allowed(self, caller, permission, database="") -> bool:
+        assert permission == "Database Viewer"
+        return database.lower() == "home" or caller.principal in ("reader", "admin")
+
+    def require(self, caller, permission, database="") -> None:
+        if not self.allowed(caller, permission, database):
+            raise AccessDeniedError(f"no {database}")
+
+
+class Seen(Engine):
+    """Keeps which other databases a query could name."""
+
+    async def answer(self, kql: str, snapshot: QuerySnapshot, request: object) -> Answer:
+        self.asked.append(",".join(snapshot.others))
+        return Answer(())
+
+
+@pytest.mark.parametrize(
+    ("principal", "others"), [("admin", "Other"), ("reader", "Other"), ("somebody", "")]
+)
+async def test_only_databases_that_the_caller_may_read_can_be_named(principal, others):
+    class Two(Database):
+        def pin(self, database: str, text: str | None = None) -> PinnedSnapshot:
+            pinned = super().pin(database, text)
+            return replace(pinned, snapshot=QuerySnapshot("Home", {}, {"Other": {}}))
+
+    async def encode(results: tuple[QueryResult, ...]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    engine = Seen()
+    caller = ClientRequest(Caller(principal))
+    await Answering(engine, Two(), Roles()).answer("Home", "T", caller, encode)
+    assert engine.asked == [others]
+
+
+@pytest.mark.parametrize("database", ["Other", "Nowhere"])
+async def test_nobody_is_told_whether_a_database_exists_that_it_may_not_read(database):
+    stream = Stream()
+    service = QueryService(Answering(Engine(), Database(), Roles()))
+    with pytest.raises(AccessDeniedError):
+        await service.Query(request(database), stream)
+    assert stream.sent == []

@@ -10,8 +10,9 @@ from rest_values import ACTIVITY, post
 
 from cluster.errors import InvalidRequestError
 from cluster.gateway.http.messages import HttpRequest
-from cluster.gateway.rest.bodies import encoding_of, read_request
+from cluster.gateway.rest.bodies import command_seconds, encoding_of, read_request
 from cluster.gateway.rest.dataset_v2 import Encoding, ErrorPlacement, Form
+from cluster.limits import LIMITS
 from cluster.request import Caller, ClientRequest
 
 CALLER = Caller("aadapp=1;2")
@@ -197,3 +198,25 @@ def test_the_form_of_an_answer_is_what_the_client_asked_for_and_can_read(
 ):
     client = replace(ClientRequest(CALLER), options=options)
     assert encoding_of(client, version) == encoding
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        ({}, 600.0),
+        ({"servertimeout": "1:00:00"}, 3600.0),  # Python, for every command
+        ({"servertimeout": "00:59:59"}, 3599.0),
+        ({"servertimeout": "00:00:29.9999902"}, 29.9999902),  # Go
+        ({"servertimeout": "02:00:00"}, 3600.0),
+        ({"servertimeout": "00:01:00", "norequesttimeout": True}, 3600.0),
+    ],
+)
+def test_how_long_a_command_may_take(options, seconds):
+    client = replace(ClientRequest(CALLER), options=options)
+    assert command_seconds(client, LIMITS) == pytest.approx(seconds)
+
+
+def test_a_timeout_that_is_none_is_a_bad_request():
+    client = replace(ClientRequest(CALLER), options={"servertimeout": "soon"})
+    with pytest.raises(InvalidRequestError, match="'soon'"):
+        command_seconds(client, LIMITS)

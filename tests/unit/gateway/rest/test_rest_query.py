@@ -15,6 +15,7 @@ from cluster.errors import (
     InvalidRequestError,
     SemanticError,
     SyntaxRefusedError,
+    TimedOutError,
     UnauthenticatedError,
 )
 from cluster.gateway.answering import Answering, PinnedSnapshot
@@ -294,3 +295,16 @@ async def test_values_of_commands_are_those_of_queries(world):
 
     world.commands.execute = execute
     assert await world.ask(MGMT, ".show tables | take 1") == plain
+
+
+@pytest.mark.parametrize("text", [".show tables", ".show tables; T | count"])
+async def test_a_command_ends_when_its_time_is_over(world, autojump_clock, text):
+    async def execute(database, text, request):
+        await trio.sleep(59.9 if "slow" in database else 60.1)
+        return CommandResult((), ())
+
+    world.commands.execute = execute
+    options = {"servertimeout": "00:01:00"}
+    with pytest.raises(TimedOutError, match="60 seconds"):
+        await world.ask(MGMT, text, options=options)
+    assert await world.ask(MGMT, text, db="slow", options=options)
