@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import sdk_table
 from cluster.catalog.policy_kinds import POLICY_KINDS
 from cluster.commands.grammar import COMMANDS
 from cluster.commands.grammar.spec import Kind
@@ -147,6 +149,7 @@ def cell(text: str) -> str:
 
 
 PAGES = {
+    sdk_table.PAGE: {sdk: functools.partial(sdk_table.table, sdk) for sdk in sdk_table.SDKS},
     README: {"limits": limits_table, "errors": errors_table, "policies": policies_table},
     COMMANDS_PAGE: {"commands": commands_table, "refused": refused_table},
     COORDINATOR_PAGE: {

@@ -1,0 +1,191 @@
+"""What the tests of every SDK share: a running pair of clusters, and the runs of other languages.
+
+Tests in Python use the fixtures of ``conftest.py``. Tests in another language are files in a folder
+of their own; one process runs all of them, and each is one test here::
+
+    NODE = Suite("node", files="*.test.mjs", test=r'^test\\("(.+)"', comment="//")
+
+    @pytest.mark.parametrize("name", NODE.tests())
+    def test_node(outcomes: Outcomes, name: str) -> None:
+        outcomes.check(name)
+
+Which call of an SDK a test is about is said where the test is, in any language alike; it becomes a
+row of ``SDKS.md`` (see ``scripts/sdk_table.py``)::
+
+    // sdk_call("node", "Client.execute", "works")
+    test("a query has its rows", async () => {
+
+A line ``xfail("reason")`` above a test, in a comment, says that it fails, and why; when it does not
+fail any more, the run fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from cluster.testing.kusto import KustoPair
+from cluster.testing.plugin_life import Life, Streaming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cluster.testing.plugin_setup import SessionSetup
+
+HERE: Final = Path(__file__).parent
+
+LEADER: Final = "REMORA_SDK_LEADER"
+"""Variable with the leader's address, ``http://localhost:PORT``, for tests in other languages."""
+
+FOLLOWER: Final = "REMORA_SDK_FOLLOWER"
+"""Variable with the follower's address."""
+
+DATABASE: Final = "REMORA_SDK_DATABASE"
+"""Variable with the name of a database of the leader that the follower follows."""
+
+FOLDER: Final = "REMORA_SDK_FOLDER"
+"""Variable with a folder to write files in."""
+
+PATIENCE_SECONDS: Final = "REMORA_SDK_PATIENCE_SECONDS"
+"""Variable that says how long rows may take to be visible on the follower."""
+
+
+def sdk_call(sdk: str, call: str, result: str, note: str = "") -> pytest.MarkDecorator:
+    """Says which call of an SDK the test is about, and what it shows of it.
+
+    ``result`` is ``works``, ``refused as documented`` or ``not supported``.
+    """
+    return pytest.mark.sdk_call(sdk, call, result, note)
+
+
+def localhost(url: str) -> str:
+    """The address as people write it. Some SDKs treat ``localhost`` in a way of its own."""
+    return url.replace("//127.0.0.1:", "//localhost:")
+
+
+@contextlib.contextmanager
+def following(session: SessionSetup) -> Iterator[KustoPair]:
+    """A fresh database on the leader that the follower follows; both are gone afterwards."""
+    life = Life(session, Streaming())
+    try:
+        pair = KustoPair(life)
+        pair.attach()
+        yield pair
+    finally:
+        life.close()
+
+
+def variables(pair: KustoPair, folder: Path) -> dict[str, str]:
+    """The environment of tests in another language: ours, and where the clusters are."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("REMORA_")}
+    return {
+        **ours,
+        LEADER: localhost(pair.leader.url),
+        FOLLOWER: localhost(pair.follower.url),
+        DATABASE: pair.database,
+        FOLDER: str(folder),
+        PATIENCE_SECONDS: "30",
+    }
+
+
+def need(language: str, *tools: str) -> None:
+    """Skips without these programs; where CI is true that is an error."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if not missing:
+        return
+    words = f"NOT TESTED: the SDKs of {language} need {', '.join(missing)}, not on this machine"
+    if os.environ.get("CI") == "true":
+        pytest.fail(words, pytrace=False)
+    pytest.skip(words)
+
+
+def cache(name: str) -> Path:
+    """A folder outside the tree that is kept from run to run, for installed packages."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(home) / "remora" / "sdk" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The tests of one language: ``files`` in its folder, and how a ``test`` begins in them.
+
+    ``test`` matches a line, its first group is the test's name.
+    """
+
+    language: str
+    files: str
+    test: str
+    comment: str
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return HERE / self.language
+
+    def tests(self) -> list[Any]:
+        """One parameter a test, with its expected failure if there is one."""
+        found = []
+        for file in sorted(self.folder.rglob(self.files)):
+            reason = ""
+            for line in file.read_text().splitlines():
+                expected = re.match(rf'\s*{re.escape(self.comment)}\s*xfail\("(.+)"\)', line)
+                if expected:
+                    reason = expected[1]
+                elif match := re.match(self.test, line):
+                    marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+                    found.append(pytest.param(match[1], marks=marks))
+                    reason = ""
+        names = [found_one.values[0] for found_one in found]
+        assert names, f"no {self.files} with tests in {self.folder}"
+        assert len(set(names)) == len(names), f"two tests of {self.language} have one name"
+        return found
+
+
+class Outcomes(Mapping[str, str]):
+    """What became of a language's tests: by name, why it failed, or ``""``."""
+
+    def __init__(self, failures: Mapping[str, str], output: str) -> None:
+        self._failures = failures
+        self._output = output
+
+    def __getitem__(self, name: str) -> str:
+        return self._failures[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._failures)
+
+    def __len__(self) -> int:
+        return len(self._failures)
+
+    def check(self, name: str) -> None:
+        """Fails as that test did, or because it did not run."""
+        if name not in self._failures:
+            pytest.fail(f"{name!r} did not run. The output:\n{self._output}", pytrace=False)
+        if self._failures[name]:
+            pytest.fail(self._failures[name], pytrace=False)
+
+
+def junit_outcomes(text: str, output: str) -> Outcomes:
+    """Reads a JUnit report, as the runners of several languages write it.
+
+    A test that was skipped counts as failed: nothing here may be left out silently.
+    """
+    failures = {}
+    for case in Xml.fromstring(text).iter("testcase"):
+        wrong = [part for part in case if part.tag in ("failure", "error", "skipped")]
+        words = "\n".join(
+            f"{part.tag}: {part.get('message') or ''}\n{part.text or ''}".strip() for part in wrong
+        )
+        failures[str(case.get("name"))] = words
+    return Outcomes(failures, output)
