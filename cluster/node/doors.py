@@ -78,12 +78,14 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
     """
     if platform.http_server is None:
         return None
+    facts = ServiceFacts(config.cluster, config.node, platform.process_id)
     queries = RestQueries(
         behind.answering,
         behind.commands,
         authenticate=anybody,
         clock=platform.clock,
         limits=config.limits,
+        facts=facts,
     )
     routes = rest_routes(
         cluster=config.cluster,
@@ -104,7 +106,7 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
         hosts=Hosts(config.allow_hosts),
         ids=ActivityIds(platform.random_bits),
         clock=platform.clock,
-        facts=ServiceFacts(config.cluster, config.node, platform.process_id),
+        facts=facts,
     )
     server = platform.http_server(
         door.answer,

@@ -226,7 +226,7 @@ def _require_within(what: str, value: int, most: int, limit: str) -> None:
             f"Query result set has exceeded the internal {what} limit {most} "
             "(E_QUERY_RESULT_SET_TOO_LARGE).",
             remedy="Add a where, a summarize or a take to the query, or set notruncation.",
-            metadata={"limit": limit},
+            metadata={"limit": limit, "limit_value": str(most)},
         )
 
 

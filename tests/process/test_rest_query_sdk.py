@@ -14,7 +14,7 @@ import pytest
 import requests
 import trio
 from azure.kusto.data import ClientRequestProperties, KustoClient
-from azure.kusto.data.exceptions import KustoApiError
+from azure.kusto.data.exceptions import KustoApiError, KustoMultiApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +122,17 @@ def test_parameters_and_options(client: KustoClient, database: str) -> None:
     properties.set_option("additional", "additional")
     query = "declare query_parameters(wanted:long); range n from wanted to 9 step 1"
     assert primary(client.execute(database, query, properties)) == [[[1], [2]]]
+
+
+def test_a_result_too_large_is_a_partial_failure(client: KustoClient, database: str) -> None:
+    properties = ClientRequestProperties()
+    properties.set_option("truncationmaxrecords", 2)
+    with pytest.raises(KustoMultiApiError, match="E_QUERY_RESULT_SET_TOO_LARGE") as raised:
+        client.execute(database, "T", properties)
+    (error,) = raised.value.get_api_errors()
+    assert error.code == "LimitsExceeded"
+    properties.set_option("truncationmaxrecords", 3)
+    assert len(primary(client.execute(database, "T", properties))[0]) == 3
 
 
 def test_render_is_told(client: KustoClient, database: str) -> None:

@@ -80,11 +80,11 @@ def encoding_of(client: ClientRequest, client_version: str) -> Encoding:
         reads_it = not client_version.lower().startswith(_WHOLE_TABLES_ONLY)
         form = Form.PROGRESSIVE if reads_it else Form.PLAIN
     placement = str(options.get("results_error_reporting_placement") or "").lower()
-    return Encoding(
-        form,
-        newlines=is_set(options.get("results_v2_newlines_between_frames")),
-        error_placement=_PLACEMENTS.get(placement, ErrorPlacement.IN_DATA),
-    )
+    where = _PLACEMENTS.get(placement, ErrorPlacement.IN_DATA)
+    if is_set(options.get("deferpartialqueryfailures")):
+        where = ErrorPlacement.END_OF_DATASET
+    newlines = is_set(options.get("results_v2_newlines_between_frames"))
+    return Encoding(form, newlines=newlines, error_placement=where)
 
 
 def command_seconds(client: ClientRequest, limits: Limits) -> float:

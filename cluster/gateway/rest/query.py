@@ -5,27 +5,30 @@ own encoding; it refuses all others in the service's words. The management endpo
 and queries behind a ``.show`` command.
 
 Guarantees: those of :class:`cluster.gateway.answering.Answering`; a GET changes nothing; an error
-is raised before there is a response, so no response says that it failed after it began.
+is raised before there is a response, but for a result that is larger than allowed: its first rows
+are answered, and behind them the error, as the service does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from cluster.catalog.model import DEFAULT_DATABASE
-from cluster.errors import InvalidRequestError, TimedOutError
+from cluster.errors import InvalidRequestError, LimitExceededError, TimedOutError
 from cluster.gateway.http.messages import HttpResponse
 from cluster.gateway.http.routes import Route
+from cluster.gateway.rest.app import ServiceFacts
 from cluster.gateway.rest.batches import is_command, shows, statements
 from cluster.gateway.rest.bodies import command_seconds, encoding_of, read_request
 from cluster.gateway.rest.command_tables import command_table
-from cluster.gateway.rest.dataset import Completion, Dataset
+from cluster.gateway.rest.dataset import Completion, Dataset, Failure
 from cluster.gateway.rest.dataset_v1 import encode_command_v1, encode_v1
 from cluster.gateway.rest.dataset_v2 import encode_v2
+from cluster.gateway.rest.errors import ErrorContext, error_values
 from cluster.limits import LIMITS
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
     Encode = Callable[[Dataset], bytes]
 
+_NO_FACTS: Final = ServiceFacts("", "", 0)
 _CLIENT_VERSION: Final = "x-ms-client-version"
 _ENCODED_INLINE_BYTES: Final = 256 * 1024
 """Larger answers are encoded in a worker thread; Arrow's kernels do not hold the interpreter."""
@@ -69,12 +73,14 @@ class RestQueries:
         authenticate: Authenticate,
         clock: Clock,
         limits: Limits = LIMITS,
+        facts: ServiceFacts = _NO_FACTS,
     ) -> None:
         self._answering = answering
         self._commands = commands
         self._authenticate = authenticate
         self._clock = clock
         self._limits = limits
+        self._facts = facts
         self._answered = self._refused = self._encoded_bytes = self._in_threads = 0
 
     def routes(self) -> tuple[Route, ...]:
@@ -158,12 +164,44 @@ class RestQueries:
     async def _answer(
         self, asked: RestRequest, text: str, before: Results, encode: Encode, began: float
     ) -> bytes:
+        try:
+            return await self._answer_once(asked, text, before, encode, began, None)
+        except LimitExceededError as error:
+            kept = _rows_kept(error)
+            if kept is None:
+                raise
+            # As the service does: the first rows, and behind them why there are no more.
+            options = {**asked.client.options, "query_take_max_records": kept}
+            again = replace(asked, client=replace(asked.client, options=options))
+            failure = Failure(error_values(error, self._context(asked)), error.message)
+            return await self._answer_once(again, text, before, encode, began, failure)
+
+    async def _answer_once(
+        self,
+        asked: RestRequest,
+        text: str,
+        before: Results,
+        encode: Encode,
+        began: float,
+        failure: Failure | None,
+    ) -> bytes:
         async def encoded(results: Results) -> bytes:
-            return await self._encoded(self._dataset(asked, before + results, began), encode)
+            dataset = self._dataset(asked, before + results, began)
+            return await self._encoded(replace(dataset, failure=failure), encode)
 
         database = asked.database or DEFAULT_DATABASE
         answered = await self._answering.answer(database, text, asked.client, encoded)
         return answered.encoded
+
+    def _context(self, asked: RestRequest) -> ErrorContext:
+        return ErrorContext(
+            service=self._facts.cluster,
+            machine=self._facts.node,
+            process_id=self._facts.process_id,
+            now_ns=self._clock.now_ns(),
+            client_request_id=asked.client.request_id,
+            activity_id=asked.client.activity_id,
+        )
 
     def _dataset(self, asked: RestRequest, results: Results, began: float) -> Dataset:
         completion = Completion(
@@ -179,3 +217,10 @@ class RestQueries:
             return encode(dataset)
         self._in_threads += 1
         return await trio.to_thread.run_sync(encode, dataset)
+
+
+def _rows_kept(error: LimitExceededError) -> int | None:
+    """How many rows of a result that is too large are answered; None: that was not the matter."""
+    if error.metadata.get("limit") == "query_rows":
+        return int(error.metadata["limit_value"])
+    return 0 if error.metadata.get("limit") == "query_result_bytes" else None

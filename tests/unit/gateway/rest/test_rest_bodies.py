@@ -51,6 +51,7 @@ def test_a_whole_request():
     )
 
 
+@pytest.mark.fidelity("rest/request.md", "Properties of a request are JSON, or a text of it")
 @pytest.mark.parametrize(
     "properties",
     [
@@ -191,6 +192,11 @@ FRAGMENTED = {"results_v2_fragment_primary_tables": True}
             Encoding(error_placement=ErrorPlacement.END_OF_DATASET),
         ),
         ({"results_error_reporting_placement": "elsewhere"}, "", Encoding()),
+        (
+            {"deferpartialqueryfailures": True},
+            "",
+            Encoding(error_placement=ErrorPlacement.END_OF_DATASET),
+        ),
     ],
 )
 def test_the_form_of_an_answer_is_what_the_client_asked_for_and_can_read(

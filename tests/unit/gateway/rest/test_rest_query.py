@@ -13,6 +13,7 @@ from cluster.catalog.model import Column, RowStoreKey, ScalarType, Version
 from cluster.commands.results import CommandResult
 from cluster.errors import (
     InvalidRequestError,
+    LimitExceededError,
     SemanticError,
     SyntaxRefusedError,
     TimedOutError,
@@ -122,6 +123,9 @@ def v1_rows(body) -> list[list[list]]:
     return [table["Rows"] for table in body["Tables"]]
 
 
+@pytest.mark.fidelity(
+    "rest/response-v2.md", "A v2 answer is header, properties, results, completion and end"
+)
 async def test_a_query_of_version_2(world):
     frames = await world.ask(V2, "T | count", x_ms_client_request_id="KPC.execute;1")
     assert primary(frames) == [[[3]]]
@@ -134,6 +138,7 @@ async def test_a_query_of_version_2(world):
     assert world.databases.asked == ["Sales"]
 
 
+@pytest.mark.fidelity("rest/response.md", "A v1 answer has tables with a table of contents last")
 async def test_a_query_of_version_1(world):
     body = await world.ask(V1, "T | count")
     assert len(body["Tables"]) == 4
@@ -198,6 +203,7 @@ async def test_a_command_without_a_database_or_properties(world):
     assert world.commands.asked[0][:2] == ("", ".show cluster")
 
 
+@pytest.mark.fidelity("rest/request.md", "Queries are not for the management endpoint")
 async def test_a_query_at_the_management_endpoint_is_refused(world):
     with pytest.raises(SyntaxRefusedError):
         await world.ask(MGMT, "T | count")
@@ -210,6 +216,9 @@ async def test_grafana_shows_at_the_query_endpoint(world):
     assert primary(await world.ask(V2, ".show databases schema")) == [[["T", None]]]
 
 
+@pytest.mark.fidelity(
+    "rest/request.md", "Only commands that show are answered at the query endpoints"
+)
 @pytest.mark.parametrize("path", [V1, V2])
 async def test_other_commands_are_refused_at_the_query_endpoints(world, path):
     with pytest.raises(InvalidRequestError, match="cannot be served from the query endpoint"):
@@ -308,3 +317,37 @@ async def test_a_command_ends_when_its_time_is_over(world, autojump_clock, text)
     with pytest.raises(TimedOutError, match="60 seconds"):
         await world.ask(MGMT, text, options=options)
     assert await world.ask(MGMT, text, db="slow", options=options)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [("query_rows", 2), ("query_result_bytes", 0)])
+@pytest.mark.parametrize("path", [V1, V2])
+async def test_of_a_result_too_large_the_first_rows_come_and_then_the_error(
+    world, path, limit, kept
+):
+    asked = []
+
+    async def answer(text, snapshot, request):
+        await trio.lowlevel.checkpoint()
+        asked.append(dict(request.options))
+        most = request.options.get("query_take_max_records")
+        if most is None:
+            metadata = {"limit": limit, "limit_value": "2"}
+            raise LimitExceededError("Query result set has exceeded", metadata=metadata)
+        return Answer((result_of(n=("long", range(most))),))
+
+    world.engine.answer = answer
+    body = await world.ask(path, "T", options={"truncationmaxrecords": 2})
+    (*rows, failure) = primary(body)[0] if path == V2 else v1_rows(body)[0]
+    assert rows == [[n] for n in range(kept)]
+    error = failure["OneApiErrors"][0]["error"]
+    assert error["code"] == "LimitsExceeded"
+    assert error["@context"]["activityId"] == ACTIVITY
+    assert asked[1] == {"truncationmaxrecords": 2, "query_take_max_records": kept}
+
+
+@pytest.mark.parametrize("limit", ["query_text_bytes", ""])
+async def test_other_limits_are_errors_without_rows(world, limit):
+    world.engine.error = LimitExceededError("too long", metadata={"limit": limit})
+    with pytest.raises(LimitExceededError):
+        await world.ask(V2, "T")
+    assert len(world.engine.asked) == 1
