@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import fidelity
 import sdk_table
 from cluster.catalog.policy_kinds import POLICY_KINDS
 from cluster.commands.grammar import COMMANDS
@@ -23,12 +24,13 @@ from cluster.replication.leader import DUTIES
 from follower import gate, session_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from enum import Enum
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 COMMANDS_PAGE = ROOT / "cluster" / "commands" / "COMMANDS.md"
+FIDELITY_PAGE = ROOT / "cluster" / "commands" / "FIDELITY.md"
 COORDINATOR_PAGE = ROOT / "cluster" / "coordinator" / "DESIGN.md"
 REPLICATION_PAGE = ROOT / "cluster" / "replication" / "DESIGN.md"
 FOLLOWER_PAGE = ROOT / "follower" / "DESIGN.md"
@@ -102,6 +104,11 @@ def refused_table() -> str:
     return "\n".join(rows)
 
 
+def fidelity_counts() -> str:
+    """How many rules are emulated, differ, and are not modelled."""
+    return fidelity.counts_text(fidelity.rules(ROOT))
+
+
 def transitions_table(
     table: Mapping[tuple[Any, Any], tuple[Any, Any]], states: type[Enum], inputs: type[Enum]
 ) -> str:
@@ -148,9 +155,18 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-PAGES = {
+PAGES: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     sdk_table.PAGE: {sdk: functools.partial(sdk_table.table, sdk) for sdk in sdk_table.SDKS},
-    README: {"limits": limits_table, "errors": errors_table, "policies": policies_table},
+    README: {
+        "limits": limits_table,
+        "errors": errors_table,
+        "policies": policies_table,
+        "fidelity_counts": fidelity_counts,
+    },
+    FIDELITY_PAGE: {
+        "fidelity_counts": fidelity_counts,
+        "fidelity": lambda: fidelity.table_text(fidelity.rules(ROOT)),
+    },
     COMMANDS_PAGE: {"commands": commands_table, "refused": refused_table},
     COORDINATOR_PAGE: {
         "capability": lambda: transitions_table(

@@ -75,6 +75,9 @@ def test_every_permission_is_in_the_table():
     assert TABLE_OF_PERMISSIONS.keys() == PERMISSIONS.keys()
 
 
+@pytest.mark.fidelity(
+    "role-based-access-control.md", "Roles give the permissions of the table of the page"
+)
 @pytest.mark.parametrize("permission", TABLE_OF_PERMISSIONS)
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_who_has_a_permission(permission, place):
@@ -107,6 +110,9 @@ def test_a_database_that_is_not_there_is_refused_in_the_same_words():
     assert access.allowed(caller_of(V), QUERY, "Gone")
 
 
+@pytest.mark.fidelity(
+    "role-based-access-control.md", "An ingestor cannot query, a viewer cannot ingest"
+)
 def test_an_ingestor_cannot_query_and_a_viewer_cannot_ingest():
     access = control()
     assert not access.allowed(caller_of(DI), QUERY, "Db")
@@ -190,6 +196,7 @@ def test_a_refusal_names_the_command_that_would_help(permission, database, given
     assert (error.http_status, error.code, error.permanent) == (403, "Forbidden", True)
 
 
+@pytest.mark.fidelity("follower.md", "A follower's principals are those of its modification kind")
 @pytest.mark.parametrize(
     ("kind", "leaders", "own"),
     [

@@ -42,6 +42,7 @@ def kinds(world):
     return [(entry.kind, entry.state.value) for entry in world.history.operations()]
 
 
+@pytest.mark.fidelity("ingest-inline.md", ".ingest inline gives an extent id of its data")
 async def test_inline(world):
     ((extent_id,),) = await world.command(".ingest inline into table T <|\n1,one\n2,'two'\n")
     assert extent_id == world.extents()[0].extent_id
@@ -77,6 +78,7 @@ async def test_what_is_no_data(world, text):
         await world.command(f".ingest inline into table T {text}")
 
 
+@pytest.mark.fidelity("ingest-inline.md", "Without data the extent id is empty")
 async def test_nothing_to_ingest_is_one_empty_extent_id(world):
     (world.ingest_folder / "empty.csv").write_bytes(b"")
     assert await world.command(".ingest inline into table T <|\n\n") == [(ZERO,)]
@@ -85,6 +87,11 @@ async def test_nothing_to_ingest_is_one_empty_extent_id(world):
     assert await world.command(".append T <| T") == [(ZERO, 0, 0, 0, 0, 0)]
 
 
+@pytest.mark.fidelity(
+    "ingest-into-command.md",
+    ".ingest into gives a row for each source with its extent",
+    differs="Files come of the ingest folder and of URIs that are allowed",
+)
 async def test_files(world):
     (world.ingest_folder / "a.csv").write_text("1,a\n")
     (world.ingest_folder / "b.csv.gz").write_bytes(gzip.compress(b"2,b\n"))
@@ -98,6 +105,7 @@ async def test_files(world):
     assert await world.rows() == [(1, "a"), (1, "a"), (2, "b")]
 
 
+@pytest.mark.fidelity("ingest-into-command.md", "async gives the id of the operation")
 async def test_in_the_background(world):
     (world.ingest_folder / "a.csv").write_text("1,a\n")
     ((pulled,),) = await world.command(".ingest async into table T ('a.csv')")

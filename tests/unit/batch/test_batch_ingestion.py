@@ -78,6 +78,9 @@ async def test_streamed_and_ingested_rows_are_one_table(world):
     assert await world.rows() == [(1, "streamed"), (2, "ingested")]
 
 
+@pytest.mark.fidelity(
+    "ingestion-time-policy.md", "Ingestion time is measured just before the commit"
+)
 async def test_ingestion_time_is_of_the_commit_and_cursors_do_not_wait_for_the_work(world):
     seen = []
 
@@ -112,6 +115,7 @@ async def test_without_the_policy_there_is_no_ingestion_time(world):
 # Sources and formats
 
 
+@pytest.mark.fidelity("ingest-into-command.md", "All sources of a command become visible at once")
 async def test_several_files_are_one_transaction(world):
     sources = [written(world, f"{n}.csv", f"{n},file\n") for n in range(5)]
     version = world.catalog.get(DATABASE).version
@@ -179,6 +183,9 @@ async def test_a_damaged_archive_is_refused(world):
     assert await world.rows() == []
 
 
+@pytest.mark.fidelity(
+    "ingestion-properties.md", "ignoreFirstRecord leaves the first record of each source out"
+)
 async def test_the_first_record_of_each_source_is_left_out(world):
     sources = [written(world, f"{n}.csv", f"n,name\n{n},a\n") for n in (1, 2)]
     await world.ingest(*sources, ignoreFirstRecord=True)
@@ -224,6 +231,9 @@ async def test_files_outside_the_folder_are_forbidden(world, tmp_path):
 # Properties
 
 
+@pytest.mark.fidelity(
+    "ingestion-properties.md", "tags and creationTime are those of the new extents"
+)
 async def test_tags_and_creation_time(world):
     created = NOW_US - 3 * DAY_US
     (extent,) = await world.inline(
@@ -233,6 +243,7 @@ async def test_tags_and_creation_time(world):
     assert (extent.created_min_us, extent.created_max_us) == (created, created)
 
 
+@pytest.mark.fidelity("ingestion-properties.md", "creationTime older than the retention is refused")
 async def test_creation_time_longer_ago_than_data_is_kept(world):
     policy = {"SoftDeletePeriod": "10.00:00:00", "Recoverability": "Enabled"}
     await world.commit(SetPolicy("T", "retention", json.dumps(policy)))
@@ -242,6 +253,9 @@ async def test_creation_time_longer_ago_than_data_is_kept(world):
     assert await world.rows() == [(1, "a")]
 
 
+@pytest.mark.fidelity(
+    "extent-tags.md", "ingestIfNotExists ingests nothing if the table has the ingest-by tag"
+)
 async def test_what_was_ingested_is_not_ingested_again(world):
     given = {"tags": '["ingest-by:file-1"]', "ingestIfNotExists": '["file-1"]'}
     assert len(await world.inline("1,a", **given)) == 1
@@ -328,6 +342,7 @@ async def test_limit_of_a_source(tmp_path, size, fits):
             assert world.failure().source == "f.csv"
 
 
+@pytest.mark.fidelity("sharding-policy.md", "Extents end at the rows of the sharding policy")
 async def test_extents_end_where_the_sharding_policy_says(world):
     policy = {"ShardEngineMaxRowCount": 100}
     await world.commit(SetPolicy("T", "sharding", json.dumps(policy)))

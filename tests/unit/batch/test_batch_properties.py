@@ -65,6 +65,11 @@ def test_a_query_may_change_the_schema_and_describes_a_new_table():
     assert (properties.extend_schema, properties.folder, properties.docstring) == (True, "f", "d")
 
 
+@pytest.mark.fidelity(
+    "ingestion-properties.md",
+    "Properties of the table of the page",
+    differs="Those that would have no effect here are refused, not ignored",
+)
 @pytest.mark.parametrize(
     ("given", "from_query", "words"),
     [
@@ -89,6 +94,9 @@ def test_what_cannot_be_honoured_is_refused(given, from_query, words):
         parse_properties(given, from_query=from_query)
 
 
+@pytest.mark.fidelity(
+    "ingestion-properties.md", "ingestionMapping with ingestionMappingReference is refused"
+)
 def test_two_mappings_are_one_too_many():
     with pytest.raises(DuplicateMappingError):
         parse_properties([("ingestionMapping", "[]"), ("ingestionMappingReference", "m")])

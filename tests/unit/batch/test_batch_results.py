@@ -29,6 +29,10 @@ async def world(tmp_path):
 # From queries
 
 
+@pytest.mark.fidelity(
+    "ingest-from-query.md",
+    ".set refuses a table that exists, .append one that does not; the others make or replace it",
+)
 async def test_the_four_commands(world):
     with pytest.raises(TableNotFoundError):
         await world.from_query("append", "print a=1", "New")
@@ -61,6 +65,9 @@ async def test_replacing_with_nothing_empties(world):
     assert world.table("Empty").columns == COLUMNS
 
 
+@pytest.mark.fidelity(
+    "ingest-from-query.md", "Columns of a result go by order and type, not by name"
+)
 async def test_columns_match_by_order_and_type(world):
     await world.from_query("append", "print name=long(1), n='swapped'")
     assert await world.rows() == [(1, "swapped")]
@@ -70,6 +77,9 @@ async def test_columns_match_by_order_and_type(world):
     assert len(await world.rows()) == 1
 
 
+@pytest.mark.fidelity(
+    "ingestion-properties.md", "extend_schema adds columns, recreate_schema replaces them"
+)
 async def test_schemas_extended_and_recreated(world):
     await world.inline("1,a")
     await world.from_query("append", "print long(2), 'b', more=true", extend_schema=True)
@@ -85,6 +95,7 @@ async def test_schemas_extended_and_recreated(world):
         await world.from_query("append", "print 1", recreate_schema=True)
 
 
+@pytest.mark.fidelity("ingestion-properties.md", "folder and docstring describe the table")
 async def test_folder_and_docstring_of_a_table_there_is(world):
     await world.from_query("append", "print long(1), 'a'", folder="F")
     await world.from_query("append", "print long(2), 'b'", docstring="D")
@@ -98,6 +109,7 @@ async def test_a_new_table_without_ingestion_times(world):
     assert (await world.query("Newer | where isnotnull(ingestion_time()) | count")) == [(1,)]
 
 
+@pytest.mark.fidelity("ingest-from-query.md", "A result has no column with $ in its name")
 async def test_names_that_no_column_may_have(world):
     with pytest.raises(EntityNameError):
         await world.from_query("set", "print ['a$b'] = 1", "New")

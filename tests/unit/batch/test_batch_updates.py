@@ -43,6 +43,7 @@ async def derived(world, name, *policies):
     return await world.create(name, update=list(policies))
 
 
+@pytest.mark.fidelity("update-policy.md", "Source and derived rows are committed together")
 async def test_new_rows_go_through_the_policy_in_the_same_transaction(world):
     await derived(world, "Big", policy("T | where n > 1"))
     await world.inline("1,a\n2,b")
@@ -57,6 +58,7 @@ async def test_new_rows_go_through_the_policy_in_the_same_transaction(world):
     assert world.history.data_operations()[1].properties == {"SourceTable": "T"}
 
 
+@pytest.mark.fidelity("update-policy.md", "Policies cascade; a circle is cut")
 async def test_cascades_diamonds_and_circles(world):
     await derived(world, "A", policy("T | extend name = 'A'"), policy("C", source="C"))
     await derived(world, "B", policy("T | extend name = 'B'"))
@@ -68,6 +70,9 @@ async def test_cascades_diamonds_and_circles(world):
     assert len(world.extents("C")) == 1
 
 
+@pytest.mark.fidelity(
+    "update-policy.md", "If a transactional policy fails, the source is not ingested"
+)
 async def test_a_transactional_failure_refuses_all(world):
     await derived(world, "Good", policy("T"))
     await derived(world, "Wrong", policy("T | project n"))
@@ -79,6 +84,9 @@ async def test_a_transactional_failure_refuses_all(world):
     assert world.failure().error_code == "UpdatePolicy_QuerySchemaDoesNotMatchTableSchema"
 
 
+@pytest.mark.fidelity(
+    "update-policy.md", "Another policy that fails leaves the source ingested and is logged"
+)
 async def test_other_failures_keep_the_source(world):
     await derived(world, "Wrong", policy("None", IsTransactional=False))
     await derived(world, "Good", policy("T"))
@@ -105,6 +113,9 @@ async def test_results_of_queries_go_through_policies(world):
     assert kinds == ["SetOrAppend", "UpdatePolicy"]
 
 
+@pytest.mark.fidelity(
+    "update-policy.md", "PropagateIngestionProperties hands tags and creation time on"
+)
 async def test_properties_go_on_where_a_policy_says_so(world):
     on = {"PropagateIngestionProperties": True}
     await derived(world, "With", policy("T", **on))
@@ -120,6 +131,9 @@ async def test_properties_go_on_where_a_policy_says_so(world):
         assert (extent.tags, extent.created_min_us) == ((), NOW_US)
 
 
+@pytest.mark.fidelity(
+    "ingest-from-query.md", ".set-or-replace of a source replaces derived tables too"
+)
 async def test_replacing_a_source_replaces_what_is_derived(world):
     await derived(world, "Big", policy("T | where n > 1"))
     await derived(world, "Bigger", policy("Big | where n > 2", source="Big"))
@@ -151,6 +165,9 @@ async def test_what_a_failed_policy_derived_before_stays(world):
     assert await world.rows("Big") == [(2, "b")]
 
 
+@pytest.mark.fidelity(
+    "retention-policy.md", "A source with no retention hands its rows on and keeps none"
+)
 async def test_a_table_that_keeps_nothing_hands_on(world):
     await derived(world, "Big", policy("T | where n > 1"))
     none = {"SoftDeletePeriod": "00:00:00", "Recoverability": "Disabled"}

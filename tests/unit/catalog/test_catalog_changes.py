@@ -138,6 +138,9 @@ def test_names_up_to_the_limit(length):
     check_entity_name("Table", "x" * length, LIMITS)
 
 
+@pytest.mark.fidelity(
+    "entity-names.md", "Names have letters, digits, underscore, space, dot and dash"
+)
 @pytest.mark.parametrize(
     "name", ["My Table", "a.b", "a-b", "_x_", "1st", "größe", "x__y", "__x"[1:]]
 )
@@ -145,6 +148,7 @@ def test_names_kusto_takes(name):
     check_entity_name("Table", name, LIMITS)
 
 
+@pytest.mark.fidelity("entity-names.md", "Other names are refused")
 @pytest.mark.parametrize(
     "name",
     ["", "x" * 1025, "__x", "x__", "__", "a$", "a/b", "a'b", "a\nb", "a\x00", "a]", "\ud800"],

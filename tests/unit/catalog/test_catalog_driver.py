@@ -38,6 +38,7 @@ async def test_a_new_catalog_has_the_default_database(path):
         assert catalog.following_source("NETDEFAULTDB") is None
 
 
+@pytest.mark.fidelity("entity-names.md", "Names of databases ignore case")
 async def test_databases_are_found_in_any_case_and_made_once(path):
     async with await open_catalog(path) as catalog:
         made, is_new = await catalog.create_database("Sales")

@@ -56,6 +56,10 @@ def test_policies_are_set_replaced_and_removed(table):
     assert policies(tree) == {"caching": "{}"}
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-policy.md",
+    "A table's streaming policy wins over its database's, in both directions",
+)
 def test_a_tables_policy_is_in_force_before_the_databases():
     tree = run(SetPolicy("", "merge", "{}"), SetPolicy("T", "caching", "{}"))
     assert tree.effective_policy(tree.tables["T"], "merge") == "{}"

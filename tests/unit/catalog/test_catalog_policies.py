@@ -90,6 +90,9 @@ def test_what_is_shown_can_be_set_again(kind):
     assert t.shown(None) == "null"
 
 
+@pytest.mark.fidelity(
+    "batching-policy.md", "Properties that .alter does not give have their defaults"
+)
 @pytest.mark.parametrize(
     "kind", ["ingestionbatching", "merge", "retention", "rowstore", "sharding"]
 )
@@ -173,6 +176,7 @@ def test_ranges_of_numbers(kind, name, minimum, maximum):
                 t.altered(kind, text)
 
 
+@pytest.mark.fidelity("batching-policy.md", "MaximumBatchingTimeSpan is 10 seconds to 30 minutes")
 @pytest.mark.parametrize(
     ("kind", "name", "minimum_us", "maximum_us"),
     [
@@ -195,6 +199,9 @@ def test_ranges_of_timespans(kind, name, minimum_us, maximum_us):
                 t.altered(kind, text)
 
 
+@pytest.mark.fidelity(
+    "batching-policy.md", "A value out of its range is refused in the service's words"
+)
 def test_the_message_of_a_range_is_kustos():
     with pytest.raises(
         InvalidRequestError,
@@ -253,6 +260,7 @@ def test_defaults_are_in_force_where_nothing_is_set():
     assert p.rowstore_of(tree) == p.RowStorePolicy(200 * MIB, 24 * HOUR_US, 2.0)
 
 
+@pytest.mark.fidelity("retention-policy.md", "A table's policy wins over its database's")
 def test_a_tables_policy_wins_over_its_databases():
     tree, table = having(retention='{"SoftDeletePeriod":"7.00:00:00"}')
     assert p.retention_of(tree, table).soft_delete_us == 7 * DAY_US
@@ -284,6 +292,7 @@ def test_the_clusters_policy_is_the_last_resort():
     assert p.caching_of(tree, table, cluster).data_hot_us == 2 * DAY_US
 
 
+@pytest.mark.fidelity("cache-policy.md", "hot and hot_window decide which extents are hot")
 def test_caching_decides_what_is_hot():
     tree, table = having("T", caching=t.caching_text(DAY_US, DAY_US, [(10, 20)]))
     policy = p.caching_of(tree, table)
@@ -295,6 +304,7 @@ def test_caching_decides_what_is_hot():
     assert p.CachingPolicy(None).is_hot(0, now)
 
 
+@pytest.mark.fidelity("merge-policy.md", "Lookback bounds which extents are merged")
 @pytest.mark.parametrize(
     ("lookback", "period_us", "is_hot"),
     [

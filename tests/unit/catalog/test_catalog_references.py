@@ -36,6 +36,11 @@ def rate(gigabytes_an_hour):
     return StreamingIngestionPolicy(True, gigabytes_an_hour)
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-policy.md",
+    "HintAllocatedRate decides over how many row stores a table spreads",
+    differs="The page has no formula: 4 row stores up to 1 GB/h, then 4 for each GB/h",
+)
 @pytest.mark.parametrize(
     ("hint", "count"),
     [
@@ -120,6 +125,7 @@ def test_row_stores_a_node_has_no_more_take_no_rows():
     assert len(tree.tables["T"].references) > 4
 
 
+@pytest.mark.fidelity("streaming-ingestion-policy.md", "A table has at most 64 row stores")
 def test_a_table_never_gets_more_than_64():
     tree = planned(create("T", 1), SetTableStreamingPolicy("T", rate(99)), row_stores=8)
     assert len(tree.tables["T"].references) == 64

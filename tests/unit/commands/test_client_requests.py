@@ -26,6 +26,9 @@ async def records(world, text):
     return [dict(zip([c.name for c in result.columns], row, strict=True)) for row in result.rows]
 
 
+@pytest.mark.fidelity(
+    "commands.md", ".show commands tells who asked, with which program and options"
+)
 async def test_a_command_is_recorded_with_who_asked(world):
     await world.run(".show tables", request=REQUEST)
     for text in (".show commands", ".show commands-and-queries"):
@@ -67,6 +70,7 @@ async def test_an_operation_is_of_who_asked(world, nursery):
     assert principals == {"aaduser=ada@example.org;contoso"}
 
 
+@pytest.mark.fidelity("rest/request-properties.md", "request_readonly refuses commands that change")
 @pytest.mark.parametrize(
     ("text", "is_refused"),
     [

@@ -48,6 +48,10 @@ async def test_a_mapping_with_escaped_quotes(world):
     assert await world.row(".show table m ingestion json mapping 'm_mapping'") == row
 
 
+@pytest.mark.fidelity(
+    "scalar-data-types/string.md",
+    "Strings are quoted, verbatim, obfuscated, in backticks, and joined if they are neighbours",
+)
 @pytest.mark.parametrize(
     "literal",
     [

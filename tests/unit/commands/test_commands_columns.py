@@ -23,6 +23,7 @@ def shape(world):
     ]
 
 
+@pytest.mark.fidelity("alter-column.md", "After .alter column type old rows read null")
 @pytest.mark.parametrize(("name", "database"), [("T.a", "Sales"), ("sales.T.a", "NetDefaultDB")])
 async def test_retype_gives_a_new_id_at_the_same_place(world, name, database):
     row = await world.row(f".alter column {name} type=string", database)
@@ -35,12 +36,14 @@ async def test_retype_gives_a_new_id_at_the_same_place(world, name, database):
     assert world.version() == version
 
 
+@pytest.mark.fidelity("rename-column.md", "A renamed column keeps its data")
 async def test_rename_keeps_the_id(world):
     row = await world.row(".rename column T.['b c'] to z")
     assert row == ("[Sales].[T].[z]", "System.Object", "null")
     assert shape(world) == [("a", "long", 0), ("z", "dynamic", 1)]
 
 
+@pytest.mark.fidelity("rename-column.md", ".rename columns swaps two")
 async def test_rename_columns_swaps_two(world):
     await world.run(".alter-merge table T (d:int)")
     rows = await world.run(".rename columns a = T.d, d = T.a")
@@ -96,6 +99,7 @@ async def test_rename_to_a_name_that_is_taken(world):
         await world.run(".rename column T.a to ['b c']")
 
 
+@pytest.mark.fidelity("drop-column.md", ".drop column loses its data")
 async def test_drop_column(world):
     row = await world.row(".drop column T.a")
     assert [column["Name"] for column in json.loads(row[1])["OrderedColumns"]] == ["b c"]

@@ -19,6 +19,11 @@ async def shown(world, text, database="Sales"):
     return dict(zip((column.name for column in result.columns), row, strict=True))
 
 
+@pytest.mark.fidelity(
+    "show-databases.md",
+    "details has policies and sizes",
+    differs="Of this moment, not up to 15 minutes old",
+)
 async def test_details(world):
     await world.run(".alter database Sales policy retention '{}'")
     await world.run(".alter database Sales policy streamingingestion enable")
@@ -72,6 +77,7 @@ async def test_datastats_count_what_is_hot(world):
     assert {name: many[name] for name in names} == {name: row[name] for name in names}
 
 
+@pytest.mark.fidelity("alter-database-prettyname.md", "A database has a pretty name")
 async def test_pretty_name(world):
     assert await world.run(".alter database sales prettyname 'Sales of 2024'", "") == [
         ("Sales", "Sales of 2024")

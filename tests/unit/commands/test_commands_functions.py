@@ -32,6 +32,11 @@ PARAMETERS = "(t:datetime, T:(x:string, y:long), n:long=3)"
 ROW = ("MyFunction2", PARAMETERS, BODY, "Demo", 'Demo "function"')
 
 
+@pytest.mark.fidelity(
+    "create-function.md",
+    "Functions have name, parameters, body, folder and docstring",
+    differs="The body is not checked before it is called",
+)
 async def test_create_and_show(world):
     assert await world.row(CREATE) == ROW
     assert await world.row(".show function MyFunction2") == ROW
@@ -51,6 +56,7 @@ async def test_creating_one_that_exists(world):
     assert world.version() == version
 
 
+@pytest.mark.fidelity("alter-function.md", ".alter function replaces the body")
 async def test_alter_keeps_what_is_not_given(world):
     await world.run(CREATE)
     row = await world.row(".create-or-alter function MyFunction2() { T }")

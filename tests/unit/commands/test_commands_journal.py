@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from command_examples import EXAMPLES
 from commands_world import extent
 
 from cluster.catalog.changes import EVENTS, ClearTable, ReplaceExtents
 
 
+@pytest.mark.fidelity("journal.md", "Changes of schema are events of the journal")
 async def test_the_story_of_a_table(world):
     for text in (
         ".create table New (col1:int, t:timespan)",
@@ -59,6 +61,7 @@ async def test_of_all_databases_in_order_of_time(world):
     assert rows == sorted(rows, key=lambda row: row[1])
 
 
+@pytest.mark.fidelity("journal.md", "New extents are not in the journal")
 async def test_data_is_not_journaled(world):
     before = await world.run(".show database Sales journal")
     await world.catalog.commit("Sales", [ReplaceExtents("T", (), (extent("e", 1),))], text="x")

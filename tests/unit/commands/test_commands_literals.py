@@ -16,6 +16,7 @@ from cluster.commands.values import KINDS
 GUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
+@pytest.mark.fidelity("scalar-data-types/timespan.md", "Timespans are read in each of their forms")
 @pytest.mark.parametrize(
     ("text", "span"),
     [
@@ -43,6 +44,7 @@ def test_timespans(text, span):
     assert read_timespan(text) == span
 
 
+@pytest.mark.fidelity("scalar-data-types/datetime.md", "Datetimes are read in ISO and RFC forms")
 @pytest.mark.parametrize(
     ("text", "moment"),
     [

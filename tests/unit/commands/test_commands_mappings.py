@@ -28,6 +28,10 @@ SHOWN = [
 JSON = '\'[{"column":"a","path":"$.a"}]\''
 
 
+@pytest.mark.fidelity(
+    "create-ingestion-mapping-command.md",
+    "A mapping is created, altered, shown and dropped, of tables and databases",
+)
 async def test_the_page_of_the_command(world):
     world.node.clock.ns = 1_700_000_000 * 10**9
     name, kind, mapping, updated, database, table = await world.row(CREATE)
@@ -70,6 +74,10 @@ async def test_every_kind(world, kind, text, display):
     assert await world.run(".show table T ingestion mappings") == []
 
 
+@pytest.mark.fidelity(
+    "create-or-alter-ingestion-mapping-command.md",
+    ".create refuses a name that is taken; .alter replaces all of a mapping",
+)
 async def test_create_alter_and_create_or_alter(world):
     await world.run(CREATE)
     with pytest.raises(EntityExistsError, match="'Mapping1' of kind 'MappingPersistent'"):
@@ -85,6 +93,9 @@ async def test_create_alter_and_create_or_alter(world):
     assert [row[:2] for row in rows] == [("Mapping1", "CSV"), ("Mapping1", "JSON")]
 
 
+@pytest.mark.fidelity(
+    "published grammar", ".alter-merge of a mapping", differs="Columns are replaced by name"
+)
 async def test_alter_merge_replaces_columns_by_name(world):
     await world.run(CREATE)
     text = '[{"column":"b c","Properties":{"Ordinal":7}},{"column":"z","Properties":{"Ordinal":2}}]'

@@ -13,6 +13,9 @@ from cluster.errors import SemanticError, SyntaxRefusedError
 from cluster.gateway.management import result_to_arrow
 
 
+@pytest.mark.fidelity(
+    "management index", "The result of a command that shows goes through KQL behind a pipe"
+)
 async def test_a_result_goes_through_kql(world):
     await world.run(".create table A (x:int)")
     text = ".show tables | where DatabaseName == 'Sales' // | not here"

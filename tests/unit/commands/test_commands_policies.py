@@ -35,6 +35,10 @@ POLICY_STORY = [
 ]
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-policy.md",
+    ".alter, .alter-merge and .delete return the row that .show returns afterwards",
+)
 @pytest.mark.parametrize(
     ("entity", "row", "database"),
     [
@@ -69,6 +73,10 @@ async def test_database_policy_commands_use_the_database_in_context(world):
     assert await world.row(".show database policy streamingingestion") == database_row(OFF)
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-policy.md",
+    ".show table policy shows what is set on the table, null if nothing is",
+)
 async def test_show_table_policy_is_not_the_effective_one(world):
     await world.run(".alter database policy streamingingestion enable")
     assert await world.row(".show table T policy streamingingestion") == table_row("null")
@@ -77,6 +85,11 @@ async def test_show_table_policy_is_not_the_effective_one(world):
     assert world.catalog.get("Sales").streaming_tables() == ()
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-policy.md",
+    "A policy of the whole cluster is in the grammar",
+    differs="It is shown as null and cannot be set: nothing says what inherits it",
+)
 async def test_show_cluster_policy(world):
     row = await world.row(".show cluster policy streamingingestion")
     assert row == ("StreamingIngestionPolicy", "", "null", "", "Cluster")
@@ -89,6 +102,14 @@ async def test_setting_the_same_policy_again_is_no_new_version(world):
     assert world.version() == version == Version(1, 2)
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-policy.md",
+    "The policy cannot be altered while streaming ingestion is off for the cluster",
+    differs=(
+        "The page gives no status: 409 Conflict with the service's sentence; .delete and "
+        "disable are allowed, as giving up streaming begins with removing policies"
+    ),
+)
 @pytest.mark.parametrize("entity", ["table T", "database Sales", "database"])
 @pytest.mark.parametrize(
     ("verb", "rest", "refused"),

@@ -13,6 +13,9 @@ from cluster.commands.policy_json import merged, policy_text, replaced, switched
 from cluster.errors import InvalidRequestError
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-policy.md", "The policy is shown as IsEnabled and HintAllocatedRate"
+)
 @pytest.mark.parametrize(
     ("policy", "text"),
     [
@@ -26,6 +29,9 @@ def test_text_as_shown(policy, text):
     assert policy_text(policy) == text
 
 
+@pytest.mark.fidelity(
+    "alter-table-streaming-ingestion-policy-command.md", ".alter replaces the whole policy"
+)
 @pytest.mark.parametrize(
     ("present", "text", "policy"),
     [
@@ -41,6 +47,10 @@ def test_alter_replaces(present, text, policy):
     assert replaced(text) == policy
 
 
+@pytest.mark.fidelity(
+    "alter-merge-table-streaming-ingestion-policy-command.md",
+    ".alter-merge changes the given properties only",
+)
 @pytest.mark.parametrize(
     ("present", "text", "policy"),
     [
@@ -56,6 +66,10 @@ def test_alter_merge_changes_what_is_given(present, text, policy):
     assert merged(present, text) == policy
 
 
+@pytest.mark.fidelity(
+    "alter-table-streaming-ingestion-policy-command.md",
+    "enable and disable change IsEnabled and keep the rest",
+)
 @pytest.mark.parametrize(
     ("present", "enabled", "policy"),
     [
@@ -72,6 +86,7 @@ def test_enable_and_disable_keep_the_rest(present, enabled, policy):
 MISSING = "mandatory property 'IsEnabled' is missing"
 
 
+@pytest.mark.fidelity("streaming-ingestion-policy.md", "IsEnabled is mandatory and has no default")
 @pytest.mark.parametrize("text", ["{}", '{"HintAllocatedRate": 2.1}'])
 def test_is_enabled_has_no_default(text):
     with pytest.raises(InvalidRequestError, match=MISSING):

@@ -29,6 +29,9 @@ ENTITIES = {
 EVERY = [(kind, scope) for kind in POLICY_KINDS.values() for scope in kind.scopes]
 
 
+@pytest.mark.fidelity(
+    "policies", "Each policy is shown, altered and deleted at each of its scopes with one row"
+)
 @pytest.mark.parametrize(("kind", "scope"), EVERY, ids=lambda item: item.name)
 async def test_the_story_of_every_kind_at_every_scope(world, kind, scope):
     await world.run(".create table S (x:int)")
@@ -54,6 +57,7 @@ async def test_the_story_of_every_kind_at_every_scope(world, kind, scope):
     assert await world.row(delete) == row("null")
 
 
+@pytest.mark.fidelity("policies", ".alter tables (T1, T2) policy sets all or none")
 @pytest.mark.parametrize(
     "kind", [kind for kind in POLICY_KINDS.values() if Scope.TABLE in kind.scopes]
 )
@@ -70,6 +74,7 @@ async def test_several_tables_all_or_none(world, kind):
     assert world.version() == version.next()
 
 
+@pytest.mark.fidelity("policies", ".show table * and .show database * policy show each of them")
 async def test_star_shows_each_of_them(world):
     await world.run(".create table A (x:int)")
     rows = await world.run(".show table * policy retention")
@@ -101,6 +106,10 @@ async def test_a_table_may_be_named_with_its_database(world):
 # Retention
 
 
+@pytest.mark.fidelity(
+    "retention-policy.md",
+    "{} sets the defaults; softdelete and recoverability have a syntax of their own",
+)
 async def test_retention_defaults_and_its_own_syntax(world):
     default = '{"SoftDeletePeriod":"365000.00:00:00","Recoverability":"Enabled"}'
     assert (await world.row('.alter table T policy retention "{}"'))[2] == default
@@ -134,6 +143,7 @@ async def test_a_table_inherits_the_policy_of_its_database(world):
     assert days() == 5
 
 
+@pytest.mark.fidelity("retention-policy.md", "A period of zero needs a transactional update policy")
 async def test_a_period_of_zero_needs_a_transactional_update_policy(world):
     zero = (
         '.alter table T policy retention \'{"SoftDeletePeriod":"0","Recoverability":"Disabled"}\''
@@ -152,6 +162,10 @@ async def test_a_period_of_zero_needs_a_transactional_update_policy(world):
 # Caching, row order, flags
 
 
+@pytest.mark.fidelity(
+    "alter-table-cache-policy-command.md",
+    ".alter policy caching takes hot, hotdata and hotindex, and hot windows",
+)
 @pytest.mark.parametrize("entity", ["cluster", "database", "table T", "column T.a", "tables (T)"])
 async def test_caching(world, entity):
     row = (await world.run(f".alter {entity} policy caching hot = 30d"))[0]
@@ -174,6 +188,9 @@ async def test_caching(world, entity):
     }
 
 
+@pytest.mark.fidelity(
+    "row-order-policy.md", ".alter and .alter-merge policy roworder take columns with asc and desc"
+)
 async def test_row_order_and_its_merge(world):
     row = await world.row(".alter table T policy roworder (a asc)")
     assert row[2] == '[{"ColumnName":"a","SortOrder":"asc"}]'
@@ -181,6 +198,9 @@ async def test_row_order_and_its_merge(world):
     assert [item["ColumnName"] for item in json.loads(row[2])] == ["a", "b c"]
 
 
+@pytest.mark.fidelity(
+    "ingestion-time-policy.md", "policy ingestiontime and restricted_view_access are true or false"
+)
 async def test_policies_that_are_true_or_false(world):
     for kind in ("ingestiontime", "restricted_view_access"):
         row = await world.row(f".alter table T policy {kind} false")
@@ -208,6 +228,9 @@ async def test_the_node_looks_at_the_queries_of_an_update_policy(world):
     assert world.node.update_policies.asked[-1] == ("T", ())
 
 
+@pytest.mark.fidelity(
+    "alter-merge-table-update-policy-command.md", ".alter-merge appends to the list"
+)
 async def test_merging_an_update_policy_appends(world):
     await world.run(".create table S (x:int)")
     await world.run(EXAMPLES["alter table policy update"])

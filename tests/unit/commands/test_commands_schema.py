@@ -26,6 +26,10 @@ async def setup(world):
         await world.run(text)
 
 
+@pytest.mark.fidelity(
+    "show-schema-database.md",
+    "The flat schema has rows for database, tables and columns with CLR types",
+)
 async def test_flat_schema(world):
     await setup(world)
     version = str(world.version())
@@ -45,6 +49,9 @@ async def test_flat_schema(world):
     assert everything[0][0] == "NetDefaultDB"
 
 
+@pytest.mark.fidelity(
+    "show-schema-database.md", "if_later_than gives nothing for the same or an older version"
+)
 async def test_only_what_is_later(world):
     version = world.version()
     later = f'if_later_than "{version}"'
@@ -63,6 +70,7 @@ async def test_only_what_is_later(world):
         await world.run(".show database Nope schema")
 
 
+@pytest.mark.fidelity("show-schema-database.md", "The schema as JSON has what the web editor reads")
 async def test_schema_as_json(world):
     await setup(world)
     (text,) = await world.row(".show database Sales schema as json")
@@ -100,6 +108,11 @@ async def test_cslschema(world):
     assert row[1] == ".create-merge table T (a:long,['b c']:dynamic)"
 
 
+@pytest.mark.fidelity(
+    "show-schema-database.md",
+    "The schema as a script makes a copy",
+    differs="One row a command unless script is asked for",
+)
 async def test_the_script_makes_a_copy(world):
     await setup(world)
     for text in (

@@ -37,6 +37,9 @@ def short(rows):
     return [(kind, result) for _, kind, _, result, _ in rows]
 
 
+@pytest.mark.fidelity(
+    "execute-database-script.md", "A script stops at the first error and succeeds"
+)
 async def test_a_script_ends_with_its_first_error(world):
     rows = await world.run(f".execute database script <|{SCRIPT}")
     assert short(rows) == [
@@ -50,6 +53,9 @@ async def test_a_script_ends_with_its_first_error(world):
     assert (await world.row(".show table A cslschema"))[4].startswith("several\n.drop table A")
 
 
+@pytest.mark.fidelity(
+    "execute-database-script.md", "ContinueOnErrors goes on; commands that show are skipped"
+)
 async def test_a_script_may_continue_after_an_error(world):
     rows = await world.run(
         ".execute script with (ContinueOnErrors = true) <| .frob\n"
@@ -62,6 +68,7 @@ async def test_a_script_may_continue_after_an_error(world):
     ]
 
 
+@pytest.mark.fidelity("execute-database-script.md", "ThrowOnErrors raises the first error")
 async def test_a_script_may_raise_its_first_error(world):
     with pytest.raises(TableNotFoundError):
         await world.run(

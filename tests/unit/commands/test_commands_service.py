@@ -27,6 +27,11 @@ from cluster.errors import (
 # Databases
 
 
+@pytest.mark.fidelity(
+    "create-database-command.md",
+    "A database is created",
+    differs="volatile databases are kept on disk too; persist is not supported",
+)
 async def test_create_database(world):
     assert await world.row(".create database New") == ("New", "", "true", True, True)
     again = ".create database new ifnotexists"
@@ -55,6 +60,7 @@ async def test_no_database_is_the_default_one(world):
     assert (await world.row(".show database", ""))[0] == "NetDefaultDB"
 
 
+@pytest.mark.fidelity("show-databases.md", ".show databases has a row for each database")
 async def test_show_databases(world):
     guid = world.catalog.get("Sales").database_id
     sales = ("Sales", "", "v1.1", True, "ReadWrite", "", False, guid, "")
@@ -73,6 +79,7 @@ async def test_show_databases(world):
 # Tables
 
 
+@pytest.mark.fidelity("create-table-command.md", ".create table gives the schema as JSON")
 async def test_create_table(world):
     schema = {
         "Name": "New",
@@ -91,6 +98,9 @@ async def test_create_table(world):
     assert await world.row(".show table New schema as json") == row
 
 
+@pytest.mark.fidelity(
+    "create-table-command.md", "Creating a table that exists succeeds and changes nothing"
+)
 async def test_creating_an_existing_table_changes_nothing(world):
     version = world.version()
     row = await world.row(".create table T (other:string) with (folder='f')")
@@ -103,6 +113,10 @@ async def test_creating_an_existing_table_changes_nothing(world):
     assert world.version() == version
 
 
+@pytest.mark.fidelity(
+    "create-merge-table-command.md",
+    ".create-merge adds missing columns at the end and refuses another type",
+)
 async def test_create_merge(world):
     row = await world.row(".create-merge table T (b:string, a:long, c:real) with (folder='f')")
     names = [column["Name"] for column in json.loads(row[1])["OrderedColumns"]]
@@ -204,6 +218,11 @@ def test_a_new_database_and_cluster_policies_are_all_that_a_follower_changes():
     assert {name.split()[0] for name in mutating & OF_THE_NODE} == {"create", *verbs}
 
 
+@pytest.mark.fidelity(
+    "follower.md",
+    "A follower database cannot be changed",
+    differs="The page gives no code: 403 Forbidden naming the leader",
+)
 @pytest.mark.parametrize(
     "text",
     [
@@ -243,6 +262,7 @@ async def test_what_only_reads_runs_on_a_follower_too(follower, spec):
     assert result.columns == spec.columns
 
 
+@pytest.mark.fidelity("show-databases.md", "DatabaseAccessMode of a follower is ReadOnlyFollowing")
 async def test_a_follower_shows_everything(follower):
     assert (await follower.row(".show database"))[:5] == (
         "Sales",
@@ -269,6 +289,7 @@ async def test_the_node_of_a_follower_still_owns_other_databases(follower):
 # The cluster
 
 
+@pytest.mark.fidelity("system-info", ".show cluster and .show version describe the node")
 async def test_show_cluster_and_version(world):
     assert await world.row(".show cluster") == (
         "leader-0",
@@ -289,6 +310,11 @@ async def test_show_cluster_and_version(world):
     )
 
 
+@pytest.mark.fidelity(
+    "clear-schema-cache-command.md",
+    ".clear table T and .clear database cache streamingingestion schema give a row for each node",
+    differs="A cluster has one node",
+)
 async def test_clearing_the_schema_cache(world):
     done = [("leader-0", "Succeeded")]
     assert await world.run(".clear table T cache streamingingestion schema") == done
@@ -304,6 +330,9 @@ async def test_clearing_the_schema_cache(world):
 # The service
 
 
+@pytest.mark.fidelity(
+    "scalar-data-types/string.md", "Obfuscated strings are masked wherever texts are kept"
+)
 async def test_journal_texts_have_no_secrets(world):
     await world.run(".create table S (a:long) with (docstring=h'hidden')")
     (delta,) = world.catalog.deltas_since("Sales", Version(1, 1))

@@ -35,6 +35,9 @@ def schema(world, name="T"):
 # Several tables at once
 
 
+@pytest.mark.fidelity(
+    "create-tables-command.md", ".create tables leaves those that exist as they are"
+)
 async def test_create_tables_leaves_existing_ones_alone(world):
     rows = await world.run(".create tables U (x:int), T (other:string) with (folder='f')")
     assert rows == [("U", "Sales", "f", ""), ("T", "Sales", "", "")]
@@ -44,6 +47,7 @@ async def test_create_tables_leaves_existing_ones_alone(world):
     assert world.version() == version
 
 
+@pytest.mark.fidelity("create-merge-tables-command.md", ".create-merge tables is all or nothing")
 async def test_create_merge_tables_is_all_or_nothing(world):
     version = world.version()
     with pytest.raises(InvalidRequestError, match="'a' of table 'T' has the type 'long'"):
@@ -84,6 +88,7 @@ async def test_what_is_refused_changes_nothing(world, text, error):
     assert world.catalog.get("Sales") is tree
 
 
+@pytest.mark.fidelity("drop-table-command.md", ".drop table gives the tables that remain")
 async def test_drop_tables(world):
     await world.run(".create tables A (x:int), B (x:int)")
     assert await world.run(".drop tables (A, X) ifexists") == [("B", "Sales"), ("T", "Sales")]
@@ -93,6 +98,10 @@ async def test_drop_tables(world):
 # The schema
 
 
+@pytest.mark.fidelity(
+    "alter-table-command.md",
+    ".alter table gives exactly these columns in this order; others go with their data",
+)
 async def test_alter_table_keeps_what_it_names_in_the_order_given(world):
     await world.run(".alter table T column-docstrings (['b c']:'kept')")
     ids = table(world).column_ids[-1]
@@ -114,6 +123,7 @@ async def test_alter_table_with_the_same_schema_is_no_new_version(world):
     assert world.version() == version
 
 
+@pytest.mark.fidelity("alter-table-command.md", ".alter-merge table adds columns at the end")
 async def test_alter_merge_adds_at_the_end_and_keeps_docstrings(world):
     await world.run(".alter table T column-docstrings (a:'kept')")
     await world.run(".alter-merge table T (z:int, a:long) with (docstring='d')")
@@ -137,6 +147,9 @@ async def test_rename_keeps_key_id_and_policies(world):
     assert table(world, "U") == replace(before, name="U")
 
 
+@pytest.mark.fidelity(
+    "rename-table-command.md", "Tables are renamed and swapped in one transaction"
+)
 async def test_rename_tables_swaps_in_one_transaction(world):
     await world.run(".create tables A (x:int), B (y:int)")
     keys = {name: table(world, name).key for name in names(world)}
@@ -170,6 +183,10 @@ async def test_rename_with_ifexists_skips_what_is_missing(world):
 # Based on another
 
 
+@pytest.mark.fidelity(
+    "create-table-based-on-command.md",
+    ".create table based-on copies all but rows and update policy",
+)
 async def test_based_on_copies_all_but_rows_and_update_policy(world):
     await world.run(".create table S (x:int)")
     for text in (
@@ -211,6 +228,10 @@ async def test_based_on_when_the_table_exists(world):
 # Undo
 
 
+@pytest.mark.fidelity(
+    "undo-drop-table-command.md",
+    ".undo drop table brings a table and its extents back, under another name if told",
+)
 async def test_undo_drop_table(world):
     world.node.clock.ns = 7_000_000
     await world.catalog.commit(
@@ -242,6 +263,11 @@ async def test_undo_finds_the_version_in_the_journal_and_needs_no_v(world):
 # Showing
 
 
+@pytest.mark.fidelity(
+    "show-table-details-command.md",
+    "Details show effective policies",
+    differs="Of this moment, not up to 15 minutes old",
+)
 async def test_details_are_of_extents_with_effective_policies(world):
     world.node.clock.ns = 10 * 86_400 * 10**9
     day = 86_400 * 10**6
@@ -278,6 +304,11 @@ async def test_details_of_an_empty_table(world):
     assert row[19:21] == (None, None)
 
 
+@pytest.mark.fidelity(
+    "published grammar",
+    ".show table T has a row for each column",
+    differs="Sizes are null: they are not in the metadata",
+)
 async def test_show_table_lists_its_columns(world):
     rows = await world.run(".show table T")
     assert [(row[0], row[1]) for row in rows] == [("a", "I64"), ("b c", "Dynamic")]

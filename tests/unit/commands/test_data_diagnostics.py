@@ -50,6 +50,7 @@ async def streaming(world):
     return world, f"{reference.key:016x}"
 
 
+@pytest.mark.fidelity("published grammar", ".show rowstores has a row for each row store")
 async def test_row_stores(streaming):
     world, _ = streaming
     world.node.row_stores.stores[0] = row_store(0, read_only_reason="disk full")
@@ -65,6 +66,7 @@ async def test_row_stores(streaming):
     assert second["UnsealedSizePerKeyLimit"] == 200 << 20
 
 
+@pytest.mark.fidelity("published grammar", ".show rowstore NAME has a row for each key of a table")
 @pytest.mark.parametrize("name", ["RowStore-1", "['RowStore-1']", "'RowStore-1'"])
 async def test_keys_of_a_row_store(streaming, name):
     world, key = streaming
@@ -76,6 +78,10 @@ async def test_keys_of_a_row_store(streaming, name):
         await world.run(".show rowstore RowStore-2")
 
 
+@pytest.mark.fidelity(
+    "rowstores.md (2018)",
+    ".show table T rowstores has a row for each row store and each extent that was sealed of it",
+)
 async def test_where_the_rows_of_a_table_are(streaming):
     world, key = streaming
     unsealed, extent = await records(world, ".show table Sales.T rowstores")
@@ -86,6 +92,7 @@ async def test_where_the_rows_of_a_table_are(streaming):
     assert (extent["OrdinalFrom"], extent["OrdinalTo"]) == (0, 10)
 
 
+@pytest.mark.fidelity("published grammar", ".show table T rowstore_references lists its row stores")
 async def test_references_and_what_is_sealed(streaming):
     world, key = streaming
     references = await records(world, ".show table T rowstore_references")
@@ -102,6 +109,11 @@ async def test_references_and_what_is_sealed(streaming):
     assert row["SealIntervalLimit"] == timedelta(days=1)
 
 
+@pytest.mark.fidelity(
+    "published grammar",
+    ".show rowstore transactions and seals",
+    differs="No page declares columns: those are Remora's",
+)
 async def test_transactions_and_seals(streaming):
     world, _ = streaming
     first, _ = await records(world, ".show rowstore transactions")
@@ -129,6 +141,7 @@ async def test_transactions_and_seals(streaming):
 # Operations, queries and commands
 
 
+@pytest.mark.fidelity("cancel-operation-command.md", ".cancel operation ends one that runs")
 @pytest.mark.parametrize(
     ("state", "outcome"), [("running", "Canceled successfully"), ("ended", "Cancellation failed")]
 )
@@ -157,6 +170,9 @@ async def test_an_operation_that_never_was(world, text):
     assert await world.run(f".show operations ({ID})") == []
 
 
+@pytest.mark.fidelity(
+    "ingestion-failures.md", ".show ingestion failures lists those of batches and update policies"
+)
 async def test_ingestion_failures_of_one_operation(world):
     for operation_id in (ID, ""):
         world.node.history.ingestion_failure(
@@ -172,6 +188,10 @@ async def test_ingestion_failures_of_one_operation(world):
     )  # fmt: skip
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-statistics.md",
+    "Statistics are in short buckets by table, status and ingestion properties",
+)
 async def test_streaming_statistics_and_failures(world):
     def request(code, rows):
         return StreamedRequest(
@@ -215,6 +235,7 @@ async def test_commands_are_recorded_as_they_end(world):
     assert not world.node.history.running()
 
 
+@pytest.mark.fidelity("show-queries-command.md", ".show running queries and .cancel query")
 async def test_running_queries_and_canceling_one(world):
     world.node.history.begun(Executed("a", "Query", "T", "Sales", 0, 0, OperationState.IN_PROGRESS))
     (row,) = await records(world, ".show running queries by *")
@@ -273,6 +294,11 @@ def test_every_command_has_a_type():
 # The node
 
 
+@pytest.mark.fidelity(
+    "capacity-policy.md",
+    ".show capacity shows total, used and remaining by resource",
+    differs="Limits of the node; the policy is not kept",
+)
 async def test_capacity(world):
     rows = await records(world, ".show capacity")
     assert [(row["Resource"], row["Consumed"]) for row in rows] == [
@@ -288,6 +314,11 @@ async def test_capacity(world):
         await world.run(".show capacity with (scope=node)")
 
 
+@pytest.mark.fidelity(
+    "show-diagnostics",
+    ".show diagnostics tells health and load",
+    differs="What has no counterpart is zero",
+)
 async def test_diagnostics(streaming):
     world, _ = streaming
     (row,) = await records(world, ".show diagnostics")

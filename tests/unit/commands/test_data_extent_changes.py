@@ -71,6 +71,7 @@ def tags_of(world):
 # Dropping
 
 
+@pytest.mark.fidelity("drop-extents.md", ".drop extents takes ids, ages, sizes and numbers")
 @pytest.mark.parametrize(
     ("text", "gone"),
     [
@@ -99,11 +100,13 @@ async def test_what_is_dropped(stored, text, gone):
     assert left(stored) == sorted({0, 1, 2, 3} - set(gone))
 
 
+@pytest.mark.fidelity("drop-extents.md", "older N days looks at the newest time of an extent")
 async def test_older_is_by_the_newest_row_of_an_extent(stored):
     (row,) = await stored.run(".drop extents older 8 days from T limit 1")
     assert row[2].day == 2
 
 
+@pytest.mark.fidelity("drop-extents.md", ".drop-pretend and whatif change nothing")
 @pytest.mark.parametrize(
     "text",
     [
@@ -117,6 +120,7 @@ async def test_pretending_drops_nothing(stored, text):
     assert left(stored) == [0, 1, 2, 3]
 
 
+@pytest.mark.fidelity("drop-extents.md", "Extents to drop come from a query that gives ExtentId")
 async def test_dropping_by_a_query(stored):
     answers(stored, (IDS[1], "T", None), (IDS[1].upper(), "T", None), (None, "T", None))
     rows = await stored.run(".drop extents <| T | distinct ExtentId")
@@ -164,6 +168,7 @@ async def test_answers_that_name_no_extent(stored, row, error):
 # Moving
 
 
+@pytest.mark.fidelity("move-extents.md", "Moved extents have new ids")
 @pytest.mark.parametrize(
     ("text", "moved"),
     [
@@ -189,6 +194,9 @@ async def test_moving_gives_new_ids(stored, text, moved):
     assert stored.node.row_stores.stamps == []
 
 
+@pytest.mark.fidelity(
+    "move-extents.md", "setNewIngestionTime gives moved rows a new ingestion time"
+)
 async def test_moving_with_a_new_ingestion_time(stored):
     await stored.run(".move extents all from table T to table U with (SetNewIngestionTime=true)")
     extents = stored.catalog.get("Sales").tables["U"].extents.values()
@@ -196,6 +204,7 @@ async def test_moving_with_a_new_ingestion_time(stored):
     assert len(stored.node.row_stores.stamps) == 1
 
 
+@pytest.mark.fidelity("move-extents.md", "A move is all or nothing")
 @pytest.mark.parametrize("way", ["", "async "])
 async def test_a_move_that_cannot_be_changes_nothing(stored, way):
     await stored.run(".create table V (a:string)")
@@ -209,6 +218,7 @@ async def test_a_move_that_cannot_be_changes_nothing(stored, way):
     assert left(stored) == [0, 1, 2, 3]
 
 
+@pytest.mark.fidelity("replace-extents.md", ".replace extents drops and moves in one transaction")
 async def test_replacing_drops_and_moves_in_one_transaction(stored):
     await stored.run(f".move extents from table T to table U ({IDS[0]})")
     version = stored.version()
@@ -229,6 +239,10 @@ async def test_replacing_drops_and_moves_in_one_transaction(stored):
 # Tags
 
 
+@pytest.mark.fidelity(
+    "extent-tags.md",
+    ".alter, .alter-merge and .drop extent tags replace, add and remove tags of extents",
+)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -263,6 +277,11 @@ async def test_tags_that_a_query_names(stored, tags):
 # Merging, clearing, sealing
 
 
+@pytest.mark.fidelity(
+    "published grammar",
+    ".merge names what became of each extent",
+    differs="Rows are rewritten with and without rebuild=true",
+)
 async def test_merging_names_what_became_of_each(stored, monkeypatch):
     asked = []
 
@@ -280,6 +299,9 @@ async def test_merging_names_what_became_of_each(stored, monkeypatch):
     assert stored.node.history.operations()[-1].kind == "ExtentsRebuild"
 
 
+@pytest.mark.fidelity(
+    "published grammar", ".merge dryrun changes nothing", differs="ResultExtentId is empty"
+)
 async def test_a_dry_run_tells_what_cannot_be_merged(stored):
     text = f".merge dryrun T ({IDS[0]}, {IDS[1]})"
     assert [row[0] for row in await stored.run(text)] == IDS[:2]
@@ -287,6 +309,9 @@ async def test_a_dry_run_tells_what_cannot_be_merged(stored):
         await stored.run(f".merge dryrun T ({IDS[0]})")
 
 
+@pytest.mark.fidelity(
+    "clear-table-data-command.md", ".clear table T data takes extents and streamed rows"
+)
 async def test_clearing_takes_streamed_rows_too(stored):
     (key,) = stored.catalog.get("Sales").tables["T"].keys[:1]
     stored.node.row_stores.hold(key, 0, 5)
@@ -321,6 +346,9 @@ async def ended(world, operation_id, state=OperationState.COMPLETED):
     assert world.node.history.operations_by_id((operation_id,))[0].state is state
 
 
+@pytest.mark.fidelity(
+    "show-operations.md", ".show operation ID details gives what the command would have returned"
+)
 @pytest.mark.parametrize(
     ("text", "columns"),
     [

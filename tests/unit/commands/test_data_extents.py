@@ -35,6 +35,9 @@ async def ids(world, text):
     return [IDS.index(row[0]) for row in await world.run(text)]
 
 
+@pytest.mark.fidelity(
+    "show-extents.md", "Extents are listed by table, database and cluster, by id and by tags"
+)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -64,12 +67,18 @@ async def test_which_extents(stored, text, expected, metadata):
     assert await ids(stored, f".show {text}") == expected
 
 
+@pytest.mark.fidelity("show-extents.md", "hot lists the extents in the hot cache")
 async def test_hot_ones(stored):
     await stored.run(".alter table T policy caching hot = 7h")
     assert await ids(stored, ".show table T extents hot") == [2, 3]
     assert await ids(stored, ".show database extents hot where tags contains 'y'") == [2]
 
 
+@pytest.mark.fidelity(
+    "show-extents.md",
+    "extentsShowFilteringRuntimePolicy bounds the result",
+    differs="MaximumResultsCount only",
+)
 @pytest.mark.parametrize(("most", "count"), [(0, 0), (3, 3), (4, 4), (5, 4)])
 async def test_the_filtering_policy_bounds_the_result(stored, most, count):
     policy = f"with (extentsShowFilteringRuntimePolicy='{{\"MaximumResultsCount\":{most}}}')"
@@ -102,6 +111,11 @@ async def test_what_is_refused(stored, text, error):
         await stored.run(text)
 
 
+@pytest.mark.fidelity(
+    "show-extents.md",
+    "Each extent has its sizes, times and tags in the documented columns",
+    differs="Kind, Blocks, Segments and IndexSize are constants: an extent is one file",
+)
 async def test_a_row_of_an_extent(stored):
     (row,) = await stored.run(f".show table T extents ({IDS[1]})")
     created = datetime(1970, 1, 1, 2, tzinfo=UTC)
@@ -125,6 +139,9 @@ async def test_metadata_of_an_extent(stored):
     ]
 
 
+@pytest.mark.fidelity(
+    "published grammar", ".show database extent tags statistics counts tags by table"
+)
 async def test_statistics_of_tags(stored):
     assert await stored.run(".show database extent tags statistics") == [
         ("T", 4, 3, 4, 35, 1, 9, 1, 11),
@@ -137,6 +154,9 @@ async def test_statistics_of_tags(stored):
     ]
 
 
+@pytest.mark.fidelity(
+    "show-table-data-statistics.md", "Statistics of data leave rows in row stores out"
+)
 async def test_statistics_of_data_are_of_extents(stored):
     whole, column, _ = await stored.run(".show table T data statistics")
     assert whole[3:8] == (12 * MIB, 4 * MIB, 3.0, 4 * MIB, 0)

@@ -56,6 +56,7 @@ async def test_what_is_not_there(world):
     assert await names(world, ".drop database Sales ifexists") == ["NetDefaultDB"]
 
 
+@pytest.mark.fidelity("follower.md", "A followed database cannot be dropped")
 async def test_a_followed_database_is_not_dropped_and_its_followers_are_named(world):
     world.node.followers = ("follower1", "west")
     with pytest.raises(ConflictError, match=r"it is followed by follower1, west\."):
@@ -77,6 +78,7 @@ async def test_the_default_database_stays(world):
         await world.run(".drop database netdefaultdb")
 
 
+@pytest.mark.fidelity("follower.md", "An attached database is detached, not dropped")
 async def test_a_following_database_is_detached_not_dropped(follower):
     with pytest.raises(ReadOnlyError):
         await follower.run(".drop database Sales")

@@ -49,6 +49,9 @@ async def caching_days(follower, table):
     return None if hot_us is None else hot_us / (timedelta(days=1) / US)
 
 
+@pytest.mark.fidelity(
+    "cluster-follower.md", ".show follower database shows the overrides and their kinds"
+)
 async def test_a_database_without_overrides(follower):
     row = ("Sales", "leader", "null", "[]", "Union", False, "", "Union")
     assert await follower.row(".show follower database sales") == row
@@ -56,6 +59,13 @@ async def test_a_database_without_overrides(follower):
     assert await follower.run(".show follower databases (Sales, Sales)") == [row]
 
 
+@pytest.mark.fidelity(
+    "cluster-follower.md",
+    "Commands on overrides",
+    differs=(
+        "They are in force when they return, not at the next refresh, and return the row of .show"
+    ),
+)
 @pytest.mark.parametrize("spec", SETTING, ids=lambda spec: spec.name)
 async def test_each_returns_what_is_set_and_makes_no_version(follower, spec):
     version = follower.version()
@@ -113,6 +123,7 @@ async def test_hot_windows_of_an_override(follower):
     assert len(policy["HotWindows"]) == 1
 
 
+@pytest.mark.fidelity("cluster-follower.md", "Tables have caching overrides of their own")
 async def test_caching_of_tables(follower):
     await leader_commits(follower, SetPolicy("T", "caching", text(hot(30))))
     row = await follower.row(".alter follower database Sales table T policy caching hot = 1d")
@@ -131,6 +142,9 @@ async def test_all_tables_or_none(follower):
         await follower.run(".delete follower database Sales table X policy caching")
 
 
+@pytest.mark.fidelity(
+    "cluster-follower.md", "caching-policies-modification-kind is none, union or replace"
+)
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [("none", (30, 365)), ("union", (1, 365)), ("replace", (1, 3))],
@@ -153,6 +167,9 @@ async def test_kinds_of_caching(follower, kind, expected):
     assert (await caching_days(follower, "T"), await caching_days(follower, "U")) == expected
 
 
+@pytest.mark.fidelity(
+    "cluster-follower.md", "Replaced caching policies without an override cache everything"
+)
 async def test_replace_without_overrides_caches_everything(follower):
     await leader_commits(
         follower, SetPolicy("", "caching", text(hot(0))), SetPolicy("T", "caching", text(hot(1)))
@@ -177,6 +194,9 @@ async def test_an_override_outlives_its_table_and_can_be_removed(follower):
 JACK = RoleAssignment(Role.ADMINS, "aaduser=jack@contoso.com", "", "guid")
 
 
+@pytest.mark.fidelity(
+    "cluster-follower.md", "principals-modification-kind is none, union or replace"
+)
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -201,6 +221,7 @@ async def test_kinds_of_principals(follower, kind, expected):
     assert {item["DisplayName"] for item in json.loads(details)} == expected
 
 
+@pytest.mark.fidelity("cluster-follower.md", "Replaced principals without an override leave none")
 async def test_replace_without_principals_leaves_none(follower):
     await leader_commits(follower, SetPrincipals("", (JACK,)))
     await follower.run(".alter follower database Sales principals-modification-kind = replace")
@@ -217,6 +238,9 @@ async def test_the_attachment_says_the_kind_until_a_command_does(follower):
     assert (await follower.row(".show follower database Sales"))[4] == "Union"
 
 
+@pytest.mark.fidelity(
+    "cluster-follower.md", ".add and .drop follower database ROLE change the override of principals"
+)
 async def test_principals_are_added_once_and_dropped_by_role(follower):
     add = ".add follower database Sales {} ('aadapp=a;t', 'aaduser=u')"
     await follower.run(add.format("users"))
@@ -242,6 +266,9 @@ async def test_ingestors_are_no_role_of_a_follower(follower):
 # The rest
 
 
+@pytest.mark.fidelity(
+    "cluster-follower.md", "prefetch-extents fetches new extents before they can be queried"
+)
 async def test_prefetching(follower):
     row = await follower.row(".alter follower database Sales prefetch-extents = true")
     assert row[5] is True
@@ -257,6 +284,7 @@ async def test_another_leader_than_the_one_followed(follower):
     assert (await follower.row(".show follower database Sales"))[5] is False
 
 
+@pytest.mark.fidelity("published grammar", ".drop follower database detaches")
 async def test_dropping_is_detaching(follower):
     await follower.run(".create database Own")
     for command in (
@@ -271,6 +299,11 @@ async def test_dropping_is_detaching(follower):
     assert follower.node.detached == [("leader", "Sales")]
 
 
+@pytest.mark.fidelity(
+    "published grammar",
+    "Tables, external tables and views are excluded and included by name",
+    differs="Narrows what the attachment shares for what is seen; the rows still come",
+)
 async def test_tables_are_left_out_and_brought_back(follower):
     await follower.run(".alter follower database Sales tables exclude add (T*)")
     assert await follower.run(".show tables") == []
@@ -301,6 +334,7 @@ async def test_every_list(follower, words, name):
     assert (row[5], json.loads(row[6])) == ("{}", {name: ["a", "b*"]})
 
 
+@pytest.mark.fidelity("follower.md", "Sharing has at most 100 entries over all lists")
 @pytest.mark.parametrize("count", [99, 100, 101])
 async def test_at_most_100_entries(follower, count):
     names = ", ".join(f"N{number}" for number in range(count - 1))

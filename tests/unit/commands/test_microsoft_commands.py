@@ -22,6 +22,7 @@ def test_the_list_is_whole():
     assert len(TEXTS) == 923
 
 
+@pytest.mark.fidelity("published grammar", "Each of 626 commands is known")
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_documented_command_is_known(text):
     spec = Matcher(text).first(COMMANDS).spec

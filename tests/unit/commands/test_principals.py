@@ -38,6 +38,10 @@ async def test_what_is_shown_of_each_kind_of_principal(world):
     }
 
 
+@pytest.mark.fidelity(
+    "manage-database-security-roles.md",
+    "A database has admins, users, viewers, unrestrictedviewers, ingestors and monitors",
+)
 async def test_every_role_of_a_database(world):
     names = ["admins", "ingestors", "users", "viewers", "unrestrictedviewers", "monitors"]
     for role in reversed(names):
@@ -68,6 +72,9 @@ async def test_dropped_from_one_role_only(world):
     ]
 
 
+@pytest.mark.fidelity(
+    "manage-database-security-roles.md", ".set names everybody in the role, none nobody"
+)
 async def test_set_names_everybody_in_the_role(world):
     await world.run(".add database Sales users ('aaduser=a', 'aaduser=b') 'n'")
     await world.run(".add database Sales admins ('aaduser=z')")
@@ -83,6 +90,7 @@ async def test_set_names_everybody_in_the_role(world):
     assert [name for _, name, _ in await roles(world)] == ["aaduser=z"]
 
 
+@pytest.mark.fidelity("manage-table-security-roles.md", "A table has admins and ingestors")
 async def test_tables_have_admins_and_ingestors(world):
     await world.run(".add table T ingestors ('aadapp=a') 'n'")
     await world.run(".set table T admins ('aaduser=b')")
@@ -105,6 +113,7 @@ async def test_tables_have_admins_and_ingestors(world):
         await world.run(".add table X admins ('aaduser=a')")
 
 
+@pytest.mark.fidelity("manage-database-security-roles.md", "skip-results gives no rows")
 @pytest.mark.parametrize(
     "text",
     [

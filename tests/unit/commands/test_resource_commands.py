@@ -11,6 +11,13 @@ from cluster.request import Caller, ClientRequest
 REQUEST = ClientRequest(Caller("aadapp=a;b"), origin="http://localhost:8080")
 
 
+@pytest.mark.fidelity(
+    "get-ingestion-resources",
+    "Ingestion resources and identity token are given to clients",
+    differs=(
+        "Each node answers, there is no service of its own; URIs are at the address the client used"
+    ),
+)
 @pytest.mark.parametrize(
     ("text", "row"),
     [

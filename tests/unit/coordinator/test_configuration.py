@@ -67,6 +67,7 @@ def test_a_grant_carries_what_the_configuration_says() -> None:
     assert len(story.view("leader").followed) == 1
 
 
+@pytest.mark.fidelity("data-share.md", "A database shared in place follows by the same rule")
 def test_the_rule_is_the_same_for_a_data_share() -> None:
     story = Story()
     story.register("leader")
@@ -115,6 +116,7 @@ def test_more_entries_are_refused() -> None:
     refused(heard("Db"), LimitExceededError, "101 entries", sharing=sharing)
 
 
+@pytest.mark.fidelity("follower.md", "Leader and follower are in one region")
 def test_clusters_of_two_regions_do_not_follow_each_other() -> None:
     story = heard("Db")
     story.register("far", location="westus")

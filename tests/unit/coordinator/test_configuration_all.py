@@ -26,6 +26,7 @@ ONE_TABLE = Sharing(tables_to_include=("One",))
 # All databases.
 
 
+@pytest.mark.fidelity("follower.md", "All databases of a leader are followed by one configuration")
 def test_a_star_follows_every_database_also_later_ones() -> None:
     story = heard("A", "B")
     answer = story.answers[story.attach("follower", database="*", database_name_prefix="x.")]
@@ -50,6 +51,7 @@ def test_a_star_of_a_leader_that_is_not_heard_yet_begins_when_it_is() -> None:
     assert grants(story) == {"A": "A"}
 
 
+@pytest.mark.fidelity("follower.md", "A local database wins over a followed one of its name")
 def test_a_local_database_beats_a_followed_one_until_it_is_gone() -> None:
     story = heard("A", "B")
     story.beat("follower", databases=owns("b"))
@@ -64,6 +66,11 @@ def test_a_local_database_beats_a_followed_one_until_it_is_gone() -> None:
     assert reasons(story, "leader.*") == {}
 
 
+@pytest.mark.fidelity(
+    "follower.md",
+    "A name of two leaders is followed from one of them",
+    differs="The first that was attached, not an arbitrary one",
+)
 def test_one_name_of_two_leaders_is_followed_from_one_of_them() -> None:
     story = heard("A", "Same")
     story.register("second")

@@ -107,6 +107,14 @@ def test_attach_is_idempotent_and_keeps_the_epoch_and_the_leaders_spelling() -> 
     assert first.database == DATABASE
 
 
+@pytest.mark.fidelity(
+    "follower.md",
+    "Streaming must be on at the follower to follow streamed rows",
+    differs=(
+        "What is shown otherwise is not documented: extents are, streamed rows are not, "
+        "and the gate says why"
+    ),
+)
 def test_a_follower_that_is_off_is_attached_without_rows_and_told_why() -> None:
     story = Story()
     story.register("leader")
@@ -122,6 +130,11 @@ def test_a_follower_that_is_off_is_attached_without_rows_and_told_why() -> None:
     )
 
 
+@pytest.mark.fidelity(
+    "follower.md",
+    "Streaming must be on at the follower to follow a leader that streams",
+    differs="Followed with strict, nothing comes at all",
+)
 def test_a_strict_follower_that_is_off_is_told_that_nothing_is_followed() -> None:
     story = Story()
     story.register("leader")

@@ -244,6 +244,14 @@ def test_off_answers_everybody_who_waited() -> None:
 # Streaming tables forbid off.
 
 
+@pytest.mark.fidelity(
+    "ingest-data-streaming.md",
+    "Policies are dropped before streaming is turned off",
+    differs=(
+        "The page does not say what happens otherwise: turning it off is refused and "
+        "names the tables"
+    ),
+)
 def test_off_is_refused_naming_the_tables_that_stream() -> None:
     story = attached()
     story.beat("leader", databases=owns(DATABASE, tables=("Two", "One")))
@@ -275,6 +283,9 @@ def test_a_policy_enabled_while_off_waits_takes_it_back() -> None:
     assert capability.phase(story.state.durable, "leader") is capability.Phase.ON
 
 
+@pytest.mark.fidelity(
+    "ingest-data-streaming.md", "The leader's own switch and the follower's are two"
+)
 def test_leader_capability_off_leaves_followers_their_rows() -> None:
     story = attached()
     story.off("leader")

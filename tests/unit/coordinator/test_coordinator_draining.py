@@ -51,6 +51,10 @@ def test_off_with_nothing_to_seal_takes_one_heartbeat() -> None:
     assert phase(story) is Phase.OFF
 
 
+@pytest.mark.fidelity(
+    "ingest-data-streaming.md",
+    "Turning streaming off moves what is in row stores into extents first",
+)
 def test_off_waits_as_long_as_sealing_takes_and_says_for_whom() -> None:
     story, request = closing()
     for _ in range(10):

@@ -43,6 +43,9 @@ def retention(days, recoverable=True):
     )
 
 
+@pytest.mark.fidelity(
+    "retention-policy.md", "An extent goes when its newest row is older than SoftDeletePeriod"
+)
 async def test_an_extent_goes_when_its_newest_row_is_too_old_and_not_before(world):
     async with world.running() as keeper:
         await world.create("T", "Other")
@@ -62,6 +65,9 @@ async def test_an_extent_goes_when_its_newest_row_is_too_old_and_not_before(worl
         assert world.catalog.get(DATABASE).version == version, "nothing to drop, no version"
 
 
+@pytest.mark.fidelity(
+    "extent-tags-retention-policy.md", "Tags of a prefix go after their RetentionPeriod"
+)
 async def test_tags_go_by_their_own_policy(world):
     async with world.running() as keeper:
         await world.create("T")
@@ -79,6 +85,7 @@ async def test_tags_go_by_their_own_policy(world):
         assert await world.rows() == numbers
 
 
+@pytest.mark.fidelity("auto-delete-policy.md", "A table is dropped when its ExpiryDate has come")
 @pytest.mark.parametrize(("delete_if_not_empty", "left"), [(True, set()), (False, {"T"})])
 async def test_a_table_is_dropped_when_its_auto_delete_time_has_come(
     world, delete_if_not_empty, left
@@ -96,6 +103,7 @@ async def test_a_table_is_dropped_when_its_auto_delete_time_has_come(
         assert set(world.catalog.get(DATABASE).tables) == left
 
 
+@pytest.mark.fidelity("undo-drop-table-command.md", "A dropped table can be recovered for 14 days")
 @pytest.mark.parametrize("recoverable", [True, False])
 async def test_a_dropped_table_is_kept_for_as_long_as_it_can_be_recovered(world, recoverable):
     async with world.running() as keeper:

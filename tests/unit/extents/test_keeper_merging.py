@@ -30,6 +30,9 @@ async def seal_each(world, *counts, table="T"):
     return numbers
 
 
+@pytest.mark.fidelity(
+    "extents-overview.md", "Merging keeps the least and greatest creation time and all tags"
+)
 async def test_extents_of_like_size_become_one_that_knows_all_of_them(world):
     async with world.running() as keeper:
         await world.create("T")
@@ -169,6 +172,7 @@ async def test_merging_by_command_takes_exactly_what_is_named(world):
         assert world.extents() == [merged]
 
 
+@pytest.mark.fidelity("merge-policy.md", "AllowMerge and AllowRebuild can forbid merging")
 async def test_the_policy_can_forbid_merging(world):
     async with world.running() as keeper:
         await world.create("T")

@@ -109,6 +109,7 @@ async def test_set_or_replace_takes_the_place_of_sealed_and_streamed_rows(world)
     assert await world.rows() == [*later, 100, 101]
 
 
+@pytest.mark.fidelity("drop-extents.md", ".drop extents leaves rows in row stores")
 async def test_extents_are_dropped_by_id_and_streamed_rows_stay(world):
     numbers, (one, two) = await sealed(world, 2, 3)
     numbers += await world.stream(1)
@@ -175,6 +176,9 @@ async def test_a_moved_column_that_was_dropped_stays_unknown(world):
     assert [row[1] for row in await world.sealed("Other")] == ["", ""]
 
 
+@pytest.mark.fidelity(
+    "move-extents.md", "Each column of the source must be in the target with its type"
+)
 @pytest.mark.parametrize("column", [Column("n", ScalarType.INT), Column("m", ScalarType.LONG)])
 async def test_extents_do_not_move_where_a_column_does_not_fit(world, column):
     numbers, _ = await sealed(world, 2)

@@ -56,6 +56,9 @@ def reasons(world):
     return [operation.properties["Reason"] for operation in world.data_operations]
 
 
+@pytest.mark.fidelity(
+    "rowstore_policy.md (2018)", "Rows are sealed when the interval of the table is over"
+)
 async def test_rows_are_sealed_when_the_interval_is_over(slow_world, autojump_clock):
     world = slow_world
     async with running(world):
@@ -68,6 +71,10 @@ async def test_rows_are_sealed_when_the_interval_is_over(slow_world, autojump_cl
         assert await world.rows() == written
 
 
+@pytest.mark.fidelity(
+    "rowstore_policy.md (2018)",
+    "The row store policy of the cluster decides when tables are sealed",
+)
 async def test_the_interval_is_that_of_the_row_store_policy(slow_world, autojump_clock):
     world = slow_world
     async with running(world):
@@ -83,6 +90,7 @@ async def test_the_interval_is_that_of_the_row_store_policy(slow_world, autojump
         assert reasons(world) == ["Age"]
 
 
+@pytest.mark.fidelity("ingest-data-streaming.md", "Removing the policy moves the rows into extents")
 async def test_removing_the_policy_seals_within_a_look(world, autojump_clock):
     async with running(world):
         await world.create("T")

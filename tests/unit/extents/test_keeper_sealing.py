@@ -29,6 +29,7 @@ def world(tmp_path):
     return World(tmp_path)
 
 
+@pytest.mark.fidelity("how-it-works.md", "Rows of row stores become extents")
 async def test_a_sealed_row_is_in_an_extent_and_nowhere_else(world):
     async with world.running() as keeper:
         await world.create("T")
@@ -237,6 +238,7 @@ async def test_a_transaction_that_may_have_been_committed_leaves_its_files(world
         assert await keeper.sweep(at_start=True) == 1
 
 
+@pytest.mark.fidelity("show-data-operations.md", "A seal is a data operation of kind RowStoreSeal")
 async def test_a_seal_is_reported_as_a_data_operation(world):
     async with world.running() as keeper:
         await world.create("T")
@@ -291,6 +293,7 @@ async def test_sealing_what_is_not_there_is_refused(world):
             await keeper.seal("No")
 
 
+@pytest.mark.fidelity("capacity-policy.md", "At most four seals of a node run at once")
 @pytest.mark.parametrize("allowed", [1, 3, 4])
 async def test_so_many_seals_run_at_once_and_never_two_of_a_table(tmp_path, allowed):
     world = World(tmp_path, seal_concurrency=allowed)

@@ -15,6 +15,11 @@ from cluster.transport.faults import LinkFaults
 from follower import store
 
 
+@pytest.mark.fidelity(
+    "follower.md",
+    "A follower shows what its leader has",
+    differs="Rows are pushed at once; the page says seconds to minutes",
+)
 async def test_rows_arrive_in_order_and_are_reported(autojump_clock, setup):
     await setup.leader.ingest([1, 2, 3])
     await setup.leader.ingest([4])

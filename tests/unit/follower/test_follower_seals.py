@@ -66,6 +66,7 @@ async def test_a_result_is_the_same_before_during_and_after_a_seal(autojump_cloc
     assert report.rows_visible == 0, "all are sealed"
 
 
+@pytest.mark.fidelity("follower.md", "A follower without streaming shows extents only")
 async def test_a_closed_gate_hides_rows_and_shows_what_is_sealed(autojump_clock, setup):
     setup.decide(rows=False)
     setup.tell()

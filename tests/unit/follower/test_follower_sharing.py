@@ -37,6 +37,7 @@ def keys_of(setup, name):
     return set(setup.leader.table(name).keys)
 
 
+@pytest.mark.fidelity("follower.md", "Only shared tables are followed")
 async def test_rows_of_tables_that_are_not_shared_never_come(autojump_clock, setup):
     await two_tables(setup, NO_SECRETS)
     await trio.sleep(5)  # bookmarks and acknowledgements of shared keys only
@@ -246,6 +247,7 @@ async def test_overrides_do_not_disturb_following(autojump_clock, setup):
     await setup.follower.shows([10, 11], "Secret")
 
 
+@pytest.mark.fidelity("follower.md", "A database may have another name at the follower")
 async def test_a_database_under_another_name_here(autojump_clock, setup):
     setup.decide(follower_database="prefix_db")
     setup.tell()

@@ -66,6 +66,11 @@ def test_a_log_keeps_its_newest_entries_up_to_the_limit(clock: HandClock, added:
     assert log.statistics().data_operations == added
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-statistics.md",
+    "Statistics and failures are kept for 14 days",
+    differs="At most so many entries as limits.py says",
+)
 def test_entries_leave_after_two_weeks(clock: HandClock) -> None:
     log = history(clock)
     log.data_operation(seal(clock, 1))
@@ -75,6 +80,7 @@ def test_entries_leave_after_two_weeks(clock: HandClock) -> None:
     assert log.data_operations() == ()
 
 
+@pytest.mark.fidelity("show-operations.md", "Each change of state is a row; an id finds the newest")
 def test_every_change_of_an_operation_is_an_entry_and_its_id_finds_the_newest(
     clock: HandClock,
 ) -> None:
@@ -88,6 +94,7 @@ def test_every_change_of_an_operation_is_an_entry_and_its_id_finds_the_newest(
     assert newest.updated_ns - newest.started_ns == 5
 
 
+@pytest.mark.fidelity("show-operations.md", "An operation is found by its id for six hours")
 def test_an_id_is_forgotten_six_hours_after_its_last_change(clock: HandClock) -> None:
     log = history(clock)
     log.operation(operation(clock, "a"))
@@ -111,6 +118,9 @@ def test_a_query_is_running_until_it_has_ended(clock: HandClock) -> None:
     assert log.executed() == (done,)
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-statistics.md", "Requests alike share a bucket of a minute"
+)
 def test_requests_alike_share_the_bucket_of_their_minute(clock: HandClock) -> None:
     log = history(clock, entries=10)
     log.streaming.add(request(clock, byte_count=100, duration_seconds=0.1, row_count=1))
@@ -128,6 +138,10 @@ def test_requests_alike_share_the_bucket_of_their_minute(clock: HandClock) -> No
     assert len(list(log.streaming.buckets(clock.ns))) == 3
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-failures.md",
+    "Failures alike are one row with a count, the first and the last time",
+)
 def test_failures_alike_are_counted_together_whenever_they_were(clock: HandClock) -> None:
     log = history(clock)
     bad = request(clock, error_code="BadRequest_StreamIngest", details="first", is_permanent=True)

@@ -124,6 +124,7 @@ def test_json_is_taken_leniently() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.fidelity("ingestion-supported-formats.md", "A string over 1 MB is cut")
 @pytest.mark.parametrize("chosen", [DataFormat.CSV, DataFormat.JSON, DataFormat.PARQUET])
 @pytest.mark.parametrize(("size", "left"), [(9, 9), (10, 10), (11, 10)])
 def test_long_strings_are_cut(chosen: DataFormat, size: int, left: int) -> None:
@@ -143,6 +144,7 @@ def test_long_strings_are_cut(chosen: DataFormat, size: int, left: int) -> None:
     assert bag == (None if size + 2 > 10 else json.dumps(text, ensure_ascii=False))
 
 
+@pytest.mark.fidelity("ingestion-supported-formats.md", "A record over 64 MB fails")
 @pytest.mark.parametrize("spare", [-1, 0])
 @pytest.mark.parametrize("chosen", [DataFormat.CSV, DataFormat.RAW, DataFormat.MULTIJSON])
 @pytest.mark.usefixtures("small_chunks")

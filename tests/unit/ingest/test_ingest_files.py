@@ -71,11 +71,15 @@ def parquet(columns: dict[str, Any]) -> bytes:
     return sink.getvalue()
 
 
+@pytest.mark.fidelity("ingestion-supported-formats.md", "Parquet is read by name")
 def test_parquet_columns_are_taken_by_name_and_type() -> None:
     assert file_rows(parquet({"other": [1, 2], **NATIVE}), DataFormat.PARQUET, ALL) == EXPECTED
     assert file_rows(parquet({"string": ["x"]}), DataFormat.PARQUET, ALL)[0][8] == "x"
 
 
+@pytest.mark.fidelity(
+    "parquet-mapping.md", "Types of Parquet become types of columns as in the table of the page"
+)
 @pytest.mark.parametrize(
     ("value", "kind", "expected"),
     [
@@ -130,6 +134,7 @@ def test_parquet_with_paths_and_transformations() -> None:
     assert rows[0] == (2, '{"a":{"b":[1,2]},"c":"x"}', *expected[0][2:])
 
 
+@pytest.mark.fidelity("ingestion-supported-formats.md", "ORC and Avro are read")
 def test_orc_and_avro() -> None:
     table = pa.table({"name": ["Ada", None], "age": pa.array([36, None], pa.int32())})
     sink = io.BytesIO()
@@ -197,6 +202,7 @@ def zipped(**files: bytes) -> bytes:
     return sink.getvalue()
 
 
+@pytest.mark.fidelity("ingestion-supported-formats.md", "gzip and zip are unpacked")
 @pytest.mark.parametrize(
     ("data", "chosen", "count"),
     [
@@ -274,6 +280,7 @@ def test_gzip_may_be_kept() -> None:
         list(decode.batches(gzip.compress(b"Ada,36\n"), DATABASE, TABLE, Asked(keep_gzip=True)))
 
 
+@pytest.mark.fidelity("parquet-mapping.md", "A command may carry its mapping")
 def test_mappings_of_commands() -> None:
     decode = BatchDecode(LIMITS)
     inline = Asked(mapping='[{"column":"name","Ordinal":1}]')

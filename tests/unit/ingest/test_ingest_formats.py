@@ -62,6 +62,10 @@ SHAPES: list[tuple[DataFormat, bytes, list[tuple[str, str]]]] = [
 ]
 
 
+@pytest.mark.fidelity(
+    "ingestion-supported-formats.md",
+    "CSV, TSV, PSV, SCSV, SOHSV, TSVE, TXT, RAW, JSON, MultiJSON are read",
+)
 @pytest.mark.parametrize(("data_format", "payload", "expected"), SHAPES)
 def test_a_shape_is_read(
     data_format: DataFormat, payload: bytes, expected: list[tuple[str, str]]

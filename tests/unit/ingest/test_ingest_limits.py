@@ -50,6 +50,9 @@ def fate(result: GroupResult) -> RemoraError | None:
 # Sizes
 
 
+@pytest.mark.fidelity(
+    "app-managed-streaming-ingest.md", "A streaming request has at most 10 MB on the wire"
+)
 @AROUND
 def test_the_wire_limit(spare: int, fits: bool) -> None:
     payload = gzip.compress(b"x" * 100)
@@ -65,6 +68,7 @@ def test_the_wire_limit(spare: int, fits: bool) -> None:
             admit_request(people("", payload=payload), limits)
 
 
+@pytest.mark.fidelity("ingest-data-streaming.md", "A streaming request has at most 4 MB")
 @AROUND
 @pytest.mark.parametrize("compressed", [False, True])
 def test_the_request_limit(compressed: bool, spare: int, fits: bool) -> None:
@@ -266,6 +270,10 @@ def first_error(*, database: str, name: str, enabled: bool) -> type[RemoraError]
     return type(caught.value)
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-policy.md",
+    "Without an enabled policy at either level a table takes no streamed rows",
+)
 @pytest.mark.parametrize(
     ("database", "name", "enabled", "error"),
     [
@@ -286,6 +294,9 @@ def test_gates_of_the_table(
     assert first_error(database=database, name=name, enabled=enabled) is error
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-policy.md", "A database's policy holds for all tables that have none"
+)
 def test_the_policy_of_the_database_counts_unless_the_table_has_its_own() -> None:
     found = catalog()
     found.put(table("Own", 2, policy=None))
@@ -326,6 +337,10 @@ async def test_an_unknown_mapping_is_named_in_kustos_words() -> None:
     assert caught.value.message == "Entity ID 'my map' of kind 'MappingPersistent' was not found."
 
 
+@pytest.mark.fidelity(
+    "ingest-data-streaming.md",
+    "Extent tags and other ingestion properties cannot be given to streaming",
+)
 @pytest.mark.parametrize(
     "name", ["tags", "ignoreFirstRecord", "ingestionMapping", "creationTime", "anything"]
 )

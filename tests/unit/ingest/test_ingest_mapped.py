@@ -90,6 +90,7 @@ def test_long_ragged_records_keep_their_quotes() -> None:
     assert rows_of(result)[5][0] == long
 
 
+@pytest.mark.fidelity("mappings.md", "SourceLineNumber counts from one")
 def test_lines_count_from_one_in_every_payload() -> None:
     result = csv_decoder().decode_group(DataFormat.CSV, [b"0,1\n0,2\n", b"0,3\n", b"0,4\n0,5\n"])
     assert [row[3] for row in good(result)] == [1, 2, 1, 1, 2]
@@ -158,6 +159,7 @@ def deep_decoder() -> Any:
     )
 
 
+@pytest.mark.fidelity("jsonpath.md", "Paths have names in both notations and indices")
 def test_paths_lead_into_documents_and_keep_what_is_written() -> None:
     record = (
         b'{"o":{"name":"n","list":[1,2.50],"more":{"x":1e2}},'
@@ -260,6 +262,7 @@ def container(records: list[Any], fields: list[Any] = FIELDS, codec: str = "null
 RECORD = {"a": "x", "b": 7, "at": MAY, "fixed": 0.5}
 
 
+@pytest.mark.fidelity("avro-mapping.md", "Avro elements have Field or Path")
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])
 @pytest.mark.parametrize("chosen", [DataFormat.AVRO, DataFormat.APACHEAVRO])
 def test_avro_fields_are_mapped_by_name(codec: str, chosen: DataFormat) -> None:

@@ -31,6 +31,9 @@ def one(kind: str, element: dict[str, Any]) -> ColumnMapping:
     return parse_mapping(kind, json.dumps([element])).columns[0]
 
 
+@pytest.mark.fidelity(
+    "csv-mapping.md", "CSV elements have Ordinal or ConstValue, in old and new spelling"
+)
 @pytest.mark.parametrize(
     "element",
     [
@@ -49,6 +52,7 @@ def test_forms_of_a_csv_element(element: dict[str, Any]) -> None:
     assert one("csv", element) == ColumnMapping("a", ScalarType.INT, ordinal=3)
 
 
+@pytest.mark.fidelity("json-mapping.md", "JSON elements have Path, in old and new spelling")
 @pytest.mark.parametrize(
     ("kind", "element"),
     [
@@ -176,6 +180,7 @@ def test_the_table_must_have_the_columns_with_their_types() -> None:
         check_schema(retyped, PEOPLE)
 
 
+@pytest.mark.fidelity("mappings.md", "Without a mapping fields go by position, or by exact name")
 def test_identity_is_by_position_or_by_name() -> None:
     assert [item.ordinal for item in identity_plan(MappingKind.CSV, PEOPLE).columns] == [0, 1]
     assert [item.path for item in identity_plan(MappingKind.JSON, PEOPLE).columns] == [

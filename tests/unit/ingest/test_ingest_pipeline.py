@@ -49,6 +49,9 @@ class HeldDecoding:
         monkeypatch.setattr(TableDecoder, "decode_group", held)
 
 
+@pytest.mark.fidelity(
+    "app-managed-streaming-ingest.md", "A successful answer means the rows are ingested"
+)
 async def test_a_request_is_durable_and_visible_when_it_is_acknowledged() -> None:
     async with ingest_world() as world:
         outcome = await world.pipeline.ingest(people("Ada,36", "Alan,41"))

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from cluster.ingest.request import DataFormat
 
 
+@pytest.mark.fidelity(
+    "ingest-data-streaming.md",
+    "So many streaming requests are served at once as six times the cores",
+)
 @pytest.mark.parametrize("cores", [1, 2])
 async def test_unary_requests_are_throttled_by_core(cores: int) -> None:
     limits = replace(LIMITS, ingest_requests_per_core=3)

@@ -47,6 +47,9 @@ def with_column(item: Table, column: Column) -> Table:
     return replace(item, schemas=(*item.schemas, columns), column_ids=(*item.column_ids, ids))
 
 
+@pytest.mark.fidelity(
+    "ingest-data-streaming.md", "A mapping must be made beforehand; a request only names it"
+)
 async def test_a_request_names_a_mapping_of_its_table() -> None:
     async with ingest_world() as world:
         world.catalog.put(replace(table("People", 1), mappings=mapping("csv", SWAPPED)))
@@ -56,6 +59,7 @@ async def test_a_request_names_a_mapping_of_its_table() -> None:
         assert world.pipeline.statistics().lanes == 0
 
 
+@pytest.mark.fidelity("mappings.md", "A table's mapping hides its database's of that name")
 async def test_a_mapping_of_the_table_shadows_one_of_the_database() -> None:
     async with ingest_world() as world:
         tree = world.catalog.get("db")
@@ -69,6 +73,7 @@ async def test_a_mapping_of_the_table_shadows_one_of_the_database() -> None:
         assert world.rows()[1:] == [("Ada", 36)]
 
 
+@pytest.mark.fidelity("mappings.md", "Ingestion fails if the mapping does not fit the table")
 @pytest.mark.parametrize(
     ("mappings", "error"),
     [
@@ -89,6 +94,10 @@ async def test_a_mapping_must_be_there_and_fit(mappings: Any, error: type[Except
 MORE = Column("more", ScalarType.INT)
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-schema-changes.md",
+    "A node may take rows by the schema it knows for up to five minutes",
+)
 async def test_a_node_may_go_on_with_the_schema_it_knows_but_not_for_long() -> None:
     async with ingest_world(limits=LAGGING) as world:
         await world.pipeline.ingest(people("Ada,36"))
@@ -109,6 +118,9 @@ async def test_a_node_may_go_on_with_the_schema_it_knows_but_not_for_long() -> N
         assert world.rows() == [("Ada", 36), ("Alan", 41), ("Alan", 41), ("Alan", 41, 7)]
 
 
+@pytest.mark.fidelity(
+    "clear-schema-cache-command.md", "After the cache is cleared rows are taken by the new schema"
+)
 async def test_clearing_the_cache_ends_the_lag_at_once() -> None:
     async with ingest_world(limits=LAGGING) as world:
         await world.pipeline.ingest(people("Ada,36"))
@@ -160,6 +172,9 @@ async def test_a_table_with_several_references_is_one_table() -> None:
         assert world.rows() == [("Ada", 36)]
 
 
+@pytest.mark.fidelity(
+    "streaming-ingestion-failures.md", "Requests that are throttled are no failures"
+)
 async def test_history_hears_of_every_request_but_those_turned_away() -> None:
     told: list[StreamedRequest] = []
     limits = replace(LIMITS, ingest_requests_per_core=2)

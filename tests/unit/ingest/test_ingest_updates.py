@@ -166,6 +166,9 @@ async def test_requests_go_together_only_through_queries_that_look_at_single_row
         assert world.rows("Sums") == [("sum", 1), ("sum", 3), ("sum", 2)]
 
 
+@pytest.mark.fidelity(
+    "update-policy.md", "A transactional policy that fails refuses the streamed request too"
+)
 async def test_a_transactional_failure_refuses_the_request_and_no_neighbour() -> None:
     failing = target("Kept", 20, policy("People", "People | fail | where old", **TRANSACTIONAL))
     async with update_world(failing) as (world, own):
@@ -226,6 +229,9 @@ async def test_what_follows_from_rows_that_are_lost_is_lost_too() -> None:
         assert [failure.table for failure in own.failures] == ["First"]
 
 
+@pytest.mark.fidelity(
+    "update-policy.md", "The query of a policy with SourceIsWildCard reads $source_table"
+)
 async def test_a_wildcard_policy_names_its_source_by_a_symbol() -> None:
     wild = target("All", 20, policy("Peo*", "$source_table | where old", SourceIsWildCard=True))
     async with update_world(wild) as (world, own):
@@ -234,6 +240,9 @@ async def test_a_wildcard_policy_names_its_source_by_a_symbol() -> None:
         assert own.queries.asked == [("['People'] | where old", 1)]
 
 
+@pytest.mark.fidelity(
+    "ingest-data-streaming.md", "What update policies make of a request counts in its size"
+)
 @pytest.mark.parametrize("spare", [-1, 0])
 async def test_derived_rows_count_in_the_size_of_a_request(spare: int) -> None:
     big = target("Big", 20, policy("People", "People | extend big"))
@@ -250,6 +259,10 @@ async def test_derived_rows_count_in_the_size_of_a_request(spare: int) -> None:
             assert len(world.rows("Big")) == 1
 
 
+@pytest.mark.fidelity(
+    "ingest-data-streaming.md",
+    "An update policy in streaming reads the new rows of its source only",
+)
 @pytest.mark.parametrize("transactional", [True, False])
 async def test_streaming_sees_no_other_table(transactional: bool) -> None:
     joined = policy("People", "People | join Other", IsTransactional=transactional)
@@ -315,6 +328,9 @@ def entry(source: str, query: str, **changes: Any) -> UpdatePolicy:
     return UpdatePolicy(source, query, **changes)
 
 
+@pytest.mark.fidelity(
+    "update-policy.md", "The query of an update policy is checked when the policy is set"
+)
 @pytest.mark.parametrize(
     ("policies", "error"),
     [
@@ -344,6 +360,9 @@ async def test_policies_are_checked_when_set(
             await own.updates.check(tree, "T", policies)
 
 
+@pytest.mark.fidelity(
+    "ingest-data-streaming.md", "Streaming must be off upstream of an update policy with a join"
+)
 async def test_a_join_in_a_cascade_that_is_streamed_into_is_refused() -> None:
     own = UpdateWorld()
     first = target("First", 2, policy("People", "People"))

@@ -301,6 +301,9 @@ def test_dynamic_in_json_stays_as_written(text: str) -> None:
     assert decoded(DataFormat.JSON, payload, ScalarType.DYNAMIC) == text
 
 
+@pytest.mark.fidelity(
+    "scalar-data-types/null-values.md", "A string has no null: what is missing is empty"
+)
 @pytest.mark.parametrize("kind", ScalarType, ids=lambda kind: kind.value)
 def test_empty_and_missing_are_null_or_the_empty_string(kind: ScalarType) -> None:
     for payload in (b"x,\n", b'x,""\n'):

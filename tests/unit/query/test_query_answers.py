@@ -146,6 +146,7 @@ async def test_batches_of_an_older_schema_read_as_null_and_empty(answer, make, s
     assert rows == [(1, "", None, None, None), (2, "x", 3, "[1]", zero)]
 
 
+@pytest.mark.fidelity("white paper", "A query reads the snapshot taken at its start")
 async def test_a_pinned_snapshot_does_not_see_later_batches(answer, make):
     columns, batch = make
     one = columns(a="long")
@@ -174,6 +175,7 @@ async def test_the_same_query_is_translated_once(answer, snapshot):
     assert answer.engine.statistics().cache_hits == 2
 
 
+@pytest.mark.fidelity("entity-names.md", "Other names are told apart by case")
 async def test_names_that_differ_only_in_case_are_refused(answer, make):
     columns, batch = make
     one = columns(a="long", A="long")

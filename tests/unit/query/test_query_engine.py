@@ -76,6 +76,7 @@ async def test_memory(engine_with, snapshot, limits):
         assert (await engine.run("print 1", snapshot)).table.num_rows == 1
 
 
+@pytest.mark.fidelity("query-limits.md", "A query ends after its timeout")
 async def test_a_query_that_runs_too_long_times_out_and_stops(engine_with, snapshot, limits):
     async with engine_with(limits(query_seconds=0.2)) as engine:
         with pytest.raises(TimedOutError, match=r"longer than 0\.2 seconds"):

@@ -26,6 +26,9 @@ def tier(request):
     return request.param
 
 
+@pytest.mark.fidelity(
+    "how-it-works.md", "A query reads rows in row stores and extents as one table"
+)
 async def test_streamed_rows_of_several_keys_and_extents_are_one_table(world, tier):
     await world.seal((1, "x"), (2, "y"))
     await world.seal((3, "z"))
@@ -115,6 +118,10 @@ async def test_every_type_reads_the_same_streamed_cold_and_hot(world, make):
     assert streamed == cold == hot
 
 
+@pytest.mark.fidelity(
+    "extent-id-function.md",
+    "extent_id() and extent_tags() tell of the extent of a row, empty for rows in row stores",
+)
 async def test_hidden_columns(world, tier):
     one = await world.seal((1, "x"), ingested_us=1_000, tags=("drop-by:a", "b"))
     batch = world.batch(world.table.columns, (2, "y"), (3, "z"))
@@ -150,6 +157,11 @@ async def test_hidden_columns(world, tier):
     assert [column.name for column in result.columns] == ["a", "s", "x"]
 
 
+@pytest.mark.fidelity(
+    "databasecursor.md",
+    "A cursor taken from a query has exactly the rows it saw",
+    differs="No lag of up to 60 seconds for streamed rows",
+)
 async def test_the_cursor_of_a_query_is_that_of_its_snapshot(world):
     world.stream((1, "p"), (2, "q"), first_us=7)
     snapshot = world.snapshot(cursor_us=7)
@@ -164,6 +176,9 @@ async def test_the_cursor_of_a_query_is_that_of_its_snapshot(world):
         await world.run("T | where cursor_after('x')", snapshot)
 
 
+@pytest.mark.fidelity(
+    "ingestion-time-policy.md", "ingestion_time() is null where the policy is off"
+)
 async def test_ingestion_times_are_hidden_where_the_policy_is_off(world):
     world.stream((1, "p"), first_us=7)
     off = replace(world.snapshot().tables["T"], has_ingestion_times=False)
@@ -185,6 +200,9 @@ async def test_a_union_keeps_hidden_columns_of_its_branches(world, tier):
         await world.ask("union T, (T | project a) | where ingestion_time() > ago(1h)")
 
 
+@pytest.mark.fidelity(
+    "how-it-works.md", "A row is counted once while it moves from a row store to an extent"
+)
 async def test_rows_are_counted_once_before_during_and_after_a_seal_and_a_merge(world):
     """Snapshots pinned at each step, all asked again at the end, hot cache included."""
     world.engine.serve(world.files, world.hot)

@@ -45,6 +45,7 @@ def relation(name, of, *extents, byte_count=100):
     )
 
 
+@pytest.mark.fidelity("cache-policy.md", "The newest data is kept hot")
 @pytest.mark.parametrize(("room", "taken"), [(749, 2), (750, 3), (751, 3)])
 def test_the_newest_extents_that_fit_are_taken(room, taken):
     """A file of 100 bytes is taken to need 250 until a load has told better."""

@@ -40,6 +40,7 @@ async def test_a_message_to_flush_is_ingested_after_a_second_and_a_half(
         assert world.service.statistics().waiting == 0
 
 
+@pytest.mark.fidelity("batching-policy.md", "Queued blobs are batched by time, number and size")
 async def test_without_flush_the_policy_decides(autojump_clock: MockClock, tmp_path: Path) -> None:
     node = Node()
     async with process(tmp_path, node) as world:
@@ -91,6 +92,7 @@ async def test_ingest_if_not_exists_is_decided_for_each(
         assert (statistics.stored, statistics.skipped) == (1, 1)
 
 
+@pytest.mark.fidelity("kusto-ingest-client-status.md", "Outcomes are reported as the message asks")
 async def test_the_client_hears_of_success_and_failure(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:

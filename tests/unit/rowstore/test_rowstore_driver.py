@@ -22,6 +22,9 @@ from cluster.rowstore.disk import RealDisk
 from cluster.rowstore.record import NO_SOURCE, RequestSpan, iter_records, source_digest
 
 
+@pytest.mark.fidelity(
+    "white paper", "A row store gives each value an ordinal, logs it, then shows it to queries"
+)
 async def test_rows_get_dense_ordinals_and_are_visible_when_committed() -> None:
     async with World().running() as store:
         first, second, other = put(store, 3), put(store, 2), put(store, 4, key=LOGS)
@@ -72,6 +75,9 @@ async def test_the_first_ack_in_a_segment_comes_after_its_name_is_durable() -> N
         assert world.disk.unsynced_bytes == 0
 
 
+@pytest.mark.fidelity(
+    "white paper", "Rows are durable in the write-ahead log before they are acknowledged"
+)
 async def test_no_ack_before_the_sync() -> None:
     world = World()
     async with world.running() as store:

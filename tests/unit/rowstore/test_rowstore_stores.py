@@ -82,6 +82,7 @@ async def follow(stores: RowStores, lsn: int | None, cursors: dict, max_bytes: i
             cursors[record.header.key] = record.header.end_ordinal
 
 
+@pytest.mark.fidelity("white paper", "A table has a key in each row store it uses")
 async def test_each_key_lives_in_its_row_store_and_stays_there() -> None:
     world = Stores()
     async with world.all_running() as stores:

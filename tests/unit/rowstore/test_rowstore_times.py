@@ -16,6 +16,7 @@ class Still:
         return 0.0
 
 
+@pytest.mark.fidelity("databasecursor.md", "No row is missed between two cursors")
 def test_times_are_unique_and_cursors_wait_for_what_is_pending():
     times = IngestionTimes(Still())
     with times.stamp() as first:

@@ -111,6 +111,9 @@ def error_of(response):
     return json.loads(response.body)["error"]
 
 
+@pytest.mark.fidelity(
+    "rest/response-http.md", "Each answer names the client's request and our activity"
+)
 async def test_every_response_has_an_activity_id_and_the_name_of_the_request(world):
     first = await world.ask("/v1/rest/ping", method="GET", x_ms_client_request_id="KPC.x;1")
     second = await world.ask("/nowhere/at/all", method="GET")
@@ -125,6 +128,9 @@ async def test_headers_of_a_handler_stay(world):
     assert (await world.ask("/test/x", method="GET")).headers["X-Own"] == "1"
 
 
+@pytest.mark.fidelity(
+    "rest/response-http.md", "An error is an object with code, message, @permanent and @context"
+)
 async def test_an_error_has_exactly_the_documented_keys(world):
     world.error = StreamingPolicyError("not enabled", remedy="Enable it.")
     response = await world.ask("/test/error", method="GET", x_ms_client_request_id="mine")
@@ -239,6 +245,9 @@ def test_read_only_is_what_its_header_does_not_deny(value, read_only):
     assert client_request(request, Caller()).read_only is read_only
 
 
+@pytest.mark.fidelity(
+    "rest/authentication.md", "/v1/rest/auth/metadata tells clients how to sign in"
+)
 async def test_metadata_has_all_the_keys_that_clients_want(world):
     response = await world.ask("/v1/rest/auth/metadata", method="GET")
     values = json.loads(response.body)
@@ -265,6 +274,9 @@ async def test_addresses_for_people_answer_in_text_and_never_redirect(world, pat
 # Streaming ingestion
 
 
+@pytest.mark.fidelity(
+    "rest/streaming-ingest.md", "Rows are posted to /v1/rest/ingest/{database}/{table}"
+)
 async def test_rows_go_to_the_pipeline_and_success_is_one_table(world):
     response = await world.ask(INGEST, b"1,2\n", query={"streamFormat": "Csv", "mappingName": "M"})
     payload = world.payloads[0]
@@ -292,6 +304,7 @@ async def test_rows_go_to_the_pipeline_and_success_is_one_table(world):
     }
 
 
+@pytest.mark.fidelity("rest/streaming-ingest.md", "streamFormat names the format in any case")
 @pytest.mark.parametrize("name", ["MultiJson", "multijson", "MULTIJSON"])
 async def test_formats_are_named_in_any_case(world, name):
     await world.ask(INGEST, b"{}", query={"streamFormat": name})
@@ -398,6 +411,7 @@ async def test_errors_are_those_that_clients_know(
     assert (told["@permanent"], told["@failureCode"]) == (permanent, status)
 
 
+@pytest.mark.fidelity("rest/streaming-ingest.md", "sourceKind=uri names a blob")
 @pytest.mark.parametrize("key", ["sourceUri", "SourceUri"])
 async def test_a_source_is_fetched_from_where_it_is(world, key):
     body = json.dumps({key: "http://127.0.0.1:1/a/b?sas"}).encode()

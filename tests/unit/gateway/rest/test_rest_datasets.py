@@ -119,6 +119,7 @@ def test_an_empty_result_has_a_header_and_a_completion_and_no_fragment():
     ]  # fmt: skip
 
 
+@pytest.mark.fidelity("rest/response-v2.md", "Progressive answers have fragments and progress")
 def test_a_progressive_dataset_tells_its_progress():
     frames = frames_of(ONE, encoding=Encoding(Form.PROGRESSIVE))
     assert frames[0]["IsProgressive"] is True

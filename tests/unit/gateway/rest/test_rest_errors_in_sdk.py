@@ -88,6 +88,9 @@ def client_of(error: Exception) -> tuple[KustoClient, Wire]:
     return client, wire
 
 
+@pytest.mark.fidelity(
+    "kusto-data-client-errors.md", "Each error has its code, class and permanence"
+)
 @pytest.mark.parametrize("text", ["T", ".show tables"])
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_is_raised_by_the_sdk_as_what_it_is(kind, text):

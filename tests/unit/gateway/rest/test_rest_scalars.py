@@ -102,6 +102,7 @@ def text_of(result: QueryResult) -> str:
     return b"".join(rows_of(result)).decode()
 
 
+@pytest.mark.fidelity("rest/response.md", "Each type has its encoding in JSON")
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_every_type_is_text_exactly_so(kind):
     values, texts = zip(*GOLDEN[kind], strict=True)
