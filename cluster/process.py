@@ -23,12 +23,12 @@ Config = TypeVar("Config")
 logger = logging.getLogger("remora")
 
 
-def announce(ready_fd: int, address: str, http_url: str = "") -> None:
+def announce(ready_fd: int, address: str, http_url: str = "", https_url: str = "") -> None:
     """Tells the launcher where this process serves: one JSON line, then the end of the pipe.
 
-    ``http_url`` is empty where there is no HTTP.
+    The URLs are empty where there is no HTTP, or none with TLS.
     """
-    line = {"grpc": address, "http": http_url, "pid": os.getpid()}
+    line = {"grpc": address, "http": http_url, "https": https_url, "pid": os.getpid()}
     os.write(ready_fd, json.dumps(line).encode() + b"\n")
     if ready_fd > sys.stderr.fileno():
         os.close(ready_fd)

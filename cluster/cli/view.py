@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def setup_view(setup: Setup, capabilities: Mapping[str, bool] | None = None) -> dict[str, Any]:
-    """The shape ``remora up --json`` prints. ``http`` is a URL; null: the process has no HTTP door.
+    """The shape ``remora up --json`` prints. ``http`` and ``https`` are URLs; null: the process
+    has no such door.
 
     ``streaming_ingestion`` is the capability by cluster name where it is known, else the one the
     topology starts with.
@@ -155,6 +156,7 @@ def _node(record: ProcessRecord) -> dict[str, Any]:
         "id": record.id,
         "grpc": record.grpc,
         "http": record.http or None,
+        "https": record.https or None,
         "pid": record.pid,
         "data": str(record.data),
     }

@@ -227,7 +227,9 @@ class Launcher:
         record = setup.processes[child.id]
         configure(child, _configuration(setup, record))
         served = await wait_ready(child, timeout_seconds=self.ready_seconds)
-        return setup.with_process(replace(record, grpc=served.grpc, http=served.http))
+        return setup.with_process(
+            replace(record, grpc=served.grpc, http=served.http, https=served.https)
+        )
 
     async def _stop(self, setup: Setup) -> tuple[str, ...]:
         killed: list[str] = []
@@ -271,6 +273,7 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
         "http_port": (
             spec.http_port + int(number) if spec.http_port else _port_again(_authority(record.http))
         ),
+        "https_port": _port_again(_authority(record.https)),
         "allow_hosts": list(setup.topology.allow_hosts),
         "coordinator": setup.coordinator.grpc,
         "streaming_ingestion": spec.streaming_ingestion,
@@ -306,7 +309,7 @@ def _port_is_free(address: str) -> bool:
 
 
 def _check_port(record: ProcessRecord) -> None:
-    for address in (record.grpc, _authority(record.http)):
+    for address in (record.grpc, _authority(record.http), _authority(record.https)):
         if not address or _port_is_free(address):
             continue
         raise ConflictError(

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -33,10 +33,14 @@ _DEATH_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where a process serves: gRPC's address, and the URL of HTTP, empty where there is none."""
+    """Where a process serves: gRPC's address, and the URLs of HTTP without and with TLS.
+
+    A URL is empty where there is no such door.
+    """
 
     grpc: str
     http: str = ""
+    https: str = ""
 
 
 @dataclass(slots=True)
@@ -147,10 +151,10 @@ async def kill(child: Child) -> None:
 async def _served(child: Child, line: bytes) -> Served:
     try:
         values = json.loads(line)
-        served = Served(values["grpc"], values.get("http", ""))
+        served = Served(values["grpc"], values.get("http", ""), values.get("https", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         served = None
-    if served is None or not (isinstance(served.grpc, str) and isinstance(served.http, str)):
+    if served is None or not all(isinstance(item, str) for item in astuple(served)):
         await kill(child)
         raise ProtocolError(f"{child.id} said {line[:200]!r} instead of its address; it was killed")
     return served

@@ -48,8 +48,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 class ProcessRecord:
     """One process of a setup.
 
-    ``grpc`` is its last address, ``http`` its last URL; empty before the first start, and where it
-    has no such door.
+    ``grpc`` is its last address, ``http`` and ``https`` its last URLs; empty before the first
+    start, and where it has no such door.
     """
 
     id: str
@@ -57,6 +57,7 @@ class ProcessRecord:
     log: Path
     grpc: str = ""
     http: str = ""
+    https: str = ""
     identity: Identity | None = None
 
     @property
@@ -210,7 +211,12 @@ def setup_to_values(setup: Setup) -> dict[str, Any]:
     """The state file's content. Data and log places follow from the folder."""
     processes = []
     for record in setup.processes.values():
-        entry: dict[str, Any] = {"id": record.id, "grpc": record.grpc, "http": record.http}
+        entry: dict[str, Any] = {
+            "id": record.id,
+            "grpc": record.grpc,
+            "http": record.http,
+            "https": record.https,
+        }
         if record.identity is not None:
             entry |= {
                 "pid": record.identity.pid,
@@ -238,6 +244,7 @@ def setup_from_values(values: Mapping[str, Any], folder: Path) -> Setup:
             setup.processes[entry["id"]],
             grpc=str(entry["grpc"]),
             http=str(entry.get("http", "")),  # setups of older versions have none
+            https=str(entry.get("https", "")),
             identity=identity,
         )
         setup = setup.with_process(record)

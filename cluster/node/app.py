@@ -68,8 +68,8 @@ class Node:
         self._reports = HistoryReports.of(self._history, lambda: self._catalog.new_id())
         self._started_at_ns = self._clock.now_ns()
         self._address = ""
-        self.http_url = ""
-        """Where HTTP is served; empty: nowhere, or not yet."""
+        self.http_url = self.https_url = ""
+        """Where HTTP is served, without TLS and with it; empty: nowhere, or not yet."""
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Opens what is stored, serves until cancelled, closes. Started with the gRPC address.
@@ -271,7 +271,7 @@ class Node:
             await nursery.start(partial(server.serve, grace_seconds=GRACE_SECONDS))
             if http is not None:
                 await nursery.start(partial(http.server.serve, grace_seconds=GRACE_SECONDS))
-                self.http_url = http.url
+                self.http_url, self.https_url = http.url, http.tls_url
                 logger.info("node %s serves HTTP on %s", config.node, http.url)
             await nursery.start(self._link.run)
             health.set_serving(True)

@@ -16,6 +16,7 @@ _KINDS = {
     "coordinator": str,
     "grpc_port": int,
     "http_port": int,
+    "https_port": int,
     "allow_hosts": list,
     "streaming_ingestion": bool,
     "strict": bool,
@@ -33,9 +34,9 @@ _KINDS = {
 class NodeConfig:
     """What a node must be told; the launcher writes it as one JSON line to its standard input.
 
-    ``grpc_port`` and ``http_port`` 0 mean any free port. ``allow_hosts`` are names besides loopback
-    under which HTTP is served (:mod:`cluster.gateway.rest.hosts`). ``processor`` is the one the
-    node's Python threads keep to, counted round the usable ones; -1: any (see
+    ``grpc_port``, ``http_port`` and ``https_port`` 0 mean any free port. ``allow_hosts`` are names
+    besides loopback under which HTTP is served (:mod:`cluster.gateway.rest.hosts`). ``processor``
+    is the one the node's Python threads keep to, counted round the usable ones; -1: any (see
     :mod:`cluster.processors`). ``ready_fd`` is the file descriptor on which the node writes one
     JSON line when it serves. ``location`` is the region of the cluster; empty: ``local``.
     ``storage_root`` is the URL of the folder or container of extents; empty: a folder of ``data``.
@@ -49,6 +50,7 @@ class NodeConfig:
     coordinator: str
     grpc_port: int = 0
     http_port: int = 0
+    https_port: int = 0
     allow_hosts: tuple[str, ...] = ()
     streaming_ingestion: bool = False
     strict: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cluster.gateway.ingestion import IngestionServicer
@@ -23,6 +23,7 @@ from cluster.rpc.v1 import (
 from cluster.transport.standard import add_standard_services
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from cluster.catalog.model import Version
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What the doors pass requests to."""
+    """What the doors pass requests to. ``tls``: HTTP is also served with it."""
 
     pipeline: IngestPipeline
     commands: CommandService
@@ -48,6 +49,7 @@ class Behind:
     replication: ReplicationService
     queued: QueuedIngestion | None
     version_of: Callable[[str], Version]
+    tls: ssl.SSLContext | None = None
 
 
 def add_grpc_services(server: Server, behind: Behind) -> Health:
@@ -65,16 +67,20 @@ def add_grpc_services(server: Server, behind: Behind) -> Health:
 
 @dataclass(frozen=True, slots=True)
 class HttpDoor:
-    """The HTTP server of a node, bound and not serving yet, and where it is."""
+    """The HTTP server of a node, bound and not serving yet, and where it is.
+
+    ``tls_url`` is empty where there is no TLS.
+    """
 
     server: HttpServer
     url: str
+    tls_url: str = ""
 
 
 def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoor | None:
-    """Binds the node's HTTP port; None where the platform has no HTTP.
+    """Binds the node's HTTP port, and the one with TLS; None where the platform has no HTTP.
 
-    Raises OSError if the port is taken.
+    Raises OSError if a port is taken.
     """
     if platform.http_server is None:
         return None
@@ -101,7 +107,7 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
     if behind.queued is not None:
         storage = StorageDoor(behind.queued, clock=platform.clock, limits=config.limits)
         routes.add(*storage_routes(storage, config.limits))
-    door = RestDoor(
+    front = RestDoor(
         routes,
         hosts=Hosts(config.allow_hosts),
         ids=ActivityIds(platform.random_bits),
@@ -109,10 +115,14 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
         facts=facts,
     )
     server = platform.http_server(
-        door.answer,
+        front.answer,
         body_limit=lambda method, path: routes.body_bytes(
             method, path, config.limits.http_body_bytes
         ),
         limits=config.limits,
     )
-    return HttpDoor(server, server.listen(platform.host, config.http_port))
+    door = HttpDoor(server, server.listen(platform.host, config.http_port))
+    if behind.tls is not None:
+        tls_url = server.listen(platform.host, config.https_port, behind.tls)
+        door = replace(door, tls_url=tls_url)
+    return door

@@ -38,7 +38,7 @@ async def serve(config: NodeConfig) -> None:
             nursery.start_soon(stop)
             nursery.start_soon(watch_faults, config.coordinator, config.node, transport, faults)
             address = await nursery.start(node.run)
-            announce(config.ready_fd, address, node.http_url)
+            announce(config.ready_fd, address, node.http_url, node.https_url)
 
 
 def main() -> int:

@@ -101,6 +101,7 @@ def test_up_prints_exactly_this_shape(world):
         "id": "leader/0",
         "grpc": "127.0.0.1:5002",
         "http": None,
+        "https": None,
         "pid": world.setup.process("leader").pid,
         "data": str(world.setup.folder / "leader" / "0"),
     }

@@ -43,6 +43,7 @@ async def test_up_starts_everything_and_tells_nodes_where_the_coordinator_is(wor
     assert leader == {
         "allow_hosts": [],
         "http_port": 0,
+        "https_port": 0,
         "cluster": "leader",
         "node": "leader/0",
         "data": str(setup.folder / "leader" / "0"),

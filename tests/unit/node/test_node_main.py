@@ -26,7 +26,7 @@ async def test_a_signal_stops_it_whether_it_serves_or_not(
         await trio.sleep_forever()
 
     monkeypatch.setattr(main.Node, "run", run)
-    monkeypatch.setattr(main, "announce", lambda _, address, url: announced.append(address))
+    monkeypatch.setattr(main, "announce", lambda _, address, *urls: announced.append(address))
     with trio.fail_after(5):
         await main.serve(NodeConfig("leader", "leader/0", tmp_path, "127.0.0.1:1"))
     assert announced == (["127.0.0.1:1"] if ready else [])
