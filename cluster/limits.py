@@ -798,6 +798,13 @@ class Limits:
         "none: doubled each time, a minute at most",
         "queued_retries_total",
     )
+    queued_request_blobs: int = _limit(
+        20,
+        "blobs of one request of queued ingestion over REST",
+        "maxBlobsPerBatch of the service",
+        "LimitExceededError",
+        "queued_refused_total",
+    )
     queued_sources: int = _limit(
         100_000,
         "newest source ids of queued ingestion remembered",
