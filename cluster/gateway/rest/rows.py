@@ -57,8 +57,8 @@ def _rows(batch: pa.RecordBatch, result: QueryResult) -> bytes:
         return b",".join([b"[]"] * batch.num_rows)
     parts.append(between[:-1] + "],")
     text = pc.binary_join_element_wise(*_alike(parts), "")
-    # The texts of an array lie behind each other: together they are the rows.
-    return _whole_text(text)[:-1]
+    # The texts of an array lie behind each other: together they are the rows, and a last comma.
+    return _whole_text(text, leave_out=1)
 
 
 def _alike(parts: Sequence[pa.Array | str]) -> Iterator[pa.Array | pa.Scalar]:
@@ -66,9 +66,10 @@ def _alike(parts: Sequence[pa.Array | str]) -> Iterator[pa.Array | pa.Scalar]:
         yield pa.scalar(part) if isinstance(part, str) else part
 
 
-def _whole_text(array: pa.StringArray) -> bytes:
+def _whole_text(array: pa.StringArray, leave_out: int) -> bytes:
+    """Its texts without the last ``leave_out`` bytes. There is at least one text."""
     _, offsets, data = array.buffers()
     bounds = memoryview(offsets).cast("i")
     first, last = bounds[array.offset], bounds[array.offset + len(array)]
-    text: bytes = data[first:last].to_pybytes() if data is not None else b""
+    text: bytes = data[first : last - leave_out].to_pybytes()
     return text

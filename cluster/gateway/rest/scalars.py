@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 
 _NEEDS_ESCAPE: Final = r'["\\\x00-\x1f]'
 _CONTROL: Final = r"[\x00-\x1f]"
-_SHORT_ESCAPES: Final = (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
-_LONG_ESCAPES: Final = tuple(
-    (chr(code), f"\\u{code:04x}") for code in range(0x20) if chr(code) not in "\n\r\t"
+_CONTROL_ESCAPES: Final = (
+    ("\n", "\\n"),
+    ("\r", "\\r"),
+    ("\t", "\\t"),
+    *((chr(code), f"\\u{code:04x}") for code in range(0x20) if chr(code) not in "\n\r\t"),
 )
 _LINE_ENDS: Final = r"[\r\n]"
 _NOT_FINITE: Final = r"(?:^|[\[,:])\s*-?(?i:nan|inf)"
@@ -52,6 +54,9 @@ _NUMBERS: Final = {
 _FIRST_US: Final = -62_135_596_800_000_000
 """Microseconds from 1970 to the first datetime of Kusto, 0001-01-01."""
 _LAST_US: Final = 253_402_300_799_999_999
+_PLAIN_BELOW: Final = 1e10
+"""Arrow writes whole numbers with an exponent from here on, and without a point below."""
+_ZERO: Final = pa.scalar(0, pa.uint64())
 _DAY_US: Final = 86_400_000_000
 
 
@@ -80,10 +85,10 @@ def json_column(array: pa.Array, kind: ScalarType) -> JsonColumn:
 def _escaped(text: pa.Array) -> pa.Array:
     if not _any(pc.match_substring_regex(text, _NEEDS_ESCAPE)):
         return text
-    for character, escape in _SHORT_ESCAPES:
-        text = pc.replace_substring(text, character, escape)
+    text = pc.replace_substring(text, "\\", "\\\\")
+    text = pc.replace_substring(text, '"', '\\"')
     if _any(pc.match_substring_regex(text, _CONTROL)):
-        for character, escape in _LONG_ESCAPES:
+        for character, escape in _CONTROL_ESCAPES:
             text = pc.replace_substring(text, character, escape)
     return text
 
@@ -98,9 +103,7 @@ def _plain(array: pa.Array) -> pa.Array:
 
 def _real(array: pa.Array) -> pa.Array:
     text = array.cast(pa.string())
-    whole = pc.and_(
-        pc.equal(array, pc.trunc(array)), pc.invert(pc.match_substring_regex(text, "[.en]"))
-    )
+    whole = pc.and_(pc.equal(array, pc.trunc(array)), pc.less(pc.abs(array), _PLAIN_BELOW))
     if _any(whole):
         text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
     if not _any(pc.invert(pc.is_finite(array))):
@@ -133,31 +136,31 @@ def _timespan(array: pa.Array) -> tuple[pa.Array, str]:
     # The least number has no positive counterpart but as an unsigned one.
     left = pc.abs(numbers).cast(pa.uint64(), safe=False)
     days, left = _divided(left, _DAY_US)
-    hours, left = _divided(left, 3_600_000_000)
-    minutes, left = _divided(left, 60_000_000)
-    seconds, fraction = _divided(left, 1_000_000)
-    nothing = pa.scalar("")
-    zero = pa.scalar(0, pa.uint64())
-    text = pc.binary_join_element_wise(
-        pc.if_else(pc.less(numbers, 0), "-", nothing),
-        pc.if_else(pc.equal(days, zero), nothing, _joined(days.cast(pa.string()), ".")),
-        _joined(_padded(hours, 2), ":"),
-        _joined(_padded(minutes, 2), ":"),
-        _padded(seconds, 2),
-        pc.if_else(pc.equal(fraction, zero), nothing, _joined(".", _padded(fraction, 6), "0")),
-        "",
-    )
+    _, fraction = _divided(left, 1_000_000)
+    # A time of day is written as it is needed here, with six digits.
+    text = left.cast(pa.int64()).cast(pa.time64("us")).cast(pa.string())
+    if _any(pc.not_equal(fraction, _ZERO)):
+        text = pc.if_else(pc.equal(fraction, _ZERO), _whole(text), _joined(text, "0"))
+    else:
+        text = _whole(text)
+    if _any(pc.not_equal(days, _ZERO)):
+        whole_days = pc.if_else(pc.equal(days, _ZERO), "", _joined(days.cast(pa.string()), "."))
+        text = _joined(whole_days, text)
+    negative = pc.less(numbers, 0)
+    if _any(negative):
+        text = _joined(pc.if_else(negative, "-", ""), text)
     return text, ""
+
+
+def _whole(text: pa.Array) -> pa.Array:
+    """``hh:mm:ss`` of a time of day."""
+    return pc.binary_slice(text.cast(pa.binary()), 0, 8).cast(pa.string())
 
 
 def _divided(numbers: pa.Array, by: int) -> tuple[pa.Array, pa.Array]:
     divisor = pa.scalar(by, pa.uint64())
     quotient = pc.divide(numbers, divisor)
     return quotient, pc.subtract(numbers, pc.multiply(quotient, divisor))
-
-
-def _padded(numbers: pa.Array, digits: int) -> pa.Array:
-    return pc.ascii_lpad(numbers.cast(pa.string()), digits, "0")
 
 
 def _joined(*parts: Any) -> pa.Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import re
 from decimal import Decimal
 
 import pyarrow as pa
@@ -30,7 +31,11 @@ GOLDEN = {
         (0.1, "0.1"),
         (1.0, "1.0"),
         (-0.0, "-0.0"),
-        (1e16, "1e+16"),
+        (9_999_999_999.0, "9999999999.0"),
+        (-9_999_999_999.0, "-9999999999.0"),
+        (10_000_000_000.0, "1e+10"),
+        (12_345_678_901.0, "1.2345678901e+10"),
+        (9_999_999_999.5, "9999999999.5"),
         (1e-7, "1e-7"),
         (5e-324, "5e-324"),
         (1.7976931348623157e308, "1.7976931348623157e+308"),
@@ -158,6 +163,19 @@ def test_any_number_is_read_back_as_it_was(numbers):
         assert isinstance(cell, float if math.isfinite(number) else str)
         assert math.isnan(number) == (cell == "NaN")
         assert math.isnan(number) or float(cell) == number
+
+
+@given(st.lists(st.integers(-(2**63) + 1, 2**63 - 1), max_size=30))
+def test_any_timespan_is_read_back_as_it_was(spans):
+    rows = json.loads(f"[{text_of(result_of(x=('timespan', spans)))}]")
+    for (cell,), span in zip(rows, spans, strict=True):
+        sign, days, hours, minutes, seconds, fraction = re.fullmatch(
+            r"(-?)(?:([1-9]\d*)\.)?(\d\d):(\d\d):(\d\d)(?:\.(\d{6})0)?", cell
+        ).groups("0")
+        whole = ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
+        assert (whole * 10**6 + int(fraction)) * (-1 if sign == "-" else 1) == span
+        assert int(hours) < 24
+        assert max(int(minutes), int(seconds)) < 60
 
 
 @given(st.lists(st.decimals(min_value=-(10**19), max_value=10**19, places=18), max_size=20))
