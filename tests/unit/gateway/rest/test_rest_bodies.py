@@ -206,6 +206,9 @@ def test_the_form_of_an_answer_is_what_the_client_asked_for_and_can_read(
     assert encoding_of(client, version) == encoding
 
 
+@pytest.mark.fidelity(
+    "set-timeout-limits.md", "Commands have 10 minutes, or servertimeout up to an hour"
+)
 @pytest.mark.parametrize(
     ("options", "seconds"),
     [

@@ -35,6 +35,9 @@ def frames_of(*results, encoding=None, failure=None):
 # -- version 2 --------------------------------------------------------------------------------
 
 
+@pytest.mark.fidelity(
+    "rest/response-v2.md", "An answer is a header, properties, results, completion and an end frame"
+)
 def test_a_plain_dataset_is_whole_tables():
     header, properties, table, completion, end = frames_of(ONE)
     assert header == {"FrameType": "DataSetHeader", "IsProgressive": False, "Version": "v2.0"}
@@ -120,6 +123,11 @@ def test_an_empty_result_has_a_header_and_a_completion_and_no_fragment():
 
 
 @pytest.mark.fidelity("rest/response-v2.md", "Progressive answers have fragments and progress")
+@pytest.mark.fidelity(
+    "rest/response-v2.md",
+    "Progressive results come in fragments with their progress",
+    differs="An answer is whole before it is sent; clients that cannot read them get plain tables.",
+)
 def test_a_progressive_dataset_tells_its_progress():
     frames = frames_of(ONE, encoding=Encoding(Form.PROGRESSIVE))
     assert frames[0]["IsProgressive"] is True
@@ -224,6 +232,7 @@ def test_the_data_types_are_those_of_the_contract():
     assert {c["ColumnType"]: c["DataType"] for c in table["Columns"]} == known
 
 
+@pytest.mark.fidelity("rest/response.md", "The last of three or more tables is of contents")
 @pytest.mark.parametrize("results", [(ONE,), (ONE, OTHER)])
 def test_a_query_has_a_table_of_contents_last(results):
     body = json.loads(encode_v1(dataset_of(*results)))

@@ -319,6 +319,11 @@ async def test_a_command_ends_when_its_time_is_over(world, autojump_clock, text)
     assert await world.ask(MGMT, text, db="slow", options=options)
 
 
+@pytest.mark.fidelity(
+    "concepts/query-limits.md",
+    "A result that is too large is a partial failure: its first rows, and the error behind them",
+    differs="Of a result with too many bytes no row is sent.",
+)
 @pytest.mark.parametrize(("limit", "kept"), [("query_rows", 2), ("query_result_bytes", 0)])
 @pytest.mark.parametrize("path", [V1, V2])
 async def test_of_a_result_too_large_the_first_rows_come_and_then_the_error(
