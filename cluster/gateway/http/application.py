@@ -132,12 +132,15 @@ async def _read_body(receive: Receive, headers: Mapping[str, str], limit: int) -
 
 
 def encode_response(response: HttpResponse, *, has_body: bool, keep_alive: bool) -> bytes:
-    """The response on the wire. ``has_body`` is False for HEAD, which gets the head alone."""
+    """The response on the wire. ``has_body`` is False for HEAD, which gets the head alone.
+
+    A handler that knows how long the body would be says so in ``Content-Length``.
+    """
     body = response.body
     head = [_STATUS_LINES[response.status]]
     if response.content_type:
         head.append(f"content-type: {_clean(response.content_type)}\r\n")
-    if response.status != 204:
+    if response.status != 204 and "Content-Length" not in response.headers:
         head.append(f"content-length: {len(body)}\r\n")
     head += [f"{name}: {_clean(text)}\r\n" for name, text in response.headers.items()]
     head.append("\r\n" if keep_alive else "connection: close\r\n\r\n")

@@ -14,6 +14,7 @@ import pytest
 import trio
 import trustme
 
+from cluster.gateway.http.application import encode_response
 from cluster.gateway.http.messages import HttpResponse
 from cluster.gateway.http.server import HttpServer
 from cluster.limits import Limits
@@ -228,6 +229,14 @@ async def test_head_has_the_length_and_no_body(world):
         status, headers, _ = await connection.response(has_body=False)
         assert (status, int(headers["content-length"])) == (200, len('["HEAD", "/h", {}, 0]'))
         assert json.loads((await connection.response())[2])[1] == "/next"
+
+
+def test_a_head_may_tell_the_length_of_what_it_does_not_send():
+    response = HttpResponse(200, b"", "text/csv", {"Content-Length": "7"})
+    sent = encode_response(response, has_body=False, keep_alive=True).decode()
+    assert [line for line in sent.split("\r\n") if line.lower().startswith("content-length")] == [
+        "Content-Length: 7"
+    ]
 
 
 async def test_requests_sent_at_once_are_answered_in_order(world):
