@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import trio
 from command_examples import EXAMPLES
 from commands_world import FixedClock, World
@@ -15,14 +16,16 @@ from fuzzing import Target
 from hypothesis import strategies as st
 
 from cluster.catalog.driver import Catalog
+from cluster.catalog.model import ScalarType
 from cluster.commands.grammar import COMMANDS
 from cluster.commands.interpreter import parse_command
 from cluster.commands.notation import Choice, Keyword, Sequence, Symbol, Value
 from cluster.errors import InternalError, RemoraError, RequestError
 from cluster.limits import LIMITS, Limits
+from cluster.query.binding import QueryResult, ResultColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -48,7 +51,7 @@ STRINGS = (
     "'x'", '"x"', "@'x\\'", "h'secret'", "H@\"s\"", "```x\ny```", "''", "'{}'", "'[]'", "'[1,{}]'",
     "'{\"IsEnabled\":true}'", "'\\u0041'", "'\\x'", "'a''b'", "'[{\"column\":\"a\"}]'", "'null'",
 )  # fmt: skip
-TYPES = ("long", "string", "System.Int64", "dynamic", "real", "guid", "strin", "decimal(3)")
+TYPES = ("long", "string", "System.Int64", "dynamic", "real", "guid", "text", "decimal(3)")
 SPANS = ("1d", "365d", "1.00:00:00", "-1h", "time(1d)", "0s", "1e9d", "00:60:00", "9" * 30 + "d")
 DATES = (
     "datetime(2026-01-01)",
@@ -142,6 +145,16 @@ def parse(text: str) -> str:
     return "parsed"
 
 
+class Queries:
+    """Answers what results are piped into with their number."""
+
+    async def run_over(self, columns: object, rows: Collection[object], kql: str) -> QueryResult:
+        """One row."""
+        del columns, kql
+        column = ResultColumn("Count", ScalarType.LONG)
+        return QueryResult((column,), pa.table({"Count": [len(rows)]}))
+
+
 class Executed:
     """The parser and everything behind it, on a real catalog; a fresh one for every example."""
 
@@ -158,6 +171,7 @@ class Executed:
                 limits=Limits(tables_per_database=4),
             ) as catalog:
                 world: Any = World(catalog, LIMITS)
+                world.node.queries = Queries()
                 for command in PREPARED:
                     await world.run(command)
                 if _needs_more(text):

@@ -7,13 +7,14 @@ import gzip
 import io
 import json
 import zipfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fastavro
 import pyarrow as pa
 import pyarrow.orc as pa_orc
 import pyarrow.parquet as pq
-from fuzz_mutations import ODD_TEXTS, mutated_bytes
+from fuzz_mutations import ODD_TEXTS, mutated_bytes, variants
 from fuzzing import Target
 from hypothesis import strategies as st
 from ingest_tables import ALL_TYPES, GOOD_TEXTS, decoder, delimited, file_rows, rows_of
@@ -22,7 +23,7 @@ from cluster.errors import RequestError
 from cluster.ingest.request import DELIMITERS, STREAMING_FORMATS, DataFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -43,15 +44,19 @@ W3C = (
     "#Version: 1.0\n#Fields: date time c-ip cs-uri-query sc-status\n"
     '2026-11-21 12:00:00 10.0.0.1 - 200\n2026-11-21 12:00:01 10.0.0.1 "a ""b""" 404\n'
 )
+VARIANTS = 15
+"""Of each example, besides itself."""
+
 BINARY = (DataFormat.AVRO, DataFormat.APACHEAVRO, DataFormat.PARQUET, DataFormat.ORC)
 
 
 class Example(NamedTuple):
-    """A payload, and the table it is for."""
+    """A payload, and the table it is for; ``seed`` is what its variants follow from."""
 
     data_format: DataFormat
     columns: tuple[Column, ...]
     payload: bytes
+    seed: int
 
 
 def _fields(draw: DrawFn, columns: tuple[Column, ...]) -> list[str]:
@@ -135,23 +140,42 @@ def payloads(draw: DrawFn, formats: tuple[DataFormat, ...], most_columns: int = 
     wrapper = draw(st.sampled_from((None, None, None, None, *_WRAPPERS)))
     if wrapper is not None:
         payload = draw(mutated_bytes(st.just(_WRAPPERS[wrapper](payload))))
-    return Example(data_format, columns, payload)
+    return Example(data_format, columns, payload, draw(st.integers(0, 2**32)))
 
 
 def streamed(pair: tuple[Example, bytes]) -> str:
-    """A payload alone, and with a neighbour: what becomes of one is no matter of the other."""
-    (data_format, columns, payload), other = pair
+    """A payload and its variants, alone and with a neighbour: what becomes of one is its own."""
+    (data_format, columns, payload, seed), other = pair
     table = decoder(columns)
-    alone = [table.decode_group(data_format, [one]) for one in (payload, other)]
-    together = decoder(columns).decode_group(data_format, [payload, other])
-    for place, single in enumerate(alone):
-        error = single.errors[0]
-        assert error is None or isinstance(error, RequestError)
-        assert str(together.errors[place]) == str(error)
-        assert together.row_counts[place] == single.row_counts[0]
-    assert rows_of(together) == rows_of(alone[0]) + rows_of(alone[1])
-    error = alone[0].errors[0]
-    return f"{data_format.value}: {'rows' if error is None else type(error).__name__}"
+    neighbour = table.decode_group(data_format, [other])
+    word = ""
+    for variant in variants(payload, seed, VARIANTS):
+        with naming(variant):
+            alone = table.decode_group(data_format, [variant])
+            together = table.decode_group(data_format, [variant, other])
+            for place, single in enumerate((alone, neighbour)):
+                error = single.errors[0]
+                assert error is None or isinstance(error, RequestError)
+                assert str(together.errors[place]) == str(error)
+                assert together.row_counts[place] == single.row_counts[0]
+            assert rows_of(together) == rows_of(alone) + rows_of(neighbour)
+        word = word or _word(data_format, alone.errors[0], bool(alone.batch))
+    return word
+
+
+def _word(data_format: DataFormat, error: Exception | None, has_rows: bool) -> str:
+    ending = type(error).__name__ if error is not None else "rows" if has_rows else "no rows"
+    return f"{data_format.value}: {ending}"
+
+
+@contextmanager
+def naming(variant: bytes) -> Iterator[None]:
+    """What is raised inside says of which variant: the example itself may be a fine one."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"variant: {variant!r}")
+        raise
 
 
 @st.composite
@@ -163,12 +187,20 @@ def pairs(draw: DrawFn) -> tuple[Example, bytes]:
 
 
 def read_file(example: Example) -> str:
-    """A whole file, as batch ingestion reads it: archives and all."""
-    try:
-        rows = file_rows(example.payload, example.data_format, example.columns)
-    except RequestError as error:
-        return f"{example.data_format.value}: {type(error).__name__}"
-    return f"{example.data_format.value}: {'rows' if rows else 'no rows'}"
+    """A whole file and its variants, as batch ingestion reads them: archives and all."""
+    data_format, columns, payload, seed = example
+    # A file of ORC costs a process.
+    count = 1 if data_format is DataFormat.ORC else VARIANTS
+    words = []
+    for variant in variants(payload, seed, count):
+        error, rows = None, []
+        with naming(variant):
+            try:
+                rows = file_rows(variant, data_format, columns)
+            except RequestError as refusal:
+                error = refusal
+        words.append(_word(data_format, error, bool(rows)))
+    return words[0]
 
 
 def files() -> SearchStrategy[Example]:

@@ -106,6 +106,25 @@ def queries(draw: DrawFn) -> str:
     return " ".join((draw(st.sampled_from(PREFIXES)) + draw(st.sampled_from(SOURCES)), *piped))
 
 
+DEEP = (
+    ("print ", "(", "1", ")"), ("print ", "-", "1", ""), ("print ", "not(", "true", ")"),
+    ("print ", "1 + ", "1", ""), ("print ", "strcat('a', ", "'b'", ")"), ("", "(", "T", ")"),
+    ("T ", "| where A > 1 ", "", ""), ("T ", "| extend X = A ", "", ""),
+    ("", "let a = 1; ", "T", ""),
+    ("T | where A in (", "1, ", "1", ""), ("print dynamic(", "[", "", "]"),
+    ("union ", "T, ", "T", ""),
+    ("T ", "| join (T ", "", ") on A"), ("print '", "x", "", ""), ("print ", "{", "", "}"),
+)  # fmt: skip
+
+
+@st.composite
+def deep(draw: DrawFn) -> str:
+    """One thing inside itself, or after itself, many times."""
+    before, opening, middle, closing = draw(st.sampled_from(DEEP))
+    times = draw(st.sampled_from((10, 100, 400)))
+    return before + opening * times + middle + closing * times
+
+
 class Asked:
     """A connection to the node, made anew when it was closed."""
 
@@ -127,4 +146,5 @@ class Asked:
 
 def kql_target(url: str, database: str) -> Target:
     """Queries to a database in which :data:`SETUP` was run."""
-    return Target("kql", st.one_of(queries(), mutated_texts(queries())), Asked(url, database))
+    texts = st.one_of(queries(), queries(), mutated_texts(queries()), deep())
+    return Target("kql", texts, Asked(url, database))

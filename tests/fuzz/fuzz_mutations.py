@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, TypeVar
 
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -61,3 +62,25 @@ def _mutated(
         else:
             value = value[:at] + draw(any_) + value[at:]
     return value
+
+
+def variants(payload: bytes, seed: int, count: int) -> Iterator[bytes]:
+    """The payload, then ``count`` copies with one to three mistakes each; the same for a seed.
+
+    Making an example costs more than decoding it: one that is made serves many times.
+    """
+    yield payload
+    rng = random.Random(seed)
+    for _ in range(count):
+        value = bytearray(payload)
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            at = rng.randrange(len(value) + 1)
+            to = min(len(value), at + rng.choice((0, 1, 1, 2, 8, 64)))
+            piece = rng.choice(
+                (rng.choice(ODD_BYTES), rng.randbytes(1), bytes(value[at:to]) * 2, b"")
+            )
+            if rng.random() < 0.3 and at < len(value):
+                value[at] ^= 1 << rng.randrange(8)
+            else:
+                value[at:to] = piece
+        yield bytes(value)

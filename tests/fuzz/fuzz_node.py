@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ def _kusto() -> Iterator[Kusto]:
         try:
             life = Life(session, Streaming())
             yield Kusto(life, LEADER)
+            for process, lines in session.logs().items():
+                if "Traceback" in lines:
+                    print(f"the last words of {process}:\n{lines}", file=sys.stderr)  # noqa: T201
             life.close()
         finally:
             session.close()
