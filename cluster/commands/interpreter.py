@@ -12,7 +12,9 @@ of an ingestion) and the next token is read right after it.
 from __future__ import annotations
 
 import difflib
+import heapq
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.commands.grammar import COMMANDS, CommandSpec, Kind, candidates
@@ -263,23 +265,19 @@ class Matcher:
         )
 
     def _nearest(self) -> CommandSpec | None:
-        text = " ".join(self._first_words(8))[:100]
+        text = " ".join(self._first_words(8))[:100].lower()
         beginning = self.at(self.at(0).end).start
         furthest = max((reach for reach, _ in self._reached), default=0)
-        best = (0, 0.0)
-        nearest = None
-        for reach, spec in self._reached:
-            if reach < furthest:
-                continue
-            likeness = max(
-                _likeness(text, keywords)
-                for keywords in {_keywords(spec.tree), _keywords(spec.tree, is_short=True)}
-            )
-            # At the first word nothing of the form matched: likeness alone decides.
-            score = (reach, likeness)
-            if score > best and (reach > beginning or likeness >= _LIKE):
-                best, nearest = score, spec
-        return nearest
+        reached = [spec for reach, spec in self._reached if reach == furthest]
+        pairs = _pairs(text)
+        likely = heapq.nlargest(_COMPARED, reached, key=lambda spec: _shared(pairs, spec))
+        likeness, nearest = max(
+            ((_likeness(text, spec), spec) for spec in likely),
+            key=lambda found: found[0],
+            default=(0.0, None),
+        )
+        # At the first word nothing of the form matched: likeness alone decides.
+        return nearest if furthest > beginning or likeness >= _LIKE else None
 
     def _first_words(self, count: int) -> list[str]:
         words: list[str] = []
@@ -314,15 +312,34 @@ class Matcher:
 
 
 _LIKE: Final = 0.5
+_COMPARED: Final = 12
+"""So many forms are compared in earnest for the nearest one."""
+
 _SHOWN_CHARACTERS: Final = 40
 _EXCERPT_CHARACTERS: Final = 60
 
 
-def _likeness(text: str, keywords: str) -> float:
-    """How alike they are, from 0 to 1; what the text goes on with, names mostly, counts half."""
-    beginning = text[: len(keywords) + 1]
-    found = (difflib.SequenceMatcher(None, part, keywords).ratio() for part in (text, beginning))
-    return sum(found) / 2
+def _likeness(text: str, spec: CommandSpec) -> float:
+    """How alike text and form are, from 0 to 1; what the text goes on with counts half."""
+    return max(
+        sum(
+            difflib.SequenceMatcher(None, part, keywords).ratio() / 2
+            for part in (text, text[: len(keywords) + 1])
+        )
+        for keywords, _ in _TEXTS[spec.name]
+    )
+
+
+def _shared(pairs: frozenset[str], spec: CommandSpec) -> float:
+    """How many neighbours of characters text and form share, from 0 to 1: a quick look."""
+    return max(
+        2 * len(pairs & of_form) / (len(pairs) + len(of_form) + 1)
+        for _, of_form in _TEXTS[spec.name]
+    )
+
+
+def _pairs(text: str) -> frozenset[str]:
+    return frozenset(map("".join, pairwise(text)))
 
 
 def _shown(text: str, token: Token) -> str:
@@ -354,3 +371,13 @@ def _keywords(node: Node, *, is_short: bool = False) -> str:
             return _keywords(items[-1 if is_short else 0], is_short=is_short)
         case Symbol() | Value():
             return ""
+
+
+_TEXTS: Final[Mapping[str, tuple[tuple[str, frozenset[str]], ...]]] = {
+    spec.name: tuple(
+        (text, _pairs(text)) for text in {_keywords(spec.tree), _keywords(spec.tree, is_short=True)}
+    )
+    for spec in COMMANDS
+    if spec.kind is not Kind.REFUSE
+}
+"""The keywords of each form, with and without its optional parts, by its name."""

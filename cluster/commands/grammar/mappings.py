@@ -41,7 +41,8 @@ def _forms(entity: str, row: str, permission: str) -> tuple[CommandSpec, ...]:
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *_forms("table", _TABLE_ROW, TABLE_INGESTOR),
     CommandSpec("show table mappings",
-                f"show table <table:name> ingestion [<kind:mapping_kind>] mappings {WITH}",
+                "show table <table:name> ingestion [<kind:mapping_kind>] (mappings | mapping) "
+                f"{WITH}",
                 _TABLE_ROW, Kind.SHOW, VIEWER),
     *_forms("database", _DATABASE_ROW, DATABASE_INGESTOR),
     CommandSpec("show database mappings",

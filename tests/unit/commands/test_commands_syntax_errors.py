@@ -134,6 +134,7 @@ def test_a_caret_shows_where(text, line, column):
         (".show ingestion falures", ".show ingestion failures"),
         (".alter table T policy stremingingestion enable", "policy streamingingestion"),
         (".dorp table T", ".drop table <table>"),
+        (".SHOW TABLES", ".show tables"),
         (".execute databse script <| .drop table T", ".execute [database] script"),
     ],
 )
