@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from cluster.errors import SemanticError, SyntaxRefusedError
+from cluster.errors import PayloadTooLargeError, SemanticError, SyntaxRefusedError
 from cluster.gateway.http.messages import HttpResponse
 
 if TYPE_CHECKING:
@@ -80,13 +80,18 @@ def error_values(
     """The ``error`` object. ``is_streaming``: of streaming ingestion, which adds a failure code."""
     told = _told(error)
     where = context.to_values()
+    # What is too large to stream can be queued: managed clients do that unless an error is
+    # permanent (app-managed-streaming-ingest.md: "if the service rejects it by size").
+    is_permanent = error.permanent and not (
+        is_streaming and isinstance(error, PayloadTooLargeError)
+    )
     values: dict[str, Any] = {
         "code": error.code,
         "message": _MESSAGES.get(error.http_status, _OTHER_MESSAGE),
         "@type": error.kusto_type,
         "@message": told,
         "@context": where,
-        "@permanent": error.permanent,
+        "@permanent": is_permanent,
     }
     if is_streaming:
         values["@failureCode"] = error.http_status
@@ -98,7 +103,7 @@ def error_values(
             "@type": error.kusto_type,
             "@message": told,
             "@context": where,
-            "@permanent": error.permanent,
+            "@permanent": is_permanent,
         }
     return values
 

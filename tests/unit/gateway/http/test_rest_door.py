@@ -379,7 +379,7 @@ async def test_the_source_id_reaches_the_pipeline(world):
             "Stream_InputStreamTooLarge",
             "Kusto.Data.Exceptions.KustoRequestPayloadTooLargeException",
             "big",
-            True,
+            False,  # managed clients are to queue it
         ),
         (
             FormatNotSupportedError("what"),
