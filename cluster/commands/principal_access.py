@@ -36,6 +36,7 @@ _TYPES: Final = {_INGEST: _INGEST, _QUERY: _QUERY, "read": _QUERY, "view": _QUER
 
 async def show_roles(context: Context) -> list[Row]:
     """``.show [cluster | database D | table T] principal ['p'] roles``; all scopes without one."""
+    read_properties(context, {})
     caller = _asked(context, context.values.get("principal", ""))
     rows: list[Row] = []
     is_all = not ({"cluster", "database", "table"} & context.words)

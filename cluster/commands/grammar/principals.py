@@ -10,6 +10,7 @@ from cluster.commands.grammar.spec import (
     DATABASE_ADMIN,
     TABLE_ADMIN,
     VIEWER,
+    WITH,
     CommandSpec,
     Kind,
     refused,
@@ -59,7 +60,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
                 PRINCIPAL_ROW, Kind.SHOW, CLUSTER_MONITOR),
     CommandSpec("show principal roles",
                 "show [cluster | database [<database:name>] | table <table:name>] principal "
-                "[<principal:string>] roles",
+                f"[<principal:string>] roles {WITH}",
                 ROLES_ROW, Kind.SHOW, "any"),
     CommandSpec("show principal access", "show principal access [with <properties:properties>]",
                 ACCESS_ROW, Kind.SHOW, "any"),
