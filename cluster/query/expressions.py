@@ -20,7 +20,9 @@ from duckdb_kql.translate import _SPECIAL_FORMS, quote_ident
 from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
-from cluster.query import bins, calls, growth, hidden, vocabulary
+from cluster.query import aggregates as aggregates_of
+from cluster.query import bins, calls, growth, hidden, vocabulary, windows
+from cluster.query.nodes import AnyColumn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +35,7 @@ _AS_IS: Final = (ir.Wildcard, ir.RowContext, ir.RenderedAggregate)
 _BOOLEAN: Final = (ir.InList, ir.HasList, ir.Between)
 _HIDDEN: Final = frozenset([*hidden.FUNCTIONS, *hidden.CURSOR_TESTS, *hidden.CURRENT_CURSOR])
 _COLLECTORS: Final = frozenset(["make_list", "make_set"])
+_OF_COLUMNS: Final = frozenset(["pack_all", "column_ifexists", "columnifexists"])
 
 Columns = dict[str, str | None]
 """Column names in order, each with its Kusto type or None if that is not known."""
@@ -81,6 +84,18 @@ class Queries(Protocol):
     def without_rows(self) -> bool:
         """True if expressions are not over rows of a table."""
 
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Values of functions of the request, by their names."""
+
+    @property
+    def in_order(self) -> bool:
+        """True if rows are in an order that functions may depend on."""
+
+    @property
+    def restarts(self) -> windows.Restarts:
+        """Collects the conditions at which sums start anew."""
+
     def use_cursor(self) -> None:
         """Notes that the query depends on the database cursor."""
 
@@ -112,6 +127,8 @@ class Expressions:
 
         Raises SemanticError or NotSupportedError.
         """
+        if isinstance(node, AnyColumn):
+            node = any_column(self._columns, node)
         key = (id(node), aggregates)
         hit = self._seen.get(key)
         if hit is None:
@@ -210,9 +227,23 @@ class Expressions:
         self._check_function(name, aggregate=aggregate, allowed=aggregates)
         if name == "current_database":
             return Typed(ir.Literal(self._queries.database, "string"), "string")
+        if name in self._queries.facts:
+            return Typed(ir.Literal(self._queries.facts[name], "string"), "string")
         if name in _HIDDEN:
             return self._hidden(node)
+        if name in _OF_COLUMNS:
+            return self._of_columns(node)
         arguments = [self.resolve(a, aggregates=aggregates and not aggregate) for a in node.args]
+        if name in aggregates_of.CONDITIONAL and len(arguments) > 1:
+            name = aggregates_of.CONDITIONAL[name]
+            value, condition, *more = arguments
+            kept = ir.FunctionCall("$when", (condition.expr, value.expr))
+            arguments = [Typed(kept, value.type), *more]
+        if name in windows.NAMES:
+            return self._window(name, arguments)
+        return self._typed_call(name, arguments)
+
+    def _typed_call(self, name: str, arguments: list[Typed]) -> Typed:
         if name in vocabulary.INEXACT_OF_DECIMAL and any(a.type == "decimal" for a in arguments):
             raise _inexact(f"{name}()")
         if name == "extract" and len(arguments) == 4:
@@ -231,8 +262,33 @@ class Expressions:
             if binned is not None:
                 return Typed(binned, kind)
         if name in _COLLECTORS and arguments:
-            return Typed(_collector(name, arguments), "dynamic")
+            return Typed(_collector(name, arguments, in_order=self._queries.in_order), "dynamic")
         return Typed(growth.bounded(name, [a.expr for a in arguments], self._string_bytes), kind)
+
+    def _window(self, name: str, arguments: list[Typed]) -> Typed:
+        if not self._queries.in_order:
+            raise SemanticError(
+                f"Semantic error: SEM0230: Function '{name}' cannot be invoked in current "
+                "context: the row set must be serialized.",
+                remedy="Put sort by or serialize before it.",
+            )
+        given = [(argument.expr, argument.type) for argument in arguments]
+        return Typed(*windows.call(name, given, self._queries.restarts))
+
+    def _of_columns(self, node: ir.FunctionCall) -> Typed:
+        """Functions of the columns there are."""
+        if node.name == "pack_all":
+            if node.args:
+                raise NotSupportedError("pack_all(true) is not supported by Remora.")
+            own = [name for name in self._columns if not name.startswith("$")]
+            pairs = [e for n in own for e in (ir.Literal(n, "string"), ir.ColumnRef(n))]
+            return self.resolve(ir.FunctionCall("bag_pack", tuple(pairs)))
+        name = node.args[0] if len(node.args) == 2 else None
+        if not (isinstance(name, ir.Literal) and name.kind == "string"):
+            raise NotSupportedError(f"{node.name}() takes a constant name and a default.")
+        if name.value in self._columns:
+            return self.resolve(ir.ColumnRef(str(name.value)))
+        return self.resolve(node.args[1])
 
     def _hidden(self, node: ir.FunctionCall) -> Typed:
         without_rows = self._queries.without_rows
@@ -261,13 +317,16 @@ class Expressions:
             (name in SCALAR_FUNCTIONS and not name.startswith("$"))
             or name in _SPECIAL_FORMS
             or name == "current_database"
+            or name in self._queries.facts
+            or name in windows.NAMES
+            or name in _OF_COLUMNS
             or name in calls.NAMES
             or name in _HIDDEN
         )
         if known and name not in vocabulary.NEXT_STEP:
             return
         if name in vocabulary.NEXT_STEP or name in vocabulary.KUSTO_FUNCTIONS:
-            raise NotSupportedError(f"Function '{name}()' is not supported.")
+            raise NotSupportedError(f"Function '{name}()' is not supported by Remora.")
         raise SemanticError(
             f"Semantic error: SEM0260: Unknown function: '{name}'.", metadata={"name": name}
         )
@@ -280,8 +339,11 @@ def _inexact(what: str) -> NotSupportedError:
     )
 
 
-def _collector(name: str, arguments: list[Typed]) -> ir.Expr:
-    """``make_list(x, n)`` and ``make_set(x, n)`` with their bound, over text for points in time."""
+def _collector(name: str, arguments: list[Typed], *, in_order: bool) -> ir.Expr:
+    """``make_list(x, n)`` and ``make_set(x, n)`` with their bound, over text for points in time.
+
+    A list of rows that are in order is made in that order, which DuckDB keeps only if told to.
+    """
     value = arguments[0]
     expr = value.expr
     if value.type in ("datetime", "timespan"):
@@ -291,6 +353,8 @@ def _collector(name: str, arguments: list[Typed]) -> ir.Expr:
         missing = ir.FunctionCall("isnull", (expr,))
         expr = ir.FunctionCall("iff", (missing, null, ir.FunctionCall("parse_json", (text,))))
     collected: ir.Expr = ir.FunctionCall(name, (expr,))
+    if in_order and name == "make_list":
+        collected = ir.FunctionCall("$ordered_list", (expr, ir.ColumnRef(windows.ROW)))
     if len(arguments) == 1:
         return collected
     size = arguments[1].expr
@@ -303,3 +367,23 @@ def _collector(name: str, arguments: list[Typed]) -> ir.Expr:
         raise NotSupportedError(f"{name}() takes an expression and a positive literal bound.")
     first, last = ir.Literal(0, "long"), ir.Literal(size.value - 1, "long")
     return ir.FunctionCall("array_slice", (collected, first, last))
+
+
+def any_column(columns: Mapping[str, str | None], node: AnyColumn) -> Any:
+    """``* has "x"`` over these columns; values that are no strings by their text."""
+    if node.op.startswith("!") or node.op == "matches regex":
+        raise NotSupportedError(
+            f"* {node.op} is not supported by Remora.", remedy="Name the columns."
+        )
+    found: Any = None
+    for name, kind in columns.items():
+        if name.startswith("$"):
+            continue
+        value: Any = ir.ColumnRef(name)
+        if kind != "string":
+            value = ir.FunctionCall("tostring", (value,))
+        one = ir.BinaryOp(node.op, value, node.value)
+        found = one if found is None else ir.BinaryOp("or", found, one)
+    if found is None:
+        raise unresolved("*", "where")
+    return found

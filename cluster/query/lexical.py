@@ -41,6 +41,9 @@ _BRACKETED: Final = re.compile(r"\[\s*[hH@]*['\"`~]")
 _NAMED: Final = re.compile(r"[()]|(?:^|(?<=[(,]))\s*[A-Za-z_]\w*\s*=(?![=~>])")
 
 
+DECIMAL_MARK: Final = "\ue000decimal:"
+"""Begins a string literal that stands for a decimal one. Private use: no text has it by chance."""
+
 _DECIMAL: Final = re.compile(r"decimal\s*\(\s*([^()'\"]*)\)")
 """A decimal literal, which the translator would read as ``real``."""
 
@@ -62,6 +65,8 @@ def normalise(kql: str) -> NormalText:
     A ``decimal(...)`` literal becomes the conversion of its text, because it would compute as
     ``real``. Raises SyntaxRefusedError for an escape Kusto does not have.
     """
+    if DECIMAL_MARK in kql:
+        raise syntax_refused(DECIMAL_MARK[0], *position(kql, kql.index(DECIMAL_MARK)))
     pieces: list[str] = []
     skeleton: list[str] = []
     changed = False
@@ -78,7 +83,7 @@ def normalise(kql: str) -> NormalText:
             literal = _DECIMAL.match(kql, match.start()) if text == "decimal" else None
             if literal is not None:
                 end = literal.end()
-                text = f'todecimal("{literal[1].strip()}")'
+                text = f'"{DECIMAL_MARK}{literal[1].strip()}"'
                 changed = True
             skeleton.append(text)
         elif match.lastgroup != "comment":
@@ -172,8 +177,8 @@ def names_mentioned(kql: str, names: Collection[str]) -> set[str]:
 
     Only their schemas travel to the translator, so its cost does not grow with the database.
     """
-    if "*" in kql or _BRACKETED.search(kql):
-        return set(names)  # a wildcard, or a name written as a string
+    if "*" in kql or "search" in kql or _BRACKETED.search(kql):
+        return set(names)  # a wildcard, every table, or a name written as a string
     return words_among(kql, names)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duckdb_kql import ir
 
-from cluster.query.operators import nodes
+from cluster.query.nodes import AnyColumn
+from cluster.query.shapes import nodes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -21,7 +22,9 @@ _PASS: Final = (ir.Where, ir.Extend, ir.Sort, ir.Top, ir.Take)
 _CUT: Final = (ir.Project, ir.Summarize, ir.Count, ir.Distinct)
 """Operators that pass on only what they name."""
 
-_ANY: Final = (ir.Wildcard, ir.RowContext)
+_ANY: Final = (ir.Wildcard, ir.RowContext, AnyColumn)
+_OF_ALL: Final = frozenset(["pack_all", "column_ifexists", "columnifexists"])
+"""Functions of columns they do not name."""
 
 
 def needed(operators: Sequence[Any], columns: Collection[str]) -> frozenset[str] | None:
@@ -35,6 +38,8 @@ def needed(operators: Sequence[Any], columns: Collection[str]) -> frozenset[str]
             return None
         for node in nodes(operator):
             if isinstance(node, _ANY):
+                return None
+            if isinstance(node, ir.FunctionCall) and node.name in _OF_ALL:
                 return None
             if isinstance(node, ir.ColumnRef | ir.LetRef):
                 found.add(node.name)

@@ -13,11 +13,13 @@ from duckdb_kql.schema import (
     parse_output_columns,
     resolve_let_refs,
 )
-from duckdb_kql.translate import arg_max_names, naming, quote_ident, summarize_names
+from duckdb_kql.translate import arg_max_names, naming, summarize_names
 from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
-from cluster.query import grammar
+from cluster.query import aggregates, extensions, windows
+from cluster.query import nodes as own
+from cluster.query.calls import Fragment
 from cluster.query.expressions import (
     Columns,
     Expressions,
@@ -26,10 +28,20 @@ from cluster.query.expressions import (
     unresolved,
 )
 from cluster.query.second_look import is_ambiguous
-from cluster.query.translation import HIDDEN, two_types
+from cluster.query.shapes import (
+    as_written,
+    class_of,
+    filled,
+    nodes,
+    spelled,
+    texts,
+    union_columns,
+)
+from cluster.query.translation import HIDDEN
+from cluster.query.within import Within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from cluster.query.resolution import Scope
     from cluster.query.resolve import Resolver
@@ -39,7 +51,8 @@ NAMES: Final = {
     ir.Sort: "sort", ir.Top: "top", ir.Count: "count", ir.Distinct: "distinct",
     ir.Summarize: "summarize", ir.Join: "join", ir.Lookup: "lookup", ir.Union: "union",
     ir.MvExpand: "mv-expand", ir.Parse: "parse", ir.ProjectAway: "project-away",
-    ir.ProjectRename: "project-rename", ir.GetSchema: "getschema", grammar.Render: "render",
+    ir.ProjectRename: "project-rename", ir.GetSchema: "getschema", own.Render: "render",
+    **extensions.NAMES,
 }  # fmt: skip
 """Every operator that is answered, with its Kusto name."""
 
@@ -57,38 +70,9 @@ _RIGHT_ONLY: Final = frozenset(["rightsemi", "rightanti"])
 
 def operator_name(operator: Any) -> str:
     """The operator's Kusto name."""
+    if isinstance(operator, own.Choose):
+        return f"project-{operator.kind}"
     return NAMES.get(type(operator), type(operator).__name__)
-
-
-class Within:
-    """A resolver in one scope, as expressions see it."""
-
-    def __init__(self, resolver: Resolver, scope: Scope, *, without_rows: bool = False) -> None:
-        self._resolver = resolver
-        self._scope = scope
-        self.without_rows = without_rows
-
-    def use_cursor(self) -> None:
-        """Notes that the query depends on the database cursor."""
-        self._resolver.found.uses_cursor = True
-
-    @property
-    def database(self) -> str:
-        """The database in context."""
-        return self._resolver.database
-
-    @property
-    def string_bytes(self) -> int:
-        """Most bytes of one string or dynamic value."""
-        return self._resolver.string_bytes
-
-    def nested(self, query: ir.Query) -> tuple[ir.Query, Columns]:
-        """Resolves a query inside an expression."""
-        return self._resolver.query(query, self._scope)
-
-    def is_table(self, name: str) -> bool:
-        """True if ``name`` alone can stand as a table here."""
-        return self._resolver.is_table(name, self._scope)
 
 
 class OperatorResolver:
@@ -100,12 +84,20 @@ class OperatorResolver:
         scope: Scope,
         before: tuple[Any, tuple[Any, ...]],
         columns: Columns,
+        *,
+        in_order: bool = False,
     ) -> None:
-        self._resolver = resolver
-        self._scope = scope
+        self.resolver = resolver
+        self.scope = scope
+        self.columns = columns
         self._before = before
-        self._columns = columns
-        self._within = Within(resolver, scope, without_rows=isinstance(before[0], ROWLESS))
+        self._in_order = in_order
+        self._within = Within(
+            resolver,
+            scope,
+            without_rows=isinstance(before[0], ROWLESS),
+            in_order=in_order and not scope.of_a_row,
+        )
 
     def resolve(self, operator: Any) -> tuple[list[Any], Columns]:
         """Returns the operators that stand for ``operator`` and their output columns."""
@@ -113,9 +105,16 @@ class OperatorResolver:
         if handler is None:
             raise NotSupportedError(f"Operator '{type(operator).__name__}' is not supported.")
         operator = self._direct(operator)
-        operator = resolve_let_refs(operator, list(self._columns))
-        self._expressions = Expressions(self._columns, operator_name(operator), self._within)
+        operator = resolve_let_refs(operator, list(self.columns))
+        self._expressions = Expressions(self.columns, operator_name(operator), self._within)
         produced, columns = handler(self, operator)
+        if self._within.restarts.conditions:
+            if not isinstance(operator, ir.Extend):
+                raise NotSupportedError(
+                    "A restart condition is supported by Remora in extend and serialize only."
+                )
+            produced = self._within.restarts.around(produced)
+            self._within.restarts = windows.Restarts()
         refuse_case_collision(list(columns), f"the result of '{operator_name(operator)}'")
         return produced, columns
 
@@ -125,8 +124,8 @@ class OperatorResolver:
             return operator
         keys = []
         for key in operator.keys:
-            if any(map(is_ambiguous, _texts(key.expr))):
-                written = self._resolver.directions.get(_as_written(key.expr), set())
+            if any(map(is_ambiguous, texts(key.expr))):
+                written = self.resolver.directions.get(as_written(key.expr), set())
                 if len(written) != 1:
                     raise NotSupportedError(
                         "The direction of a sort key cannot be told from its text.",
@@ -136,6 +135,18 @@ class OperatorResolver:
                 key = dataclasses.replace(key, ascending=ascending, nulls_first=nulls_first)
             keys.append(key)
         return dataclasses.replace(operator, keys=tuple(keys))
+
+    def expression(self, node: Any) -> Typed:
+        """A scalar expression over the rows here."""
+        return self._expr(node)
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raises SemanticError for a name that is no column here."""
+        self._require(names)
+
+    def reads_columns(self, node: Any) -> bool:
+        """Whether a resolved expression depends on the row."""
+        return any(isinstance(part, ir.ColumnRef | ir.Query) for part in nodes(node))
 
     # -- one input -------------------------------------------------------------------------------
 
@@ -150,14 +161,19 @@ class OperatorResolver:
         return resolved, typed
 
     def _where(self, op: ir.Where) -> tuple[list[Any], Columns]:
-        return [ir.Where(self._expr(op.predicate).expr)], self._columns
+        predicate = self._expr(op.predicate).expr
+        if not any(map(windows.is_window, nodes(predicate))):
+            return [ir.Where(predicate)], self.columns
+        name = "$condition"  # SQL computes windows after its WHERE
+        steps = [ir.Extend((ir.NamedExpr(predicate, name),)), ir.Where(ir.ColumnRef(name))]
+        return [*steps, ir.ProjectAway((name,))], self.columns
 
     def _take(self, op: ir.Take) -> tuple[list[Any], Columns]:
-        return [op], self._columns
+        return [op], self.columns
 
     def _sort(self, op: Any) -> tuple[list[Any], Columns]:
         keys = tuple(dataclasses.replace(k, expr=self._expr(k.expr).expr) for k in op.keys)
-        return [dataclasses.replace(op, keys=keys)], self._columns
+        return [dataclasses.replace(op, keys=keys)], self.columns
 
     def _count(self, op: ir.Count) -> tuple[list[Any], Columns]:
         return [op], {op.name: "long"}
@@ -169,72 +185,96 @@ class OperatorResolver:
         names = naming.project_names(op.expressions)
         resolved, typed = self._named(op.expressions)
         columns = {n: t.type for n, t in zip(names, typed, strict=True)}
-        return [ir.Project(_spelled(resolved, names))], columns
+        return [ir.Project(spelled(resolved, names))], columns
 
     def _extend(self, op: ir.Extend) -> tuple[list[Any], Columns]:
-        names = naming.extend_names(op.expressions, list(self._columns))
+        names = naming.extend_names(op.expressions, list(self.columns))
         resolved, typed = self._named(op.expressions)
         added = {n: t.type for n, t in zip(names, typed, strict=True)}
-        return [ir.Extend(_spelled(resolved, names))], {**self._columns, **added}
+        return [ir.Extend(spelled(resolved, names))], {**self.columns, **added}
 
     def _distinct(self, op: ir.Distinct) -> tuple[list[Any], Columns]:
         names = naming.distinct_names(op.expressions)
         resolved, typed = self._named(op.expressions)
         columns = {n: t.type for n, t in zip(names, typed, strict=True)}
-        return [ir.Distinct(_spelled(resolved, names))], columns
+        return [ir.Distinct(spelled(resolved, names))], columns
 
     def _project_away(self, op: ir.ProjectAway) -> tuple[list[Any], Columns]:
         self._require(op.columns)
-        return [op], {n: t for n, t in self._columns.items() if n not in op.columns}
+        return [op], {n: t for n, t in self.columns.items() if n not in op.columns}
 
     def _project_rename(self, op: ir.ProjectRename) -> tuple[list[Any], Columns]:
         self._require([old for old, _ in op.renames])
         new = dict(op.renames)
-        columns = {new.get(n, n): t for n, t in self._columns.items()}
-        if len(columns) != len(self._columns):
+        columns = {new.get(n, n): t for n, t in self.columns.items()}
+        if len(columns) != len(self.columns):
             raise SemanticError("Semantic error: 'project-rename' operator: duplicate column name.")
         return [op], columns
 
     def _require(self, names: Sequence[str]) -> None:
         for name in names:
-            if name not in self._columns:
+            if name not in self.columns:
                 raise unresolved(name, self._expressions._operator)
 
     def _mv_expand(self, op: ir.MvExpand) -> tuple[list[Any], Columns]:
         self._require([target.column for target in op.targets])
-        columns = {n: self._columns.get(n) for n in mv_expand_output_columns(op, [*self._columns])}
+        columns = {n: self.columns.get(n) for n in mv_expand_output_columns(op, [*self.columns])}
         columns.update({t.name or t.column: t.to_type for t in op.targets})
         return [op], columns
 
     def _parse(self, op: ir.Parse) -> tuple[list[Any], Columns]:
-        columns = {n: self._columns.get(n) for n in parse_output_columns(op, [*self._columns])}
+        columns = {n: self.columns.get(n) for n in parse_output_columns(op, [*self.columns])}
         columns.update({s.name: s.type or "string" for s in op.segments if s.name is not None})
         return [dataclasses.replace(op, expression=self._expr(op.expression).expr)], columns
 
     def _summarize(self, op: ir.Summarize) -> tuple[list[Any], Columns]:
-        keys, aggregates = summarize_names(op, list(self._columns))
+        given = summarize_names(dataclasses.replace(op, aggregates=()), list(self.columns))[0]
+        written = aggregates.one_by_one(op.aggregates, self.columns, tuple(given))
+        op = dataclasses.replace(op, aggregates=tuple(written))
+        keys, names_of = summarize_names(op, list(self.columns))
         by, by_types = self._named(op.by)
         columns: Columns = {n: t.type for n, t in zip(keys, by_types, strict=True)}
         resolved: list[ir.NamedExpr] = []
-        for named, names in zip(op.aggregates, aggregates, strict=True):
+        for named, names in zip(op.aggregates, names_of, strict=True):
             typed = self._expressions.resolve(named.expr, aggregates=True)
-            if arg_max_names(named, keys, list(self._columns)) is not None:
+            if arg_max_names(named, keys, list(self.columns)) is not None:
                 resolved.append(dataclasses.replace(named, expr=typed.expr))
-                columns.update({name: self._columns.get(name) for name in names})
+                columns.update({name: self.columns.get(name) for name in names})
                 columns[names[0]] = typed.type
                 continue
             _require_aggregate(named.expr)
             resolved.append(ir.NamedExpr(typed.expr, names[0]))
             columns[names[0]] = typed.type
-        return [ir.Summarize(tuple(resolved), _spelled(by, keys))], columns
+        summarize = ir.Summarize(tuple(resolved), spelled(by, keys))
+        return [*self._numbered(summarize), summarize], columns
+
+    def _numbered(self, op: ir.Summarize) -> list[Any]:
+        """Numbers the rows if a list is made of them in their order."""
+        if not any(
+            isinstance(node, ir.FunctionCall) and node.name == "$ordered_list" for node in nodes(op)
+        ):
+            return []
+        last = self._before[1][-1] if self._before[1] else None
+        number: Any = ir.FunctionCall("$row")
+        if isinstance(last, ir.Sort):
+            parts: list[Any] = ["row_number() OVER (ORDER BY "]
+            for index, key in enumerate(last.keys):
+                first = key.ascending if key.nulls_first is None else key.nulls_first
+                parts += [", " if index else "", key.expr]
+                parts.append(" ASC" if key.ascending else " DESC")
+                parts.append(" NULLS FIRST" if first else " NULLS LAST")
+            number = Fragment((*parts, ")"))
+        elif self.scope.of_a_row:
+            raise NotSupportedError("make_list() in mv-apply has an order right after sort only.")
+        return [ir.Extend((ir.NamedExpr(number, windows.ROW),))]
 
     # -- two inputs and more ---------------------------------------------------------------------
 
     def _join(self, op: ir.Join) -> tuple[list[Any], Columns]:
-        right, right_columns = self._resolver.query(op.right, self._scope)
+        right, right_columns = self.resolver.query(op.right, self.scope)
         keys = self._keys(op.keys, right_columns)
         joined = ir.Join(right, keys, op.kind)
-        left = self._columns
+        left = self.columns
         names = join_output_columns([*left], [*right_columns], op.kind)
         if op.kind in _LEFT_ONLY:
             return [joined], left
@@ -244,17 +284,17 @@ class OperatorResolver:
         optional = names[: len(left)] if op.kind in _LEFT_OPTIONAL else []
         if op.kind in _RIGHT_OPTIONAL:
             optional = optional + names[len(left) :]
-        return [joined, *_filled(columns, optional)], columns
+        return [joined, *filled(columns, optional)], columns
 
     def _lookup(self, op: ir.Lookup) -> tuple[list[Any], Columns]:
-        right, right_columns = self._resolver.query(op.right, self._scope)
+        right, right_columns = self.resolver.query(op.right, self.scope)
         keys = self._keys(op.keys, right_columns)
         dropped = [key.right for key in keys]
-        names = lookup_output_columns([*self._columns], [*right_columns], dropped)
+        names = lookup_output_columns([*self.columns], [*right_columns], dropped)
         kept = [kind for name, kind in right_columns.items() if name not in dropped]
-        columns = dict(zip(names, [*self._columns.values(), *kept], strict=True))
-        optional = names[len(self._columns) :] if op.kind == "leftouter" else []
-        return [ir.Lookup(right, keys, op.kind), *_filled(columns, optional)], columns
+        columns = dict(zip(names, [*self.columns.values(), *kept], strict=True))
+        optional = names[len(self.columns) :] if op.kind == "leftouter" else []
+        return [ir.Lookup(right, keys, op.kind), *filled(columns, optional)], columns
 
     def _keys(self, keys: Sequence[ir.JoinKey], right: Columns) -> tuple[ir.JoinKey, ...]:
         result = []
@@ -264,8 +304,8 @@ class OperatorResolver:
             self._require([key.left])
             if key.right not in right:
                 raise unresolved(key.right, self._expressions._operator)
-            pair = (self._columns[key.left], right[key.right])
-            if None not in pair and _class_of(pair[0]) != _class_of(pair[1]):
+            pair = (self.columns[key.left], right[key.right])
+            if None not in pair and class_of(pair[0]) != class_of(pair[1]):
                 raise SemanticError(
                     f"Semantic error: 'join' operator: keys '{key.left}' and '{key.right}' have "
                     f"types {pair[0]} and {pair[1]}, which cannot be compared."
@@ -274,37 +314,39 @@ class OperatorResolver:
         return tuple(result)
 
     def _union(self, op: ir.Union) -> tuple[list[Any], Columns]:
-        if op.with_source is not None and not op.with_source.isidentifier():
+        source_name = op.with_source
+        if source_name not in (None, own.TABLE_COLUMN) and not source_name.isidentifier():
             raise NotSupportedError("withsource= takes a plain name.")
-        branches = self._resolver.expand(op.branches, self._scope, fuzzy=op.isfuzzy)
-        keep = frozenset(name for name in self._columns if name in HIDDEN)
+        branches = self.resolver.expand(op.branches, self.scope, fuzzy=op.isfuzzy)
+        keep = frozenset(name for name in self.columns if name in HIDDEN)
         if keep and op.with_source is not None:
             raise NotSupportedError("withsource= with functions of extents is not supported.")
-        resolved = [self._resolver.query(branch, self._scope, keep) for branch in branches]
-        tables = [self._columns, *(columns for _, columns in resolved)]
-        columns = _union_columns(op, tables)
+        resolved = [self.resolver.query(branch, self.scope, keep) for branch in branches]
+        tables = [self.columns, *(columns for _, columns in resolved)]
+        columns = union_columns(op, tables)
         shared = {n for n in columns if sum(n in t for t in tables) > 1}
         if any(t.get(name, "") is None for name in shared for t in tables):
-            lets = list(self._scope.lets)
+            lets = list(self.scope.lets)
             source, operators = self._before
             arms = [ir.Query(source, list(operators), lets)]
             arms += [ir.Query(q.source, q.operators, [*lets, *q.lets]) for q, _ in resolved]
-            self._resolver.found.same_types.append(tuple(arms))
+            self.resolver.found.same_types.append(tuple(arms))
         union = dataclasses.replace(
             op, branches=tuple(query for query, _ in resolved), isfuzzy=False
         )
         optional = [n for n in columns if n != op.with_source and any(n not in t for t in tables)]
-        return [union, *_filled(columns, optional)], columns
+        return [union, *filled(columns, optional)], columns
 
 
-def _render_within(_: OperatorResolver, op: grammar.Render) -> Any:
+def _render_within(_: OperatorResolver, op: own.Render) -> Any:
     raise SemanticError(
         f"Semantic error: 'render {op.kind}' must be the last operator of the query."
     )
 
 
 _HANDLERS: Final[dict[type, Any]] = {
-    grammar.Render: _render_within,
+    own.Render: _render_within,
+    **extensions.HANDLERS,
     ir.Where: OperatorResolver._where,
     ir.Take: OperatorResolver._take,
     ir.Sort: OperatorResolver._sort,
@@ -323,70 +365,6 @@ _HANDLERS: Final[dict[type, Any]] = {
     ir.Lookup: OperatorResolver._lookup,
     ir.Union: OperatorResolver._union,
 }
-
-
-def _union_columns(op: ir.Union, tables: Sequence[Columns]) -> Columns:
-    """Names and types of a union; refuses one name with two types, which Kusto would split."""
-    columns: Columns = {}
-    for table in tables:
-        for name, kind in table.items():
-            if op.kind == "inner" and any(name not in other for other in tables):
-                continue
-            known = columns.setdefault(name, kind)
-            if known is None:
-                columns[name] = kind
-            elif kind is not None and kind != known:
-                raise two_types(name, known, kind)
-    return ({op.with_source: "string"} if op.with_source else {}) | columns
-
-
-def _filled(columns: Columns, optional: Sequence[str]) -> list[Any]:
-    """Makes missing strings empty, as in Kusto, where a string is never null."""
-    fills = []
-    for name in optional:
-        column = quote_ident(name)
-        if columns[name] == "string":
-            sql = f"coalesce({column}, '')"
-        elif columns[name] is None:  # the literal takes the type of the other branch
-            sql = f"CASE WHEN typeof({column}) = 'VARCHAR' AND {column} IS NULL THEN '' "
-            sql += f"ELSE {column} END"
-        else:
-            continue
-        fills.append(ir.NamedExpr(ir.RenderedAggregate(sql), name))
-    return [ir.Extend(tuple(fills))] if fills else []
-
-
-def _spelled(named: Sequence[ir.NamedExpr], names: Sequence[str]) -> tuple[ir.NamedExpr, ...]:
-    """Output names written out: resolving may have changed what they are derived from."""
-    return tuple(dataclasses.replace(n, name=name) for n, name in zip(named, names, strict=True))
-
-
-def _as_written(expr: Any) -> Any:
-    """A name bound by ``let`` was a plain name in the text."""
-    return ir.ColumnRef(expr.name) if isinstance(expr, ir.LetRef) else expr
-
-
-def _class_of(kind: str | None) -> str | None:
-    return "number" if kind in ("int", "long", "real", "decimal") else kind
-
-
-def nodes(expr: Any) -> Iterator[Any]:
-    """Every value in an expression once; nested queries, but nothing inside them."""
-    pending, seen = [expr], set()
-    while pending:
-        node = pending.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield node
-        if dataclasses.is_dataclass(node) and not isinstance(node, ir.Query):
-            pending.extend(getattr(node, f.name) for f in dataclasses.fields(node))
-        elif isinstance(node, tuple):
-            pending.extend(node)
-
-
-def _texts(expr: Any) -> Iterator[str]:
-    return (node for node in nodes(expr) if isinstance(node, str))
 
 
 def _require_aggregate(expr: Any) -> None:

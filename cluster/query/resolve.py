@@ -21,15 +21,18 @@ from duckdb_kql.translate import print_column_name, quote_ident, render_expr, su
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.limits import LIMITS
-from cluster.query import grammar, hidden
+from cluster.query import hidden, windows
+from cluster.query import nodes as own
 from cluster.query.expressions import Columns, Expressions, refuse_case_collision, unresolved
 from cluster.query.filters import filters_of
 from cluster.query.needs import needed
-from cluster.query.operators import OperatorResolver, Within, nodes, operator_name
+from cluster.query.operators import OperatorResolver, operator_name
 from cluster.query.predicates import plain
 from cluster.query.resolution import Catalog, Resolution, Schema, Scope
+from cluster.query.shapes import nodes
 from cluster.query.translation import HIDDEN, ROW_COUNT, TableUse
 from cluster.query.visualization import visualization
+from cluster.query.within import Within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 _INTEGERS: Final = frozenset(["int", "long"])
 _POINTS: Final = ["datetime", "datetime", "timespan"]
+_SPANS: Final = ["timespan"] * 3
+_SERIES: Final = "generate_series({}) AS _range(_value)"
 
 
 class Resolver:
@@ -59,11 +64,12 @@ class Resolver:
         self.directions = directions or {}
         self.found = Resolution()
         self._folded: dict[str, str] = {}
+        self._numbers = 0
 
     def whole(self, query: ir.Query) -> ir.Query:
         """Resolves the query of a request."""
         operators = list(query.operators)
-        if operators and isinstance(operators[-1], grammar.Render):
+        if operators and isinstance(operators[-1], own.Render):
             render = operators.pop()
             last = operators[-1] if operators else None
             self.found.visualization = visualization(
@@ -71,36 +77,59 @@ class Resolver:
             )
         return self.query(dataclasses.replace(query, operators=operators), Scope())[0]
 
+    def next_number(self) -> int:
+        """A number no other part of the query has."""
+        self._numbers += 1
+        return self._numbers
+
     def query(
-        self, query: ir.Query, scope: Scope, keep: frozenset[str] = frozenset()
+        self,
+        query: ir.Query,
+        scope: Scope,
+        keep: frozenset[str] = frozenset(),
+        columns: Columns | None = None,
     ) -> tuple[ir.Query, Columns]:
         """Resolves ``query`` and everything in it; returns it with its output columns.
 
-        ``keep``: hidden columns that its rows must still have at its end.
+        ``keep``: hidden columns that its rows must still have at its end. ``columns``: those of
+        its source, if that is SQL already.
         """
         lets: list[tuple[str, ir.Query]] = []
         for name, bound in query.lets:
             if isinstance(bound, ir.Query):
-                resolved, columns = self.query(bound, scope)
+                resolved, bound_columns = self.query(bound, scope)
                 lets.append((name, resolved))
-                scope = scope.with_let(name, resolved, columns)
+                scope = scope.with_let(name, resolved, bound_columns)
         query = self._expand_first(query, scope)
         operators = list(query.operators)
         following = operator_name(operators[0]) if operators else ""
         uses = [hidden.columns_used(_functions(operator)) for operator in operators]
         wanted = keep.union(*uses)
         last = len(uses) if keep else max((i for i, used in enumerate(uses) if used), default=-1)
-        source, columns = self.source(query.source, scope, following, wanted)
+        source = query.source
+        if columns is None:
+            source, columns = self.source(query.source, scope, following, wanted)
         if source is not query.source and isinstance(source, ir.TableRef):
             source, operators = self._narrowed(source, operators, columns)
             columns = self._reduced(source, query.operators, columns)
         result: list[Any] = []
+        in_order = isinstance(query.source, ir.RangeSource)
         for index, operator in enumerate(operators):
             if index > last or _shows_all(operator):
                 columns = _without_hidden(result, columns)
-            step = OperatorResolver(self, scope, (source, tuple(result)), columns)
+            if isinstance(operator, windows.ORDERING):
+                in_order = True
+            elif not isinstance(operator, (*windows.ORDERED, ir.Summarize)):
+                in_order = False
+            step = OperatorResolver(
+                self, scope, (source, tuple(result)), columns, in_order=in_order
+            )
             produced, columns = step.resolve(operator)
             result.extend(produced)
+            in_order &= not isinstance(operator, ir.Summarize)
+            if isinstance(operator, own.As):
+                so_far = ir.Query(source, list(result))
+                scope, lets = self._named(operator.name, so_far, columns, scope, lets)
         if not keep:
             columns = _without_hidden(result, columns)
         elif not keep <= columns.keys():
@@ -149,6 +178,20 @@ class Resolver:
             return columns
         return {name: kind for name, kind in columns.items() if name in read or name in HIDDEN}
 
+    def _named(
+        self,
+        name: str,
+        query: ir.Query,
+        columns: Columns,
+        scope: Scope,
+        lets: list[tuple[str, ir.Query]],
+    ) -> tuple[Scope, list[tuple[str, ir.Query]]]:
+        """``as name``: from here on the rows so far can be read by the name."""
+        if name in scope.columns or any(name == known for known, _ in lets):
+            raise SemanticError(f"Semantic error: SEM0079: the name '{name}' is used already.")
+        plain_columns = {n: kind for n, kind in columns.items() if n not in HIDDEN}
+        return scope.with_let(name, query, plain_columns), [*lets, (name, query)]
+
     # -- sources ---------------------------------------------------------------------------------
 
     def source(
@@ -193,20 +236,30 @@ class Resolver:
         """
         bounds = [nothing.resolve(e) for e in (source.start, source.stop, source.step)]
         kinds = [bound.type for bound in bounds]
-        if not (_INTEGERS.issuperset(kinds) or kinds == _POINTS) or any(
+        numbers = (_INTEGERS | {"real"}).issuperset(kinds)
+        if not (numbers or kinds in (_POINTS, _SPANS)) or any(
             isinstance(node, ir.Query) for bound in bounds for node in nodes(bound.expr)
         ):
             raise NotSupportedError(
-                "range is supported over constants of type long, or of type datetime with a "
+                "range is supported over constants: numbers, timespans, or datetimes with a "
                 "timespan step.",
                 remedy="Convert each bound with tolong(), or scale the result with extend.",
             )
-        kind = "datetime" if kinds == _POINTS else "long"
         rendered = [render_expr(bound.expr) for bound in bounds]
-        if kind == "long":
-            rendered = [f"CAST({bound} AS BIGINT)" for bound in rendered]
-        series = f"generate_series({', '.join(rendered)}) AS _range(_value)"
-        sql = f"SELECT _value AS {quote_ident(source.name)} FROM {series}"  # noqa: S608 - quoted
+        kind, value = kinds[0] or "", "_value"
+        series = _SERIES.format(", ".join(rendered))
+        if _INTEGERS.issuperset(kinds):
+            kind = "long"
+            series = _SERIES.format(", ".join(f"CAST({bound} AS BIGINT)" for bound in rendered))
+        elif kinds == _SPANS:
+            value = "to_microseconds(_value)"
+            series = _SERIES.format(", ".join(f"epoch_us({bound})" for bound in rendered))
+        elif numbers:
+            kind = "real"
+            start, stop, step = (f"CAST({bound} AS DOUBLE)" for bound in rendered)
+            value = f"{start} + _value * {step}"
+            series = _SERIES.format(f"0, CAST(floor(({stop} - {start}) / {step}) AS BIGINT)")
+        sql = f"SELECT {value} AS {quote_ident(source.name)} FROM {series}"  # noqa: S608 - quoted
         return ir.CommandSource(sql, (source.name,), "range"), {source.name: kind}
 
     def _table(

@@ -26,7 +26,17 @@ from cluster.errors import (
     SemanticError,
 )
 from cluster.limits import LIMITS, Limits
-from cluster.query import bins, functions, grammar, growth, lexical, stored_functions
+from cluster.query import (
+    aggregates,
+    bins,
+    functions,
+    grammar,
+    growth,
+    lexical,
+    stored_functions,
+    vocabulary,
+    windows,
+)
 from cluster.query.resolve import Resolver
 from cluster.query.second_look import SecondLook, sort_may_be_misread
 from cluster.query.translation import Translation
@@ -41,6 +51,7 @@ _OFFENDER: Final = re.compile(r"(?:input|at:|at input) '((?:[^'\\]|\\.)*)'?")
 _INNER_TALK: Final = re.compile(
     r"wave|translate/|duckdb|internal|schema=|\(R\d|options\.|translator", re.IGNORECASE
 )
+_NOT_IN_GRAMMAR: Final = re.compile(r"\|\s*(parse-kv|project-by-names|graph-\w[\w-]*)\b")
 _COMPLEX: Final = "The query is too complex: it nests too deeply or expands too far."
 
 
@@ -66,7 +77,7 @@ def translate(query: Query, limits: Limits = LIMITS) -> Translation:
     except (RecursionError, MemoryError) as error:
         raise LimitExceededError(_COMPLEX, metadata={"limit": "query_sql_bytes"}) from error
     except library.KqlError as error:
-        raise _ours(error) from error
+        raise _unparsed(query.kql, error) or _ours(error) from error
     except Exception as error:  # the library's defects (AssertionError and the like) end here
         raise NotSupportedError(
             "The query uses a construct that is not supported.",
@@ -75,7 +86,9 @@ def translate(query: Query, limits: Limits = LIMITS) -> Translation:
 
 
 def _translate(asked: Query, catalog: Any, limits: Limits) -> Translation:
+    aggregates.register()
     functions.register()
+    windows.register()
     growth.register()
     bins.register()
     grammar.register()
@@ -90,7 +103,7 @@ def _translate(asked: Query, catalog: Any, limits: Limits) -> Translation:
         again.refuse_named_arguments()
         directions = again.sort_directions()
     with clock(_PINNED) as pinned:
-        lowered = lower(normal.text, functions=stored.tabular)
+        lowered = lower(normal.text, functions=stored.tabular or {None: {}})
         resolver = Resolver(
             asked.database, catalog, directions, limits.string_value_bytes, dict(asked.facts)
         )
@@ -139,6 +152,17 @@ def _bind(sql: str, found: Resolution) -> str:
     return f"WITH {bindings}, {sql[5:]}" if sql.startswith("WITH ") else f"WITH {bindings} {sql}"
 
 
+def _unparsed(kql: str, error: library.KqlError) -> RemoraError | None:
+    """An operator of Kusto that the library's grammar does not have, if that is the error."""
+    found = _NOT_IN_GRAMMAR.search(kql) if isinstance(error, library.KqlSyntaxError) else None
+    if found is None:
+        return None
+    return NotSupportedError(
+        f"'{found[1]}' is not supported by Remora.",
+        remedy=vocabulary.ALTERNATIVES.get(found[1], ""),
+    )
+
+
 def _ours(error: library.KqlError) -> RemoraError:
     if isinstance(error, library.KqlSyntaxError):
         first = error.diagnostics[0]
@@ -163,12 +187,16 @@ def _ours(error: library.KqlError) -> RemoraError:
         )
     place = f" (line {where['line']}, column {where['column']})" if where else ""
     name = _spoken(error.construct)
-    return NotSupportedError(f"'{name}' is not supported{place}{said}.", metadata=where)
+    return NotSupportedError(
+        f"'{name}' is not supported by Remora{place}{said}.",
+        remedy=vocabulary.ALTERNATIVES.get(name, ""),
+        metadata=where,
+    )
 
 
 def _spoken(construct: str) -> str:
     """``source:MakeSeriesOperator`` -> ``make-series``."""
-    name = re.sub(r"^(?:source|expression):", "", construct)
+    name = re.sub(r"^(?:source|expression|function):", "", construct)
     if not re.fullmatch(r"(?:[A-Z][a-z]+)+", name):
         return name
     words = re.findall(r"[A-Z][a-z]+", name)

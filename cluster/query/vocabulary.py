@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cluster.query import functions
+from cluster.query import aggregates, functions
 
 
 def _words(text: str) -> frozenset[str]:
@@ -17,10 +17,9 @@ def _words(text: str) -> frozenset[str]:
 
 NEXT_STEP: Final = _words(
     "current_principal current_principal_details current_principal_is_member_of "
-    "current_cluster_endpoint row_number row_cumsum row_rank_dense row_rank_min "
-    "row_window_session prev next"
+    "current_cluster_endpoint row_rank_dense row_rank_min row_window_session"
 )
-"""Functions of the caller or of row order."""
+"""Functions of the caller, refused where nobody says who calls, and of row order."""
 
 KUSTO_FUNCTIONS: Final = _words(
     """
@@ -60,6 +59,21 @@ KUSTO_FUNCTIONS: Final = _words(
 )
 """Functions Kusto has that may be missing here: refused as not supported, not as unknown."""
 
+ALTERNATIVES: Final = {
+    "evaluate": "Name the members of a bag with extend: extend a = tolong(bag.a).",
+    "facet-by": "Send a summarize count() by column for each column, separated by semicolons.",
+    "top-hitters": "Use summarize n = count() by x | top 10 by n.",
+    "top-nested-part": "Use summarize and top, one level at a time.",
+    "reduce-by": "Use summarize over an expression that makes texts alike, as replace_regex().",
+    "partition": "Use summarize by the key, or one query for each of its values.",
+    "scan": "Use sort with prev(), next() or row_cumsum().",
+    "consume": "Use count.",
+    "parse-kv": "Use extract() for each key.",
+    "external-data": "Ingest the file and query the table.",
+    "external_table": "Ingest the file and query the table.",
+}
+"""What to write in the place of what is not supported."""
+
 _RETURNS: Final = {
     "bool": "isnull isnotnull notnull isempty isnotempty isnan isinf isfinite tobool toboolean not "
     "set_has_element",
@@ -82,15 +96,17 @@ _RETURNS: Final = {
     "array_sort_asc array_sort_desc array_reverse split zip parse_url make_list make_set "
     "extract_all",
 }
-RETURN_TYPES: Final = functions.RETURN_TYPES | {
-    name: kind for kind, names in _RETURNS.items() for name in names.split()
-}
+RETURN_TYPES: Final = (
+    functions.RETURN_TYPES
+    | aggregates.RETURN_TYPES
+    | {name: kind for kind, names in _RETURNS.items() for name in names.split()}
+)
 """Functions whose type does not depend on their arguments."""
 
 TYPE_OF_ARGUMENT: Final = {
     "iif": 1,  # codespell:ignore iif
     "bin": 0, "floor": 0, "round": 0, "ceiling": 0, "abs": 0, "min": 0, "max": 0, "sum": 0,
-    "sumif": 0, "any": 0, "take_any": 0, "percentile": 0, "iff": 1, "case": 1,
+    "sumif": 0, "any": 0, "take_any": 0,  "percentile": 0, "iff": 1, "case": 1,
     "coalesce": 0, "max_of": 0, "min_of": 0, "arg_max": 0, "arg_min": 0,
 }  # fmt: skip
 """Functions with the type of the argument at this index."""

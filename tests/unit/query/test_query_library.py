@@ -9,7 +9,7 @@ import pytest
 from duckdb_kql import ir, lower, schema, translate
 from duckdb_kql.translate import functions, naming
 
-from cluster.query import calls, grammar, operators, vocabulary
+from cluster.query import calls, nodes, operators, vocabulary
 
 FIELDS = {
     "BinaryOp": ("op", "left", "right"),
@@ -88,8 +88,8 @@ def test_every_operator_has_a_handler():
         for kind in vars(ir).values()
         if isinstance(kind, type) and issubclass(kind, ir.Operator) and kind is not ir.Operator
     }
-    ours = {kind for kind in vars(grammar).values() if isinstance(kind, type)} & {
-        kind for kind in operators._HANDLERS if kind.__module__ == grammar.__name__
+    ours = {kind for kind in vars(nodes).values() if isinstance(kind, type)} & {
+        kind for kind in operators._HANDLERS if kind.__module__ == nodes.__name__
     }
     assert kinds | ours == set(operators.NAMES) == set(operators._HANDLERS)
 

@@ -1,0 +1,112 @@
+"""Aggregates the library lacks: rows of its registry, and calls that stand for several. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from duckdb_kql import ir
+from duckdb_kql.translate.functions import (
+    AGGREGATE_FUNCTIONS,
+    SCALAR_FUNCTIONS,
+    AggregateSpec,
+    FunctionSpec,
+)
+from duckdb_kql.translate.naming import expression_name
+
+from cluster.errors import NotSupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_BAG: Final = (
+    "coalesce(list_transform([list_sort(flatten(list(list_transform(json_keys({0}), lambda _k: "
+    "{{'k': _k, 'v': CAST(json_extract({0}, '/' || replace(replace(_k, '~', '~0'), '/', '~1')) "
+    "AS VARCHAR)}})) FILTER (WHERE json_type({0}) = 'OBJECT')))], lambda _s: CAST('{{' || "
+    "array_to_string(list_transform(list_filter(_s, lambda _x, _i: _i = 1 OR _s[_i - 1].k <> _x.k),"
+    " lambda _x: CAST(to_json(_x.k) AS VARCHAR) || ':' || _x.v), ',') || '}}' AS JSON))[1], "
+    "CAST('{{}}' AS JSON))"
+)
+
+CONDITIONAL: Final = {
+    "maxif": "max", "minif": "min", "take_anyif": "take_any", "make_list_if": "make_list",
+    "make_set_if": "make_set", "make_bag_if": "make_bag", "count_distinctif": "count_distinct",
+    "stdevpif": "stdevp", "variancepif": "variancep",
+}  # fmt: skip
+"""Aggregates of the rows that fulfil their second argument, and those of all rows."""
+
+_ROWS: Final = (
+    AggregateSpec("maxif", "", (2,)),
+    AggregateSpec("minif", "", (2,)),
+    AggregateSpec("take_anyif", "", (2,), name_is_argument=True),
+    AggregateSpec("make_list_if", "", (2, 3), name_prefix="list"),
+    AggregateSpec("make_set_if", "", (2, 3), name_prefix="set"),
+    AggregateSpec("make_bag_if", "", (2,), name_prefix="bag"),
+    AggregateSpec("make_bag", _BAG, (1,), name_prefix="bag"),
+    AggregateSpec("count_distinct", "count(DISTINCT {0})", (1,)),
+    AggregateSpec("count_distinctif", "", (2,)),
+    AggregateSpec("stdevp", "coalesce(stddev_pop({0}), 0.0)", (1,)),
+    AggregateSpec("stdevpif", "", (2,)),
+    AggregateSpec("variancep", "coalesce(var_pop({0}), 0.0)", (1,)),
+    AggregateSpec("variancepif", "", (2,)),
+    AggregateSpec("binary_all_and", "CAST(bit_and(CAST({0} AS BIGINT)) AS BIGINT)", (1,)),
+    AggregateSpec("binary_all_or", "CAST(bit_or(CAST({0} AS BIGINT)) AS BIGINT)", (1,)),
+    AggregateSpec("binary_all_xor", "CAST(bit_xor(CAST({0} AS BIGINT)) AS BIGINT)", (1,)),
+    AggregateSpec(
+        "$ordered_list",
+        "coalesce(list({0} ORDER BY {1}) FILTER (WHERE {0} IS NOT NULL), [])",
+        (2,),
+        name_prefix="list",
+    ),
+)
+RETURN_TYPES: Final = {
+    "make_list_if": "dynamic", "make_set_if": "dynamic", "make_bag": "dynamic",
+    "make_bag_if": "dynamic", "count_distinct": "long", "count_distinctif": "long",
+    "stdevp": "real", "stdevpif": "real", "variancep": "real", "variancepif": "real",
+    "binary_all_and": "long", "binary_all_or": "long", "binary_all_xor": "long",
+}  # fmt: skip
+"""Types of the aggregates here; the others have that of their first argument."""
+
+_WHEN: Final = FunctionSpec("$when", "template", "CASE WHEN {0} THEN {1} END", (2,))
+
+
+def register() -> None:
+    """Adds the rows to the library's registry of this process. Repeating it changes nothing."""
+    AGGREGATE_FUNCTIONS.update({row.name: row for row in _ROWS})
+    SCALAR_FUNCTIONS[_WHEN.name] = _WHEN
+
+
+def one_by_one(
+    aggregates: tuple[Any, ...], columns: Mapping[str, Any], keys: tuple[str, ...]
+) -> Iterator[Any]:
+    """The aggregates with those of several results written out: ``percentiles``, ``take_any``."""
+    for named in aggregates:
+        expr, names = named.expr, ()
+        if isinstance(expr, ir.FunctionCall) and expr.name == "$named":
+            expr, *given = expr.args
+            names = tuple(column.name for column in given)
+        if isinstance(expr, ir.FunctionCall) and expr.name == "percentiles" and expr.args:
+            yield from _percentiles(expr, names, named.name)
+        elif (
+            isinstance(expr, ir.FunctionCall)
+            and expr.name == "take_any"
+            and (len(expr.args) > 1 or expr.args == (ir.Wildcard(),))
+        ):
+            chosen = expr.args
+            if expr.args == (ir.Wildcard(),):
+                chosen = tuple(ir.ColumnRef(n) for n in columns if n not in keys and n[0] != "$")
+            for column in chosen:
+                yield ir.NamedExpr(ir.FunctionCall("take_any", (column,)))
+        else:
+            yield named
+
+
+def _percentiles(call: Any, names: tuple[str, ...], name: str | None) -> Iterator[Any]:
+    value, *points = call.args
+    if names and len(names) != len(points):
+        raise NotSupportedError("percentiles(): as many names as percentiles are needed.")
+    for index, point in enumerate(points):
+        known = names[index] if names else None
+        if known is None and isinstance(point, ir.Literal):
+            prefix = name or f"percentile_{expression_name(value) or ''}"
+            known = f"{prefix}_{point.value}".replace(".", "_").replace("-", "_")
+        yield ir.NamedExpr(ir.FunctionCall("percentile", (value, point)), known)

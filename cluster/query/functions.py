@@ -1,0 +1,98 @@
+"""Scalar functions the library lacks, as rows of its registry, each with its type. Pure.
+
+A template sees the SQL of its arguments; where it needs one twice it binds it in a lambda. Names
+that begin with ``$`` are ours alone. What depends on types or constants is in ``expressions.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from duckdb_kql.translate.functions import SCALAR_FUNCTIONS, FunctionSpec
+
+from cluster.query import calls
+
+
+def _row(name: str, template: str, *arities: int) -> FunctionSpec:
+    return FunctionSpec(name, "template", template, arities)
+
+
+_ENTRY: Final = (
+    "CAST(to_json(_k) AS VARCHAR) || ':' || CAST(json_extract({bag}, "
+    "'/' || replace(replace(_k, '~', '~0'), '/', '~1')) AS VARCHAR)"
+)
+"""A member of a bag as JSON text; a pointer can spell any key."""
+
+_PRIVATE: Final = (
+    "list_transform([{0}], lambda _v: _v BETWEEN 167772160 AND 184549375 OR "
+    "_v BETWEEN 2886729728 AND 2887778303 OR _v BETWEEN 3232235520 AND 3232301055)[1]"
+)
+
+
+def _merged(low: str, high: str) -> str:
+    """SQL of two bags in one; where both have a key ``low`` wins."""
+    first = _ENTRY.replace("{bag}", "_m.a")
+    second = _ENTRY.replace("{bag}", "_m.b")
+    return (
+        f"list_transform([{{{{'a': {low}, 'b': {high}}}}}], lambda _m: CASE "
+        "WHEN coalesce(json_type(_m.a), '') <> 'OBJECT' THEN _m.b "
+        "WHEN coalesce(json_type(_m.b), '') <> 'OBJECT' THEN _m.a "
+        "ELSE CAST('{{' || array_to_string(list_concat("
+        f"list_transform(json_keys(_m.a), lambda _k: {first}), "
+        "list_transform(list_filter(json_keys(_m.b), "
+        "lambda _k: NOT list_contains(json_keys(_m.a), _k)), "
+        f"lambda _k: {second})), ',') || '}}}}' AS JSON) END)[1]"
+    )
+
+
+_ROWS: Final = (
+    _row("todecimal", "TRY_CAST({0} AS DECIMAL(38,18))", 1),
+    _row("unixtime_seconds_todatetime", "make_timestamp(CAST({0} * 1000000 AS BIGINT))", 1),
+    _row("unixtime_milliseconds_todatetime", "make_timestamp(CAST({0} * 1000 AS BIGINT))", 1),
+    _row("unixtime_microseconds_todatetime", "make_timestamp(CAST({0} AS BIGINT))", 1),
+    _row("$unixtime_nanoseconds", "make_timestamp(CAST({0} AS BIGINT) // 1000)", 1),
+    _row("$extract_json", "coalesce(json_extract_string(TRY_CAST({0} AS JSON), {1}), '')", 2),
+    _row("$tohex", "lower(to_hex(CAST({0} AS BIGINT)))", 1),
+    _row("$tohex_padded", "list_transform([lower(to_hex(CAST({0} AS BIGINT)))], lambda _h: "
+         "lpad(_h, CAST(greatest({1}, length(_h)) AS INTEGER), '0'))[1]", 2),
+    _row("strcmp", "CAST(CASE WHEN {0} < {1} THEN -1 WHEN {0} > {1} THEN 1 ELSE 0 END AS BIGINT)",
+         2),
+    _row("string_size", "CAST(strlen({0}) AS BIGINT)", 1),
+    _row("isascii", "NOT regexp_matches({0}, '[^\\x00-\\x7F]')", 1),
+    _row("url_encode_component", "url_encode({0})", 1),
+    _row("new_guid", "uuid()", 0),
+    _row("$random", "random()", 0),
+    _row("bitset_count_ones", "CAST(bit_count(CAST({0} AS BIGINT)) AS BIGINT)", 1),
+    _row("loggamma", "lgamma({0})", 1),
+    _row("bag_keys", "CASE WHEN json_type({0}) = 'OBJECT' THEN to_json(json_keys({0})) END", 1),
+    _row("bag_has_key", "CASE WHEN json_type({0}) = 'OBJECT' "
+         "THEN list_contains(json_keys({0}), {1}) ELSE false END", 2),
+    _row("$bag_merge", _merged("{0}", "{1}"), 2),
+    _row("$is_private", _PRIVATE, 1),
+    _row("set_union", "to_json(list_distinct(list_concat(CAST({0} AS JSON[]), "
+         "CAST({1} AS JSON[]))))", 2),
+    _row("set_intersect", "to_json(list_distinct(list_intersect(CAST({0} AS JSON[]), "
+         "CAST({1} AS JSON[]))))", 2),
+    _row("$datetime_plus", "make_timestamp(epoch_us({0}) + CAST({1} AS BIGINT))", 2),
+)  # fmt: skip
+
+RETURN_TYPES: Final = {
+    "todecimal": "decimal", "strcmp": "long", "string_size": "long", "isascii": "bool",
+    "unixtime_seconds_todatetime": "datetime", "unixtime_milliseconds_todatetime": "datetime",
+    "unixtime_microseconds_todatetime": "datetime", "url_encode_component": "string",
+    "new_guid": "guid", "bitset_count_ones": "long", "loggamma": "real", "bag_keys": "dynamic",
+    "bag_has_key": "bool", "set_union": "dynamic", "set_intersect": "dynamic",
+}  # fmt: skip
+"""Types of the functions here, by the names queries spell."""
+
+
+def register() -> None:
+    """Adds the rows to the library's registry of this process. Repeating it changes nothing."""
+    rows = [
+        *_ROWS,
+        *(
+            _row(name, sql, sql.count("{0}") + sql.count("{1}") + sql.count("{2}"))
+            for name, sql in calls.RANGES.items()
+        ),
+    ]
+    SCALAR_FUNCTIONS.update({row.name: row for row in rows})

@@ -1,0 +1,177 @@
+"""One translated query over a snapshot: prune, hold what is read, bind, execute."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from cluster.errors import InternalError, NotSupportedError
+from cluster.processors import on_all
+from cluster.query.cursors import cursor_text
+from cluster.query.execution import Execution
+from cluster.query.hot.relations import Coverage
+from cluster.query.pruning import conjunct_groups, holding
+from cluster.query.records import counted, scanned
+from cluster.query.relation import Input, cold_parts
+from cluster.query.translation import CURSOR_SLOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+    from cluster.query.binding import BoundTable, QueryResult, QuerySnapshot
+    from cluster.query.execution import Bounds
+    from cluster.query.hot.driver import HotCache
+    from cluster.query.pruning import ExtentSource
+    from cluster.query.translation import TableUse
+    from cluster.query.translations import Prepared
+
+_INTERRUPT_SECONDS: Final = 0.01
+
+
+class Runner:
+    """Runs translated queries. ``threads`` of at most ``most`` queries at once run DuckDB.
+
+    Guarantees: nothing is read but the snapshot given; when :meth:`run` returns, DuckDB has
+    stopped.
+    """
+
+    def __init__(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        *,
+        folders: frozenset[Path],
+        processors: tuple[int, ...],
+        most: int,
+    ) -> None:
+        self._database = database
+        self._folders = folders
+        self._processors = processors
+        self._threads = trio.CapacityLimiter(most)
+        self._files: ExtentSource | None = None
+        self._hot: HotCache | None = None
+
+    def serve(self, files: ExtentSource, hot: HotCache | None) -> None:
+        """From now on extents can be read, those in ``hot`` from memory."""
+        self._files = files
+        self._hot = hot
+
+    async def run(
+        self, prepared: Prepared, snapshot: QuerySnapshot, bounds: Bounds
+    ) -> tuple[QueryResult, float]:
+        """The result, and the seconds of processor time it took."""
+        translation = prepared.translation
+        if CURSOR_SLOT in translation.sql and snapshot.cursor_us is None:
+            raise NotSupportedError("The database has no cursor here.")
+        readable = {
+            name.casefold(): tables
+            for name, tables in {**snapshot.others, snapshot.database: snapshot.tables}.items()
+        }
+        tables = [readable[use.database][use.table] for use in translation.tables]
+        if translation.only_count and bounds.take is None:
+            return counted(translation.only_count, tables[0]), 0.0
+        now_us = bounds.now_us
+        coverages = [
+            self._cover(bound, use) for bound, use in zip(tables, translation.tables, strict=True)
+        ]
+        async with AsyncExitStack() as stack:
+            if self._hot is not None:
+                stack.enter_context(self._hot.held(coverages))
+            inputs = [
+                await self._input(stack, bound, use, coverage, now_us)
+                for bound, use, coverage in zip(tables, translation.tables, coverages, strict=True)
+            ]
+            execution = Execution(
+                self._database,
+                translation,
+                inputs,
+                bounds,
+                shape=prepared.shape,
+                cursor_us=snapshot.cursor_us,
+            )
+            result, cpu_seconds = await self._execute(execution)
+            prepared.shape = execution.shape
+        cursor = ""
+        if translation.uses_cursor and snapshot.cursor_us is not None:
+            cursor = cursor_text(snapshot.cursor_us)
+        return replace(result, cursor=cursor, scanned=scanned(inputs)), cpu_seconds
+
+    def _cover(self, bound: BoundTable, use: TableUse) -> Coverage:
+        if use.counted or not bound.extents:
+            return Coverage()
+        if self._hot is None:
+            return Coverage(cold=tuple(bound.extents.values()))
+        return self._hot.cover(bound)
+
+    async def _input(
+        self,
+        stack: AsyncExitStack,
+        bound: BoundTable,
+        use: TableUse,
+        coverage: Coverage,
+        now_us: int,
+    ) -> Input:
+        """Prunes what is cold, and holds the files of the rest until ``stack`` closes."""
+        if not coverage.cold:
+            return Input(bound, use, coverage.hot)
+        if self._files is None or bound.database is None:
+            raise InternalError("A query over extents came before there were files.")
+        cold = coverage.cold
+        groups = conjunct_groups(bound.table, use, now_us)
+        if all(groups):
+            cold = holding(groups, bound.table, cold, {})
+            known = await self._files.statistics_of(bound.database, cold)
+            cold = holding(groups, bound.table, cold, known)
+        if not cold:
+            return Input(bound, use, coverage.hot)
+        paths = await stack.enter_async_context(self._files.acquire(bound.database, cold))
+        located = [(extent, self._allowed(paths[extent.file])) for extent in cold]
+        return Input(bound, use, coverage.hot, cold_parts(located))
+
+    def _allowed(self, path: Path) -> str:
+        if self._folders.isdisjoint(path.parents):
+            raise InternalError("An extent file lies outside the folders of extents.")
+        return str(path)
+
+    async def _execute(self, execution: Execution) -> tuple[QueryResult, float]:
+        result: QueryResult | None = None
+        failure: Exception | None = None
+        cpu_seconds = 0.0
+
+        def run() -> QueryResult:
+            nonlocal cpu_seconds
+            began = time.thread_time()
+            try:
+                return execution.run()
+            finally:
+                cpu_seconds = time.thread_time() - began
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_interrupt_when_cancelled, execution)
+            try:
+                result = await trio.to_thread.run_sync(
+                    on_all(self._processors, run), limiter=self._threads
+                )
+            except Exception as error:  # carried out of the nursery as it is
+                failure = error
+            nursery.cancel_scope.cancel()
+        await trio.lowlevel.checkpoint_if_cancelled()  # rather than "interrupted"
+        if failure is not None:
+            raise failure
+        assert result is not None
+        return result, cpu_seconds
+
+
+async def _interrupt_when_cancelled(execution: Execution) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            while not execution.finished:
+                execution.interrupt()
+                await trio.sleep(_INTERRUPT_SECONDS)
