@@ -62,6 +62,7 @@ class Counting:
 
 class Stream:
     seconds_left = math.inf
+    metadata = ()
 
     def __init__(self):
         self.sent = []
