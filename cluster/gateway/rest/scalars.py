@@ -56,7 +56,6 @@ _FIRST_US: Final = -62_135_596_800_000_000
 _LAST_US: Final = 253_402_300_799_999_999
 _PLAIN_BELOW: Final = 1e10
 """Arrow writes whole numbers with an exponent from here on, and without a point below."""
-_ZERO: Final = pa.scalar(0, pa.uint64())
 _DAY_US: Final = 86_400_000_000
 
 
@@ -67,6 +66,11 @@ class JsonColumn:
     before: str
     cells: pa.Array
     after: str
+
+
+def _zero() -> pa.Scalar:
+    # Made when it is needed: the first value Arrow makes imports pandas, where it is installed.
+    return pa.scalar(0, pa.uint64())
 
 
 def json_column(array: pa.Array, kind: ScalarType) -> JsonColumn:
@@ -139,12 +143,12 @@ def _timespan(array: pa.Array) -> tuple[pa.Array, str]:
     _, fraction = _divided(left, 1_000_000)
     # A time of day is written as it is needed here, with six digits.
     text = left.cast(pa.int64()).cast(pa.time64("us")).cast(pa.string())
-    if _any(pc.not_equal(fraction, _ZERO)):
-        text = pc.if_else(pc.equal(fraction, _ZERO), _whole(text), _joined(text, "0"))
+    if _any(pc.not_equal(fraction, _zero())):
+        text = pc.if_else(pc.equal(fraction, _zero()), _whole(text), _joined(text, "0"))
     else:
         text = _whole(text)
-    if _any(pc.not_equal(days, _ZERO)):
-        whole_days = pc.if_else(pc.equal(days, _ZERO), "", _joined(days.cast(pa.string()), "."))
+    if _any(pc.not_equal(days, _zero())):
+        whole_days = pc.if_else(pc.equal(days, _zero()), "", _joined(days.cast(pa.string()), "."))
         text = _joined(whole_days, text)
     negative = pc.less(numbers, 0)
     if _any(negative):
