@@ -59,13 +59,14 @@ async def create_database(context: Context) -> list[Row]:
 
 
 async def drop_database(context: Context) -> list[Row]:
-    """``.drop database D [ifexists]``: gives the databases that remain.
+    """``.drop database D [ifexists] [skip-seal]``: tables, and how many extents went with each.
 
-    A followed database is not dropped (``follower.md``, Limitations): detach its followers first.
+    Rows in row stores go with their tables, sealed or not. A followed database is not dropped
+    (``follower.md``, Limitations): detach its followers first.
     """
     name = context.values["database"]
     if "ifexists" in context.words and not _exists(context, name):
-        return [_plain_row(context, database) for database in context.catalog.databases()]
+        return []
     database = context.catalog.get(name)
     followers = context.node.services.attachments.followers_of(database.name)
     if followers:
@@ -75,8 +76,8 @@ async def drop_database(context: Context) -> list[Row]:
             remedy="Detach it first: remora detach LEADER/DB FOLLOWER, or remora followers LEADER.",
             metadata={"database": database.name, "followers": ", ".join(followers)},
         )
-    await context.catalog.drop_database(name)
-    return [_plain_row(context, remaining) for remaining in context.catalog.databases()]
+    dropped = await context.catalog.drop_database(name)
+    return [(table.name, str(len(table.extents))) for _, table in sorted(dropped.tables.items())]
 
 
 def _exists(context: Context, name: str) -> bool:

@@ -2,8 +2,8 @@
 
 One row a form: grammar, result, kind, minimum permission. Syntax and result columns are those of
 Microsoft's published grammar (``EngineCommandInfos.cs``), which also declares forms no page
-documents; semantics are those of the command pages. Permissions are for reading: this service
-keeps principals and keeps nobody out yet.
+documents; semantics are those of the command pages. What permissions mean is in
+:mod:`cluster.access.permissions`.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
             f"create database <database:name> persist <paths:strings> [ifnotexists] {WITH}",
             "databases are kept in the node's data folder; leave out persist (...)."),
     CommandSpec("drop database", "drop database <database:name> [ifexists] [skip-seal]",
-                _RESULTS[""], Kind.MUTATE, CLUSTER_ADMIN),
+                "Table, NumberOfRemovedExtents", Kind.MUTATE, CLUSTER_ADMIN),
     CommandSpec("alter database prettyname",
                 "(alter | set) database [<database:name>] prettyname <text:string>",
                 "DatabaseName, PrettyName", Kind.MUTATE, DATABASE_ADMIN),

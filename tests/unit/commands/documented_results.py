@@ -71,7 +71,7 @@ RESULTS = {
     ),
     "show database metadata": METADATA,
     "create database": "DatabaseName PersistentPath Created StoresMetadata:bool StoresData:bool",
-    "drop database": DATABASE_ROW,
+    "drop database": "Table NumberOfRemovedExtents",
     "alter database prettyname": "DatabaseName PrettyName",
     "drop database prettyname": "DatabaseName PrettyName",
     "show database schema": FLAT_ROW,

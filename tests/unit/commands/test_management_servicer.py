@@ -26,7 +26,7 @@ class FakeCommands:
         self.outcome = outcome
         self.asked = []
 
-    async def execute(self, database_name, text):
+    async def execute(self, database_name, text, request):
         self.asked.append((database_name, text))
         if isinstance(self.outcome, Exception):
             raise self.outcome
