@@ -24,6 +24,7 @@ SECRET_CHARACTERS: Final = 4096
 
 _KEYS: Final = (
     "mode", "admins", "viewers", "monitors", "applications", "tokens", "identity_header",
+    "identities",
 )  # fmt: skip
 
 
@@ -56,8 +57,9 @@ class AuthSettings:
     """``is_required``: nobody is served who has not said who it is.
 
     ``admins``, ``viewers`` and ``monitors`` have their role over all databases whatever commands
-    say. ``identity_header`` is what asks for tokens of the managed identity; empty: anything does
-    where authentication is not required, nothing where it is.
+    say. ``identity_header`` is what asks for tokens of a managed identity; empty: anything does
+    where authentication is not required, nothing where it is. ``identities`` are the ids of
+    managed identities that may be asked for by id.
     """
 
     is_required: bool = False
@@ -67,6 +69,7 @@ class AuthSettings:
     applications: tuple[Application, ...] = ()
     tokens: tuple[StaticToken, ...] = ()
     identity_header: str = field(default="", repr=False)
+    identities: tuple[str, ...] = ()
 
     def application(self, client_id: str) -> Application | None:
         """The application of that id, which compares without regard to case."""
@@ -100,6 +103,7 @@ def auth_from_values(values: Mapping[str, Any], where: str = "auth") -> AuthSett
         applications=applications,
         tokens=tokens,
         identity_header=_text(values, where, "identity_header", ""),
+        identities=_names(values, where, "identities"),
     )
 
 
@@ -120,6 +124,7 @@ def auth_to_values(settings: AuthSettings) -> dict[str, Any]:
             for item in settings.tokens
         ],
         "identity_header": settings.identity_header,
+        "identities": list(settings.identities),
     }  # fmt: skip
 
 
@@ -173,13 +178,18 @@ def _given(values: Mapping[str, Any], where: str, key: str) -> str:
     return found
 
 
-def _principals(values: Mapping[str, Any], where: str, key: str) -> tuple[str, ...]:
+def _names(values: Mapping[str, Any], where: str, key: str) -> tuple[str, ...]:
     found = values.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise InvalidRequestError(f"{where}.{key}: must be a list of names of principals")
+    if not isinstance(found, list) or not all(isinstance(item, str) and item for item in found):
+        raise InvalidRequestError(f"{where}.{key}: must be a list of names")
+    return tuple(found)
+
+
+def _principals(values: Mapping[str, Any], where: str, key: str) -> tuple[str, ...]:
+    found = _names(values, where, key)
     for item in found:
         _check_principal(item, f"{where}.{key}")
-    return tuple(found)
+    return found
 
 
 def _check_principal(name: str, where: str) -> None:

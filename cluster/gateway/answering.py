@@ -8,12 +8,13 @@ encoding took: the look at the gate is the last thing before the answer is given
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
 
 from cluster.access.permissions import QUERY
+from cluster.access.reading import readable
 from cluster.errors import TooStaleError
 from cluster.query.binding import QueryResult
 
@@ -122,25 +123,15 @@ class Answering:
             self._access.require(caller, QUERY, database)
         while True:
             pinned = await self.pin(database, at_least, text)
-            snapshot = self._readable(pinned.snapshot, caller)
+            snapshot = pinned.snapshot
+            if self._access is not None:
+                snapshot = readable(snapshot, self._access, caller)
             results = (await self._engine.answer(text, snapshot, request)).results
             encoded = await encode(results)
             # Nothing may come between these looks and the first byte.
             if may_be_shown(pinned):
                 check_staleness(pinned, max_staleness_seconds)
                 return Answered(results, pinned, encoded)
-
-    def _readable(self, snapshot: QuerySnapshot, caller: Caller) -> QuerySnapshot:
-        """Without the other databases that the caller may not read: to it there are none."""
-        access = self._access
-        if access is None or not access.is_enforced(caller):
-            return snapshot
-        others = {
-            name: tables
-            for name, tables in snapshot.others.items()
-            if access.allowed(caller, QUERY, name)
-        }
-        return replace(snapshot, others=others)
 
     async def pin(self, database: str, at_least: Position | None, text: str) -> PinnedSnapshot:
         """Pins at or after ``at_least``: what is pinned is checked, not what was waited for."""

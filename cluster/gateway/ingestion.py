@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from cluster.errors import InvalidRequestError, RemoraError, ThrottledError
+from cluster.access.permissions import INGEST
+from cluster.errors import AccessDeniedError, InvalidRequestError, RemoraError, ThrottledError
+from cluster.gateway.identity.calls import CallAccess
 from cluster.ingest.inflight import THROTTLED_RETRY_SECONDS
 from cluster.ingest.request import STREAMING_FORMATS, DataFormat, IngestPayload
 from cluster.ingest.ticket import Ticket
@@ -59,9 +61,12 @@ class IngestionServicer:
         pipeline: IngestPipeline,
         version_of: Callable[[str], Version],
         *,
+        calls: CallAccess | None = None,
         limits: Limits = LIMITS,
     ) -> None:
+        """``calls`` None: everybody may ingest."""
         self._pipeline = pipeline
+        self._calls = calls or CallAccess()
         self._version_of = version_of
         self._limits = limits
         self._stream_count = 0
@@ -73,7 +78,8 @@ class IngestionServicer:
 
     async def Ingest(self, request: pb.IngestRequest, call: Call) -> pb.IngestResponse:  # noqa: N802
         """Ingests one payload; errors are those of :meth:`IngestPipeline.ingest`."""
-        del call
+        caller = self._calls.caller_of(call)
+        self._calls.require(caller, INGEST, request.database, request.table)
         outcome = await self._pipeline.ingest(payload_from_message(request))
         position = Position(self._version_of(request.database), {outcome.key: outcome.position})
         return pb.IngestResponse(
@@ -86,8 +92,10 @@ class IngestionServicer:
         """Serves one stream until the client closes it and everything is acknowledged.
 
         Raises ThrottledError when too many streams are open, InvalidRequestError for a sequence
-        number out of order.
+        number out of order, UnauthenticatedError. Who may not ingest into a table is refused
+        payload by payload.
         """
+        caller = self._calls.caller_of(stream)
         if self._stream_count >= self._limits.ingest_streams:
             raise ThrottledError(
                 f"{self._stream_count} ingestion streams are open, the limit is "
@@ -96,7 +104,13 @@ class IngestionServicer:
             )
         self._stream_count += 1
         try:
-            session = _StreamSession(stream, self._pipeline, self._version_of, self._limits)
+            session = _StreamSession(
+                stream,
+                self._pipeline,
+                self._version_of,
+                self._limits,
+                lambda database, table: self._calls.require(caller, INGEST, database, table),
+            )
             await session.serve()
         finally:
             self._stream_count -= 1
@@ -116,8 +130,10 @@ class _StreamSession:
         pipeline: IngestPipeline,
         version_of: Callable[[str], Version],
         limits: Limits,
+        check: Callable[[str, str], None],
     ) -> None:
         self._stream = stream
+        self._check = check
         self._pipeline = pipeline
         self._version_of = version_of
         self._window = limits.ingest_stream_window
@@ -167,20 +183,29 @@ class _StreamSession:
         self._due.set()
 
     async def _take(self, request: IngestPayload) -> None:
-        if request.database != self._database and not self._is_of_this_stream(request.database):
+        refusal = self._refusal(request)
+        if refusal is not None:
             ticket = Ticket(request, None, is_unary=False)
-            ticket.refuse(
-                InvalidRequestError(
-                    f"this stream ingests into database '{self._database}'",
-                    remedy="Open one stream for each database.",
-                )
-            )
+            ticket.refuse(refusal)
         else:
             await self._pipeline.in_flight.wait_for_room(len(request.payload))
             ticket = self._pipeline.submit(request, self._on_decided)
         self._pending.append(ticket)
         if ticket.is_decided:
             self._on_decided()
+
+    def _refusal(self, request: IngestPayload) -> RemoraError | None:
+        """Why the pipeline is not to see it."""
+        if request.database != self._database and not self._is_of_this_stream(request.database):
+            return InvalidRequestError(
+                f"this stream ingests into database '{self._database}'",
+                remedy="Open one stream for each database.",
+            )
+        try:
+            self._check(request.database, request.table)
+        except AccessDeniedError as error:
+            return error
+        return None
 
     def _is_of_this_stream(self, database: str) -> bool:
         if not self._database:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.model import ScalarType
+from cluster.gateway.identity.calls import CallAccess
 from cluster.rpc.v1 import management_pb2, types_pb2
 
 if TYPE_CHECKING:
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
 class ManagementServicer:
     """Serves ``cluster.rpc.v1.ManagementService`` on any transport."""
 
-    def __init__(self, commands: CommandService) -> None:
+    def __init__(self, commands: CommandService, calls: CallAccess | None = None) -> None:
+        """``calls`` None: every caller is anonymous."""
         self._commands = commands
+        self._calls = calls or CallAccess()
 
     async def ExecuteCommand(  # noqa: N802  (the name is the protocol's)
         self, request: management_pb2.ExecuteCommandRequest, call: Call
     ) -> management_pb2.ExecuteCommandResponse:
         """Runs one command; errors are those of :meth:`CommandService.execute`."""
-        del call
-        result = await self._commands.execute(request.database, request.command)
+        client = self._calls.request_of(call)
+        result = await self._commands.execute(request.database, request.command, client)
         return management_pb2.ExecuteCommandResponse(
             columns=[
                 types_pb2.Column(name=column.name, type=column.type.value)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import trio
 
+from cluster.access.permissions import QUERY
 from cluster.errors import InvalidRequestError, TimedOutError, UnavailableError
 from cluster.gateway.answering import may_be_shown
-from cluster.request import Caller, ClientRequest
+from cluster.gateway.identity.calls import CallAccess
 from cluster.rpc.convert import position_from_message, position_to_message
 from cluster.rpc.v1 import query_pb2, types_pb2
 
@@ -29,8 +30,10 @@ _ENCODED_INLINE_BYTES: Final = 1024 * 1024
 class QueryService:
     """Servicer of QueryService. Errors leave as they are; the transport makes statuses of them."""
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, answering: Answering, calls: CallAccess | None = None) -> None:
+        """``calls`` None: every caller is anonymous."""
         self._answering = answering
+        self._calls = calls or CallAccess()
 
     async def Query(  # noqa: N802 - the name is the method's in the proto
         self,
@@ -38,6 +41,7 @@ class QueryService:
         stream: ServerStream[Any, query_pb2.QueryResponse],
     ) -> None:
         """Header, Arrow bytes, completion. The header goes out when the whole answer is ready."""
+        client = self._calls.request_of(stream)
         with _deadline(stream):
             at_least = request.at_least if request.HasField("at_least") else None
             most = None
@@ -46,7 +50,7 @@ class QueryService:
             answered = await self._answering.answer(
                 request.database,
                 request.kql,
-                ClientRequest(Caller()),
+                client,
                 _encoded,
                 at_least=None if at_least is None else position_from_message(at_least),
                 max_staleness_seconds=most,
@@ -67,6 +71,7 @@ class QueryService:
         self, request: query_pb2.WaitForRequest, call: Call
     ) -> query_pb2.WaitForResponse:
         """Waits for a position."""
+        self._calls.require(self._calls.caller_of(call), QUERY, request.database)
         with _deadline(call):
             at_least = position_from_message(request.at_least)
             pinned = await self._answering.pin(request.database, at_least, "")

@@ -22,6 +22,7 @@ from cluster.commands.service import CommandService
 from cluster.coordinator.reports import Report
 from cluster.errors import RemoraError, UnavailableError
 from cluster.gateway.answering import Answering
+from cluster.gateway.identity.door import open_identity
 from cluster.gateway.replication import ReplicationService
 from cluster.history.driver import OperationRunner
 from cluster.history.log import History
@@ -29,7 +30,7 @@ from cluster.ingest.deriving import UpdatePolicies
 from cluster.ingest.driver import IngestPipeline
 from cluster.node.attachments import NodeAttachments
 from cluster.node.databases import NodeDatabases
-from cluster.node.doors import Behind, add_grpc_services, open_http
+from cluster.node.doors import Behind, add_grpc_services, listen_grpc, open_http
 from cluster.node.draining import CapabilityDrain
 from cluster.node.ingestion import NodeQueued, batch_ingestion, queued_files
 from cluster.node.link import CoordinatorLink, Identity
@@ -67,9 +68,7 @@ class Node:
         self._history = History(self._clock, config.limits)
         self._reports = HistoryReports.of(self._history, lambda: self._catalog.new_id())
         self._started_at_ns = self._clock.now_ns()
-        self._address = ""
-        self.http_url = self.https_url = ""
-        """Where HTTP is served, without TLS and with it; empty: nowhere, or not yet."""
+        self._address = self.http_url = self.https_url = ""  # not served, or not yet
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Opens what is stored, serves until cancelled, closes. Started with the gRPC address.
@@ -253,7 +252,7 @@ class Node:
         server = self._platform.transport.server()
         behind = self._behind()
         health = add_grpc_services(server, behind)
-        self._address = server.listen(f"{self._platform.host}:{config.grpc_port}")
+        self._address = listen_grpc(server, config, self._platform)
         http = open_http(config, self._platform, behind)
         self._link = self._make_link()
         async with trio.open_nursery() as nursery:
@@ -285,13 +284,17 @@ class Node:
                 logger.warning("the first query will be slow: %s", error)
 
     def _behind(self) -> Behind:
+        config = self._config
+        identity = open_identity(config, self._catalog, self._clock)
         return Behind(
+            identity=identity,
             pipeline=self._pipeline,
-            commands=CommandService(self._catalog, self, self._config.limits),
-            answering=Answering(self._engine, self._databases),
+            commands=CommandService(self._catalog, self, config.limits, access=identity.access),
+            answering=Answering(self._engine, self._databases, identity.access),
             replication=self._replication,
             queued=self._queued.service,
-            version_of=self._version_of,
+            resources=self._queued.resources,
+            version_of=lambda name: self._catalog.get(name).version,
         )
 
     def _make_link(self) -> CoordinatorLink:
@@ -376,9 +379,6 @@ class Node:
     def _cancel_query(self, activity_id: str) -> bool:
         number = self._reports.number_of(activity_id)
         return number is not None and self._engine.cancellations.cancel(number)
-
-    def _version_of(self, database: str) -> Version:
-        return self._catalog.get(database).version
 
     def _oldest_acknowledged(self, database: str) -> Version | None:
         return min(self._replication.acknowledged_versions(database), default=None)

@@ -6,7 +6,10 @@ import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from cluster.access.settings import AuthSettings, auth_from_values
 from cluster.errors import InvalidRequestError
+from cluster.gateway.identity.hosts import check_host
+from cluster.gateway.identity.links import Links
 from cluster.limits import LIMITS, Limits
 
 _KINDS = {
@@ -17,6 +20,9 @@ _KINDS = {
     "grpc_port": int,
     "http_port": int,
     "https_port": int,
+    "host": str,
+    "auth": dict,
+    "links": dict,
     "allow_hosts": list,
     "streaming_ingestion": bool,
     "strict": bool,
@@ -28,6 +34,7 @@ _KINDS = {
     "limits": dict,
 }
 """Type of each key, as JSON has it."""
+_SECRET = ("auth", "links")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,9 @@ class NodeConfig:
     JSON line when it serves. ``location`` is the region of the cluster; empty: ``local``.
     ``storage_root`` is the URL of the folder or container of extents; empty: a folder of ``data``.
     ``ingest_folder`` is the only folder whose files ``.ingest into`` reads; empty: ``ingest`` in
-    ``data``.
+    ``data``. There is HTTPS if ``links``, how processes of the setup talk to each other, has a
+    certificate. ``host`` is the address of gRPC and HTTPS; empty: loopback, where plain HTTP is in
+    any case. ``auth``: who may get in.
     """
 
     cluster: str
@@ -51,6 +60,9 @@ class NodeConfig:
     grpc_port: int = 0
     http_port: int = 0
     https_port: int = 0
+    host: str = ""
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    links: Links = field(default_factory=Links)
     allow_hosts: tuple[str, ...] = ()
     streaming_ingestion: bool = False
     strict: bool = False
@@ -83,9 +95,9 @@ class NodeConfig:
         for key, kind in _KINDS.items():
             # bool is an int to Python, not to a reader of the configuration.
             if key in values and type(values[key]) is not kind:
+                shown = "a secret" if key in _SECRET else repr(values[key])
                 raise InvalidRequestError(
-                    f"the node's configuration wants a {kind.__name__} as '{key}', "
-                    f"not {values[key]!r}"
+                    f"the node's configuration wants a {kind.__name__} as '{key}', not {shown}"
                 )
         hosts = values.get("allow_hosts", [])
         if not all(isinstance(name, str) for name in hosts):
@@ -94,5 +106,11 @@ class NodeConfig:
             )
         values["allow_hosts"] = tuple(hosts)
         values["data"] = Path(values["data"])
+        auth = values["auth"] = auth_from_values(values.get("auth", {}))
+        links = values["links"] = Links.from_values(values.get("links", {}))
+        if values.get("host"):
+            check_host(
+                values["host"], is_required=auth.is_required, has_tls=bool(links.certificate)
+            )
         values["limits"] = Limits.with_overrides(values.get("limits", {}))
         return cls(**values)

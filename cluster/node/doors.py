@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.gateway.identity.certificates import server_context
+from cluster.gateway.identity.door import LoginEndpoint
+from cluster.gateway.identity.hosts import advertised, advertised_url
+from cluster.gateway.identity.provider import identity_routes
 from cluster.gateway.ingestion import IngestionServicer
 from cluster.gateway.management import ManagementServicer
 from cluster.gateway.query import QueryService
 from cluster.gateway.rest.app import RestDoor, ServiceFacts, rest_routes
-from cluster.gateway.rest.headers import ActivityIds, anybody
+from cluster.gateway.rest.headers import ActivityIds
 from cluster.gateway.rest.hosts import Hosts
 from cluster.gateway.rest.query import RestQueries
+from cluster.gateway.rest.queued import QueuedRest
 from cluster.gateway.rest.sources import UriSources
 from cluster.gateway.storage.routes import StorageDoor, storage_routes
 from cluster.rpc.v1 import (
@@ -23,13 +29,14 @@ from cluster.rpc.v1 import (
 from cluster.transport.standard import add_standard_services
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from cluster.catalog.model import Version
+    from cluster.commands.doors import ResourcesDoor
     from cluster.commands.service import CommandService
     from cluster.gateway.answering import Answering
     from cluster.gateway.http.server import HttpServer
+    from cluster.gateway.identity.door import IdentityDoor
     from cluster.gateway.replication import ReplicationService
     from cluster.ingest.driver import IngestPipeline
     from cluster.node.config import NodeConfig
@@ -41,28 +48,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What the doors pass requests to. ``tls``: HTTP is also served with it."""
+    """What the doors pass requests to."""
 
     pipeline: IngestPipeline
     commands: CommandService
     answering: Answering
     replication: ReplicationService
+    identity: IdentityDoor
     queued: QueuedIngestion | None
+    resources: ResourcesDoor
     version_of: Callable[[str], Version]
-    tls: ssl.SSLContext | None = None
 
 
 def add_grpc_services(server: Server, behind: Behind) -> Health:
     """Adds every gRPC service to a server that does not serve yet."""
+    calls = behind.identity.calls
     ingestion_pb2_grpc.add_IngestionServiceServicer_to_server(
-        IngestionServicer(behind.pipeline, version_of=behind.version_of), server
+        IngestionServicer(behind.pipeline, version_of=behind.version_of, calls=calls), server
     )
     management_pb2_grpc.add_ManagementServiceServicer_to_server(
-        ManagementServicer(behind.commands), server
+        ManagementServicer(behind.commands, calls), server
     )
-    query_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(behind.answering), server)
+    query_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(behind.answering, calls), server)
     replication_pb2_grpc.add_ReplicationServiceServicer_to_server(behind.replication, server)
     return add_standard_services(server)
+
+
+def listen_grpc(server: Server, config: NodeConfig, platform: Platform) -> str:
+    """Binds the node's gRPC port; returns where others reach it.
+
+    Raises OSError if the port is taken.
+    """
+    return advertised(server.listen(f"{config.host or platform.host}:{config.grpc_port}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +101,12 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
     """
     if platform.http_server is None:
         return None
+    identity, login = behind.identity, LoginEndpoint()
     facts = ServiceFacts(config.cluster, config.node, platform.process_id)
     queries = RestQueries(
         behind.answering,
         behind.commands,
-        authenticate=anybody,
+        authenticate=identity.authenticator.caller_of,
         clock=platform.clock,
         limits=config.limits,
         facts=facts,
@@ -102,11 +120,21 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
             limits=config.limits,
         ),
         limits=config.limits,
-        more=queries.routes(),
+        authorize=identity.authorize,
+        login_endpoint=login,
+        more=(*queries.routes(), *identity_routes(identity.provider)),
     )
     if behind.queued is not None:
         storage = StorageDoor(behind.queued, clock=platform.clock, limits=config.limits)
         routes.add(*storage_routes(storage, config.limits))
+        preview = QueuedRest(
+            behind.queued,
+            behind.resources,
+            authenticate=identity.authenticator.caller_of,
+            authorize=identity.authorize,
+            limits=config.limits,
+        )
+        routes.add(*preview.routes())
     front = RestDoor(
         routes,
         hosts=Hosts(config.allow_hosts),
@@ -122,7 +150,9 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
         limits=config.limits,
     )
     door = HttpDoor(server, server.listen(platform.host, config.http_port))
-    if behind.tls is not None:
-        tls_url = server.listen(platform.host, config.https_port, behind.tls)
-        door = replace(door, tls_url=tls_url)
+    if config.links.certificate:
+        tls = server_context(Path(config.links.certificate), Path(config.links.key))
+        bound = server.listen(config.host or platform.host, config.https_port, tls)
+        door = replace(door, tls_url=advertised_url(bound))
+        login.serve_at(bound)
     return door

@@ -17,12 +17,11 @@ from cluster.node.platform import machine
 from cluster.process import announce, run_process
 from cluster.rowstore.disk import RealDisk
 from cluster.transport.malloc import tune_malloc
-from cluster.transport.select import transport_from_environment
 
 
 async def serve(config: NodeConfig) -> None:
     """Runs the node until SIGTERM or SIGINT."""
-    transport = transport_from_environment(limits=config.limits)
+    transport = config.links.transport(limits=config.limits)
     rng = random.Random(secrets.randbits(64))  # noqa: S311 - shares of faults
     faults = ProcessFaults(SystemClock(), RealDisk(), rng)
     platform = machine(transport, config.limits, clock=faults.clock, disk=faults.disk)

@@ -11,6 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from cluster.access.permissions import INGEST
 from cluster.errors import EmptyPayloadError, InvalidRequestError, MappingNotFoundError
 from cluster.gateway.http.messages import HttpResponse
 from cluster.gateway.http.routes import Route
@@ -69,7 +70,7 @@ def ingest_routes(
 
     async def ingest(request: HttpRequest) -> HttpResponse:
         database, table = request.values["database"], request.values["table"]
-        authorize(request, "ingestor", database, table)
+        authorize(request, INGEST, database, table)
         body = request.body
         if (kind := request.query.get("sourceKind")) is not None:
             body = await sources.read(_source_uri(kind, body))

@@ -1,0 +1,1 @@
+"""The doors of identity: tokens over HTTP, certificates, and who calls over gRPC."""
