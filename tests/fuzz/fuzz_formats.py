@@ -173,7 +173,7 @@ def naming(variant: bytes) -> Iterator[None]:
     """What is raised inside says of which variant: the example itself may be a fine one."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         error.add_note(f"variant: {variant!r}")
         raise
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from fuzz_mutations import mutated_texts
 from fuzz_rest import judge
-from fuzzing import Target
+from fuzzing import HANG_SECONDS, Target
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Asked:
 
     def __call__(self, text: str) -> str:
         """The status and code of the answer."""
-        connection = http.client.HTTPConnection(self._address, timeout=20)
+        connection = http.client.HTTPConnection(self._address, timeout=HANG_SECONDS)
         try:
             body = json.dumps({"db": self._database, "csl": text})
             connection.request("POST", "/v2/rest/query", body, {"Content-Type": "application/json"})

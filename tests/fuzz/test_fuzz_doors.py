@@ -15,7 +15,7 @@ from fuzz_main import TARGETS
 if TYPE_CHECKING:
     from cluster.testing.kusto import Kusto
 
-EXAMPLES = {"parser": 60, "commands": 40, "formats": 80, "files": 60, "rest": 80}
+EXAMPLES = {"parser": 60, "commands": 40, "formats": 20, "files": 12, "rest": 80}
 
 
 def run_short(target: Target, examples: int) -> None:

@@ -44,7 +44,7 @@ def test_fails(kusto_pair, kusto_faults):
     kusto_faults.start("leader")
     assert kusto_pair.leader.query("print 1").scalar() == 2
 
-@pytest.mark.kusto(streamin=True)
+@pytest.mark.kusto(stream=True)
 def test_misspelled(kusto_cluster): ...
 
 @pytest.mark.kusto(False)
