@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from cluster.launcher.lifecycle import Launcher
     from cluster.launcher.setup import Setup
 
-LIMITS = {"lease_seconds": 2.0, "heartbeat_seconds": 0.25, "upkeep_check_seconds": 0.5}
+LIMITS = {
+    "lease_seconds": 2.0,
+    "heartbeat_seconds": 0.25,
+    "upkeep_check_seconds": 0.5,
+    "queued_flush_seconds": 0.05,
+}
 """Short waits, so that a test that waits for one to run out is quick."""
 
 _numbers = itertools.count(1)
