@@ -14,7 +14,6 @@ import psutil
 import trio
 
 from cluster import __version__
-from cluster.access.control import AccessControl
 from cluster.catalog.driver import Catalog
 from cluster.commands.context import NodeFacts, Services
 from cluster.commands.results import CommandResult
@@ -204,6 +203,7 @@ class Node:
             history=self._history,
             clock=clock,
         )
+        self._identity = open_identity(self._config, self._catalog, clock)
         self._queued = NodeQueued(
             files,
             self._config,
@@ -211,7 +211,7 @@ class Node:
             catalog=self._catalog,
             ingestion=self._ingestion,
             history=self._history,
-            access=AccessControl(self._catalog),
+            access=self._identity.access,
             url_of=lambda: self.http_url,
         )
         self._pipeline = IngestPipeline(
@@ -285,7 +285,7 @@ class Node:
 
     def _behind(self) -> Behind:
         config = self._config
-        identity = open_identity(config, self._catalog, self._clock)
+        identity = self._identity
         return Behind(
             identity=identity,
             pipeline=self._pipeline,
