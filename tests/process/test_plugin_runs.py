@@ -20,7 +20,7 @@ from cluster.testing.local import launch
 pytestmark = pytest.mark.process
 
 GUIDE = Path(cluster.testing.__file__).with_name("PYTEST.md")
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 150
 
 SHARED = """
 import pytest
