@@ -15,7 +15,7 @@ from cluster.gateway.management import ManagementServicer
 from cluster.gateway.query import QueryService
 from cluster.gateway.rest.app import RestDoor, ServiceFacts, rest_routes
 from cluster.gateway.rest.headers import ActivityIds
-from cluster.gateway.rest.hosts import Hosts
+from cluster.gateway.rest.hosts import Hosts, reached_at
 from cluster.gateway.rest.query import RestQueries
 from cluster.gateway.rest.queued import QueuedRest
 from cluster.gateway.rest.sources import UriSources
@@ -137,10 +137,11 @@ def open_http(config: NodeConfig, platform: Platform, behind: Behind) -> HttpDoo
         routes.add(*preview.routes())
     front = RestDoor(
         routes,
-        hosts=Hosts(config.allow_hosts),
+        hosts=Hosts((*config.allow_hosts, *reached_at(config.host))),
         ids=ActivityIds(platform.random_bits),
         clock=platform.clock,
         facts=facts,
+        login_endpoint=login,
     )
     server = platform.http_server(
         front.answer,

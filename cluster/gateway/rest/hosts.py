@@ -30,7 +30,8 @@ _REMEMBERED: Final = 64
 class Hosts:
     """The names that are ours: loopback, and ``allowed`` ones.
 
-    An allowed name is a host without a port: ``kusto``, ``*.kusto.windows.net``, ``*``.
+    An allowed name is a host without a port: ``kusto``, ``*.kusto.windows.net``, ``*``, or an
+    address.
     """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
@@ -107,9 +108,31 @@ def is_loopback(name: str) -> bool:
         return False
 
 
+def is_address(name: str) -> bool:
+    """Whether a name is an IP address, without brackets."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def reached_at(host: str) -> tuple[str, ...]:
+    """The names by which others reach a node that listens at ``host``, as far as it knows them.
+
+    One that listens at every address knows none of them: they must be allowed.
+    """
+    name = host.strip("[]")
+    if not name or (is_address(name) and ipaddress.ip_address(name).is_unspecified):
+        return ()
+    return (name,)
+
+
 def checked_host(text: str) -> str:
     """A name to allow, in lower case. Raises InvalidRequestError for what cannot be one."""
     name = text.strip().lower()
+    if is_address(name.strip("[]")):
+        return name.strip("[]")
     bare = name.removeprefix("*.")
     if name != "*" and (not bare or set(bare) & set("*/@?#[] \t") or ":" in bare):
         raise InvalidRequestError(

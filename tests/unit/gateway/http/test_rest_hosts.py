@@ -6,7 +6,7 @@ import pytest
 
 from cluster.errors import HostRefusedError, OriginRefusedError
 from cluster.gateway.http.messages import HttpRequest
-from cluster.gateway.rest.hosts import Hosts
+from cluster.gateway.rest.hosts import Hosts, reached_at
 
 
 def request(host, **headers):
@@ -52,6 +52,10 @@ def test_a_request_without_a_host_is_refused():
         ("*.kusto.windows.net", "kusto.windows.net", False),
         ("*.kusto.windows.net", "evilkusto.windows.net", False),
         ("*", "anything.example", True),
+        ("192.168.1.5", "192.168.1.5:8080", True),
+        ("192.168.1.5", "192.168.1.55:8080", False),
+        ("[FE80::1]", "[fe80::1]:8080", True),
+        ("fe80::1", "[fe80::1]", True),
     ],
 )
 def test_allowed_names_are_served(allowed, host, is_ours):
@@ -109,3 +113,20 @@ def test_a_preflight_is_told_what_it_asked_for():
 
 def test_what_is_not_from_a_page_gets_no_such_headers():
     assert Hosts().cors(request("localhost")) == {}
+
+
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [
+        ("", ()),
+        ("0.0.0.0", ()),
+        ("::", ()),
+        ("[::]", ()),
+        ("192.168.1.5", ("192.168.1.5",)),
+        ("[fe80::1]", ("fe80::1",)),
+        ("server.example", ("server.example",)),
+    ],
+)
+def test_a_node_is_called_what_it_listens_at(host, names):
+    assert reached_at(host) == names
+    assert Hosts(names).allowed == names
