@@ -23,6 +23,7 @@ from cluster.catalog.changes import CreateTable, SetPolicy, SetTableStreamingPol
 from cluster.catalog.driver import Catalog
 from cluster.catalog.model import Column, ScalarType, StreamingIngestionPolicy
 from cluster.commands.context import Services
+from cluster.commands.resources import NoResources
 from cluster.commands.service import CommandService
 from cluster.extents.copies import Place
 from cluster.extents.disk import LocalRoot
@@ -115,6 +116,7 @@ class FakeNode:
             databases=DatabasesDoor(world.databases),
             followers=None,
             attachments=None,
+            resources=NoResources(),
             cancel_query=None,
             load=None,
             limits=world.limits,
