@@ -111,9 +111,9 @@ async def test_commands_of_a_script_are_recorded_under_their_operation_ids(world
 
 async def test_secrets_of_a_script_are_masked(world):
     ((_, _, text, result, _),) = await world.run(
-        ".execute database script <| .create tabel C (a:long) with (docstring=h'secret')"
+        ".execute database script <| .create tablex C (a:long) with (docstring=h'secret')"
     )
-    assert (text, result) == (".create tabel C (a:long) with (docstring=******)", "Failed")
+    assert (text, result) == (".create tablex C (a:long) with (docstring=******)", "Failed")
 
 
 async def test_a_script_in_a_script_fails(world):

@@ -130,12 +130,12 @@ def test_a_caret_shows_where(text, line, column):
     ("text", "nearest"),
     [
         (".crate table T (a:long)", ".create table <table> <columns>"),
-        (".show databse", ".show database"),
-        (".show ingestion falures", ".show ingestion failures"),
+        (".show datbasex", ".show database"),
+        (".show ingestion failuresx", ".show ingestion failures"),
         (".alter table T policy stremingingestion enable", "policy streamingingestion"),
-        (".dorp table T", ".drop table <table>"),
+        (".dropp table T", ".drop table <table>"),
         (".SHOW TABLES", ".show tables"),
-        (".execute databse script <| .drop table T", ".execute [database] script"),
+        (".execute datbasex script <| .drop table T", ".execute [database] script"),
     ],
 )
 def test_the_nearest_command_is_told(text, nearest):
