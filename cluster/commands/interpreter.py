@@ -257,11 +257,15 @@ class Matcher:
             f"Syntax error at line {line}, column {column}: expected {expected}, found {found}."
         )
         nearest = self._nearest()
+        remedy = f"expected {expected}"
         if nearest is not None:
-            message += f" The nearest command is: {nearest.usage}"
-        message += f"\n{self._excerpt(token)}"
+            remedy = f"The nearest command is: {nearest.usage}"
+            message += f" {remedy}"
+        # The remedy is part of the message: doors that send both say it once, before the caret.
         return SyntaxRefusedError(
-            message, metadata={"line": str(line), "column": str(column), "expected": expected}
+            f"{message}\n{self._excerpt(token)}",
+            remedy=remedy,
+            metadata={"line": str(line), "column": str(column), "expected": expected},
         )
 
     def _nearest(self) -> CommandSpec | None:

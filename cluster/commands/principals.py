@@ -190,8 +190,14 @@ async def show_database(context: Context) -> list[Row]:
 
 
 async def show_cluster(context: Context) -> list[Row]:
-    """``.show cluster principals``: those of commands; the configuration's have no assignment."""
-    return _cluster_rows(context.catalog.get(DEFAULT_DATABASE).principals)
+    """``.show cluster principals``: those of commands, then those of the configuration."""
+    configured = (
+        RoleAssignment(role, name, "configuration") for role, name in context.access.configured()
+    )
+    return [
+        *_cluster_rows(context.catalog.get(DEFAULT_DATABASE).principals),
+        *_cluster_rows(configured),
+    ]
 
 
 def _cluster_rows(principals: Iterable[RoleAssignment]) -> list[Row]:

@@ -307,3 +307,11 @@ def test_any_text_survives_as_verbatim_literal(text):
     doubled = text.replace("'", "''")
     (token, _) = lex(f"@'{doubled}'")
     assert token.value == text
+
+
+@pytest.mark.parametrize("text", [".shwo tables", "frob"])
+def test_doors_say_the_remedy_once_before_the_caret(text):
+    with pytest.raises(SyntaxRefusedError) as caught:
+        parse_command(text, LIMITS)
+    assert caught.value.remedy in caught.value.message
+    assert caught.value.message.endswith("^")
