@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 import trio
 from azure.kusto.data import DataFormat, KustoClient
 from azure.kusto.data.exceptions import KustoApiError
@@ -220,5 +221,24 @@ async def test_managed_raises_what_is_permanent(run: Any) -> None:
         assert error["code"] == "BadRequest_StreamingIngestionPolicyNotEnabled"
         sdk.queued.ingest_from_stream(io.BytesIO(b"1,a\n"), sdk.properties())
         sdk.until(1)
+
+    await run(work)
+
+
+async def test_blobs_of_the_node_are_read_from_everywhere(run: Any) -> None:
+    def work(sdk: Sdk) -> None:
+        sdk.command(".alter table T policy streamingingestion enable")
+        resources = dict(sdk.command(".get ingestion resources"))
+        root, _, sas = resources["TempStorage"].partition("?")
+        address = f"{root}/some%20folder/rows.csv?{sas}"
+        assert requests.put(address, data=b"1,a\n2,b\n", timeout=10).status_code == 201
+        blob = BlobDescriptor(address)
+        result = sdk.managed.ingest_from_blob(blob, sdk.properties())
+        assert (blob.size, result.status) == (8, IngestionStatus.SUCCESS)
+        assert sdk.count() == 2
+        sdk.command(f".ingest into table T (h'{address}') with (format = csv)")
+        assert sdk.count() == 4
+        sdk.queued.ingest_from_blob(BlobDescriptor(address, 8), sdk.properties())
+        sdk.until(6)
 
     await run(work)
