@@ -125,6 +125,10 @@ class AccessControl:
             role for role, principals in self._by_configuration() if is_among(names, principals)
         )
 
+    def configured(self) -> tuple[tuple[Role, str], ...]:
+        """Everybody who has a role over all databases by the configuration."""
+        return tuple((role, name) for role, names in self._by_configuration() for name in names)
+
     def _by_configuration(self) -> tuple[tuple[Role, tuple[str, ...]], ...]:
         settings = self._settings
         return (

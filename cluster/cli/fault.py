@@ -160,14 +160,14 @@ def _parse(
 
 
 async def _add(fault: Fault, name: str, as_json: bool, timeout_seconds: float) -> None:
-    from cluster.cli.session import open_process
+    from cluster.cli.session import open_coordinator_channel
     from cluster.faults.messages import fault_to_message
     from cluster.rpc.v1 import faults_pb2, faults_pb2_grpc
 
     request = faults_pb2.AddFaultRequest(
         fault=fault_to_message(fault), duration_seconds=fault.duration
     )
-    async with open_process(load_setup(name).coordinator) as channel:
+    async with open_coordinator_channel(load_setup(name)) as channel:
         stub: Any = faults_pb2_grpc.FaultServiceStub(channel)
         response = await stub.AddFault(request, timeout=timeout_seconds)
     view = fault_view(response.fault)
@@ -186,9 +186,9 @@ def list_faults(name: Name = DEFAULT_NAME, as_json: AsJson = False) -> None:
 
 
 async def _list(name: str, as_json: bool) -> None:
-    from cluster.cli.session import open_process
+    from cluster.cli.session import open_coordinator_channel
 
-    async with open_process(load_setup(name).coordinator) as channel:
+    async with open_coordinator_channel(load_setup(name)) as channel:
         faults = await read_faults(channel, timeout_seconds=10.0)
     if as_json:
         print_json({"faults": faults})
@@ -218,10 +218,10 @@ def clear(
 
 
 async def _clear(fault_id: str, name: str, as_json: bool, timeout_seconds: float) -> None:
-    from cluster.cli.session import open_process
+    from cluster.cli.session import open_coordinator_channel
     from cluster.rpc.v1 import faults_pb2, faults_pb2_grpc
 
-    async with open_process(load_setup(name).coordinator) as channel:
+    async with open_coordinator_channel(load_setup(name)) as channel:
         stub: Any = faults_pb2_grpc.FaultServiceStub(channel)
         response: faults_pb2.ClearFaultsResponse = await stub.ClearFaults(
             faults_pb2.ClearFaultsRequest(id=fault_id), timeout=timeout_seconds

@@ -13,6 +13,9 @@ from cluster.cli.output import console, plain_table, print_json
 from cluster.cli.running import launcher, run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.launcher.security import SecurityOptions
     from cluster.launcher.setup import Setup
 
 TopologyFile = Annotated[
@@ -44,11 +47,45 @@ AllowHosts = Annotated[
 ]
 
 
+Auth = Annotated[
+    str | None,
+    typer.Option(
+        "--auth",
+        metavar="optional|required",
+        envvar="REMORA_AUTH",
+        help="Whether callers must say who they are with a token; default as the topology says, "
+        "else optional: who says nothing is an administrator.",
+    ),
+]
+Tls = Annotated[
+    bool | None,
+    typer.Option(
+        "--tls/--no-tls",
+        envvar="REMORA_TLS",
+        help="HTTPS and gRPC with a certificate of a private authority; remora certs says how to "
+        "trust it.",
+    ),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="ADDRESS",
+        envvar="REMORA_HOST",
+        help="Where nodes listen for gRPC and HTTPS; default loopback. Others take --auth required "
+        "and --tls.",
+    ),
+]
+
+
 def up(
     topology: TopologyFile = None,
     name: Name = DEFAULT_NAME,
     data: DataFolder = None,
     allow_host: AllowHosts = None,
+    auth: Auth = None,
+    tls: Tls = None,
+    host: Host = None,
     as_json: AsJson = False,
     timeout: TimeoutSeconds = 30.0,
 ) -> None:
@@ -56,7 +93,24 @@ def up(
 
     Whatever runs already is left alone; data of an earlier run is used again.
     """
-    run(_up, topology, name, data, allow_host or [], as_json, timeout)
+    run(_up, topology, name, data, allow_host or [], _security(auth, tls, host), as_json, timeout)
+
+
+def _security(
+    auth: str | None, tls: bool | None, host: str | None
+) -> Callable[[], SecurityOptions]:
+    """What the options say; raises InvalidRequestError when asked."""
+
+    def options() -> SecurityOptions:
+        from cluster.access.settings import MODES
+        from cluster.errors import InvalidRequestError
+        from cluster.launcher.security import SecurityOptions
+
+        if auth not in (None, *MODES):
+            raise InvalidRequestError(f"--auth must be one of {', '.join(MODES)}, not {auth!r}")
+        return SecurityOptions(auth, tls, host)
+
+    return options
 
 
 async def _up(
@@ -64,6 +118,7 @@ async def _up(
     name: str,
     data: Path | None,
     allow_hosts: list[str],
+    security: Callable[[], SecurityOptions],
     as_json: bool,
     timeout_seconds: float,
 ) -> None:
@@ -77,7 +132,7 @@ async def _up(
         wanted = parse_topology(_read(topology))
     operator = launcher(name, ready_seconds=timeout_seconds)
     existed = operator.exists(data)
-    setup = await operator.up(wanted, data, allow_hosts=allow_hosts)
+    setup = await operator.up(wanted, data, allow_hosts=allow_hosts, security=security())
     seconds = time.perf_counter() - started
     # The first time they are what the topology says; later the coordinator knows better.
     view = setup_view(setup, await _capabilities(setup) if existed else None)
@@ -134,16 +189,23 @@ def _client_lines(setup: Setup) -> str:
     if len(setup.topology.clusters) > 1:
         follower = setup.topology.clusters[1].name
         lines.append(with_name(f"remora attach {first}/MyDb {follower}", setup.name))
-    if node.http:
+    url, is_required = node.https or node.http, setup.topology.security.auth.is_required
+    trust = f"--cacert {setup.folder / 'ca.pem'} " if node.https else ""
+    if node.https:
+        lines.append("remora certs    # how SDKs come to trust the certificate")
+    if url:
         command = '{"db":"NetDefaultDB","csl":".show databases"}'
-        json_type = "Content-Type: application/json"
-        lines.append(f"curl -H '{json_type}' -d '{command}' {node.http}/v1/rest/mgmt")
+        headers = "-H 'Content-Type: application/json'"
+        headers += ' -H "Authorization: Bearer $TOKEN"' if is_required else ""
+        lines.append(f"curl {trust}{headers} -d '{command}' {url}/v1/rest/mgmt")
+    grpcurl = trust.replace("--cacert", "-cacert") or "-plaintext "
     lines += [
-        f"grpcurl -plaintext {node.grpc} list",
+        f"grpcurl {grpcurl}{node.grpc} list",
         with_name("remora down", setup.name) + "    # keeps the data; remora destroy deletes it",
     ]
-    python = _SDK.format(url=node.http) if node.http else ""
-    python += _TRIO.format(address=node.grpc)
+    python = (_APPLICATION if is_required else _SDK).format(url=url) if url else ""
+    if not (node.https or is_required):
+        python += _TRIO.format(address=node.grpc)
     return "\n".join(["To paste:", *(f"  {line}" for line in lines), "", python])
 
 
@@ -153,6 +215,15 @@ From Python, with azure-kusto-data:
   with KustoClient("{url}") as client:
       print(client.execute("NetDefaultDB", "print 1").primary_results[0])
 
+"""
+
+_APPLICATION = """\
+From Python, with azure-kusto-data, as an application of the [auth] table:
+  from azure.kusto.data import KustoClient, KustoConnectionStringBuilder
+  address = KustoConnectionStringBuilder.with_aad_application_key_authentication(
+      "{url}", "ID", "SECRET", "adfs")
+  with KustoClient(address) as client:
+      print(client.execute("NetDefaultDB", "print 1").primary_results[0])
 """
 
 _TRIO = """\

@@ -35,6 +35,7 @@ from cluster.faults.opening import ProxyLauncher
 from cluster.faults.process import ProcessFaults
 from cluster.faults.service import FaultServicer
 from cluster.faults.store import FaultyPersistence
+from cluster.gateway.identity.links import Links
 from cluster.limits import LIMITS, Limits
 from cluster.node.clock import SystemClock
 from cluster.process import announce, run_process
@@ -62,6 +63,7 @@ class CoordinatorConfig:
     ready_fd: int = 1
     adopt: bool = False
     limits: Limits = field(default=LIMITS)
+    links: Links = field(default_factory=Links)
 
     @classmethod
     def from_json(cls, text: str) -> CoordinatorConfig:
@@ -83,6 +85,7 @@ class CoordinatorConfig:
             ready_fd=_number(values, "ready_fd", 1, 2**20),
             adopt=_switch(values, "adopt"),
             limits=Limits.with_overrides(values.get("limits") or {}),
+            links=Links.from_values(values.get("links") or {}),
         )
 
 
@@ -142,7 +145,8 @@ async def serve(
         faults = None
         if own is not None:
             faults = FaultDriver(
-                driver, own, ProxyLauncher(config.data, transport),
+                driver, own,
+                ProxyLauncher(config.data, transport_from_environment(limits=config.limits)),
                 folder=config.data, limits=config.limits,
             )  # fmt: skip
             FaultServicer(faults).add_to(server)
@@ -163,7 +167,7 @@ async def serve(
 
 async def run(config: CoordinatorConfig) -> None:
     """Serves until SIGTERM or SIGINT."""
-    transport = transport_from_environment(limits=config.limits)
+    transport = config.links.transport(limits=config.limits)
     rng = random.Random(secrets.randbits(64))  # noqa: S311 - shares of faults
     own = ProcessFaults(SystemClock(), RealDisk(), rng)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -16,16 +16,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from cluster.access.settings import auth_to_values
 from cluster.errors import ConflictError, InvalidRequestError, RemoraError, UnavailableError
 from cluster.launcher.identity import ProcessState, send_signal, state_of, wait_exit
+from cluster.launcher.links import prepare_links, remove_links
 from cluster.launcher.processes import Child, configure, kill, spawn, wait_ready
 from cluster.launcher.proxy import end_faults
+from cluster.launcher.security import SecurityOptions
 from cluster.launcher.setup import STATE_FILE, Home, ProcessRecord, Setup, read_setup, start_remedy
 from cluster.launcher.topology import COORDINATOR, DEFAULT_TOPOLOGY, Topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from cluster.gateway.identity.links import Links
 
 READY_SECONDS: Final = 30.0
 GRACE_SECONDS: Final = 10.0
@@ -76,22 +81,28 @@ class Launcher:
         folder: Path | None = None,
         *,
         allow_hosts: Sequence[str] = (),
+        security: SecurityOptions | None = None,
     ) -> Setup:
         """Starts whatever does not run, and returns when all of it is ready.
 
         ``allow_hosts`` are allowed from now on besides those of the topology, by the nodes that
         this starts.
 
-        A setup that exists keeps its topology, folder, data and, where they are still free, ports.
-        Raises ConflictError if ``topology`` or ``folder`` contradicts it, and what
+        ``security`` is what is said over the topology's, from now on.
+
+        A setup that exists keeps its topology, folder, data and, where they are still free, ports;
+        who may reach it can change while nothing of it runs. Raises ConflictError if ``topology``
+        or ``folder`` contradicts it, InvalidRequestError if it would be reached from outside
+        without authentication and TLS, and what
         :func:`~cluster.launcher.processes.wait_ready` raises.
         """
         async with self.home.lock(self.name):
             setup = self._plan(topology, folder)
             if allow_hosts:
                 setup = replace(setup, topology=setup.topology.allowing(allow_hosts))
-            self.home.save(setup)
             down = self._not_running(setup)
+            setup = _secured(setup, topology, security or SecurityOptions(), down)
+            self.home.save(setup)
             if COORDINATOR in down and len(down) < len(setup.processes):
                 _check_port(setup.coordinator)  # nodes that run look for it there
             return await self._start(setup, down)
@@ -129,6 +140,7 @@ class Launcher:
                 if (path := setup.folder / name).exists():
                     shutil.rmtree(path)
             (setup.folder / STATE_FILE).unlink(missing_ok=True)
+            remove_links(setup.folder)
             if setup.folder.exists() and not any(setup.folder.iterdir()):
                 setup.folder.rmdir()
             self.home.forget(self.name)
@@ -169,8 +181,10 @@ class Launcher:
         if folder is not None and folder.absolute() != setup.folder:
             raise ConflictError(f"setup '{self.name}' is in {setup.folder}", remedy=remedy)
         # Names that were allowed by an option are in no file.
-        allowed = setup.topology.allow_hosts
-        if topology is not None and topology.allowing(allowed) != setup.topology:
+        allowed, known = setup.topology.allow_hosts, setup.topology
+        if topology is not None and (
+            replace(topology.allowing(allowed), security=known.security) != known
+        ):
             raise ConflictError(f"setup '{self.name}' has another topology", remedy=remedy)
         return setup
 
@@ -189,6 +203,7 @@ class Launcher:
 
     async def _start(self, setup: Setup, processes: Sequence[str]) -> Setup:
         children: dict[str, Child] = {}
+        links = prepare_links(setup, self.home.folder)
         try:
             for process in processes:
                 record = setup.processes[process]
@@ -196,12 +211,12 @@ class Launcher:
                 setup = setup.with_process(replace(record, identity=child.identity))
             self.home.save(setup)  # so that they are found even if this command is killed
             if (child_coordinator := children.get(COORDINATOR)) is not None:
-                setup = await self._ready(setup, child_coordinator)
+                setup = await self._ready(setup, child_coordinator, links)
             results: dict[str, Setup] = {}
             async with trio.open_nursery() as nursery:
                 for process, child in children.items():
                     if process != COORDINATOR:
-                        nursery.start_soon(self._ready_into, results, setup, child)
+                        nursery.start_soon(self._ready_into, results, setup, child, links)
             for process, result in results.items():
                 setup = setup.with_process(result.processes[process])
         except BaseException as error:
@@ -220,12 +235,14 @@ class Launcher:
         except OSError as error:
             raise UnavailableError(f"{record.id} cannot be started: {error}") from error
 
-    async def _ready_into(self, results: dict[str, Setup], setup: Setup, child: Child) -> None:
-        results[child.id] = await self._ready(setup, child)
+    async def _ready_into(
+        self, results: dict[str, Setup], setup: Setup, child: Child, links: Links
+    ) -> None:
+        results[child.id] = await self._ready(setup, child, links)
 
-    async def _ready(self, setup: Setup, child: Child) -> Setup:
+    async def _ready(self, setup: Setup, child: Child, links: Links) -> Setup:
         record = setup.processes[child.id]
-        configure(child, _configuration(setup, record))
+        configure(child, {**_configuration(setup, record), "links": links.to_values()})
         served = await wait_ready(child, timeout_seconds=self.ready_seconds)
         return setup.with_process(
             replace(record, grpc=served.grpc, http=served.http, https=served.https)
@@ -274,7 +291,9 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
             spec.http_port + int(number) if spec.http_port else _port_again(_authority(record.http))
         ),
         "https_port": _port_again(_authority(record.https)),
-        "allow_hosts": list(setup.topology.allow_hosts),
+        "allow_hosts": [*setup.topology.allow_hosts, *setup.topology.security.host_names],
+        "host": setup.topology.security.host,
+        "auth": auth_to_values(setup.topology.security.auth),
         "coordinator": setup.coordinator.grpc,
         "streaming_ingestion": spec.streaming_ingestion,
         "strict": spec.strict,
@@ -285,6 +304,20 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
         # The first process is the coordinator: nodes count from 0 and spread over the processors.
         "processor": list(setup.processes).index(record.id) - 1,
     }
+
+
+def _secured(
+    setup: Setup, topology: Topology | None, options: SecurityOptions, down: Sequence[str]
+) -> Setup:
+    """The setup with the security of a topology file, if there is one, and what is said over it."""
+    given = setup.topology.security if topology is None else topology.security
+    wanted = options.over(given)
+    if wanted != setup.topology.security and len(down) < len(setup.processes):
+        raise ConflictError(
+            f"setup '{setup.name}' runs with another host, authentication or TLS",
+            remedy="Stop it first: remora down keeps its data.",
+        )
+    return replace(setup, topology=replace(setup.topology, security=wanted))
 
 
 def _authority(url: str) -> str:

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cluster.access.settings import AuthSettings, auth_from_values, auth_to_values
 from cluster.errors import InvalidRequestError
-from cluster.gateway.identity.hosts import check_host
+from cluster.gateway.identity.hosts import check_host, is_loopback_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,12 @@ class Security:
     auth: AuthSettings = field(default_factory=AuthSettings)
     has_tls: bool = False
     names: tuple[str, ...] = ()
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names under which HTTP is served besides loopback."""
+        own = () if not self.host or is_loopback_address(self.host) else (self.host,)
+        return tuple(name for name in (*self.names, *own) if ":" not in name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,7 +263,11 @@ def _checked(name: str) -> str:
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(values, indent=1) + "\n")
+    fresh.unlink(missing_ok=True)
+    # A topology may have secrets: the owner's eyes only, from the first byte on.
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(json.dumps(values, indent=1) + "\n")
     fresh.replace(path)
 
 

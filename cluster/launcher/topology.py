@@ -3,6 +3,7 @@
 The file::
 
     allow_hosts = ["kusto"]       # names besides loopback under which HTTP is served
+    host, [auth] and [tls]        # see cluster/launcher/security.py
 
     [limits]                      # of every process; names as in cluster/limits.py
     lease_seconds = 2.0
@@ -34,6 +35,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cluster.errors import InvalidRequestError, LimitExceededError, NotSupportedError
 from cluster.gateway.rest.hosts import checked_host
+from cluster.launcher.security import KEYS as SECURITY_KEYS
+from cluster.launcher.security import Security, security_from_values, security_to_values
 from cluster.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -90,12 +93,14 @@ class ClusterSpec:
 class Topology:
     """Clusters in the order of the file. ``limits`` are the coordinator's.
 
-    ``allow_hosts`` are the names besides loopback under which HTTP is served.
+    ``allow_hosts`` are the names besides loopback under which HTTP is served; ``security`` is who
+    may reach it, and how.
     """
 
     clusters: tuple[ClusterSpec, ...]
     limits: Mapping[str, float] = field(default_factory=dict)
     allow_hosts: tuple[str, ...] = ()
+    security: Security = field(default_factory=Security)
 
     def allowing(self, names: Sequence[str]) -> Topology:
         """The topology with more names allowed. Raises InvalidRequestError for what is no name."""
@@ -135,7 +140,7 @@ def parse_topology(text: str, *, limits: Limits = LIMITS) -> Topology:
 
 def topology_from_values(values: Mapping[str, Any], *, limits: Limits = LIMITS) -> Topology:
     """Reads the tables of a topology file, or what :func:`topology_to_values` wrote."""
-    _only_known(values, "", ("clusters", "limits", "allow_hosts"))
+    _only_known(values, "", ("clusters", "limits", "allow_hosts", *SECURITY_KEYS))
     common = _limits(values.get("limits", {}), "limits")
     entries = _typed(values, "", "clusters", list, [])
     if not entries:
@@ -163,7 +168,7 @@ def topology_from_values(values: Mapping[str, Any], *, limits: Limits = LIMITS) 
     hosts = _typed(values, "", "allow_hosts", list, [])
     if not all(isinstance(host, str) for host in hosts):
         raise InvalidRequestError(f"allow_hosts: must be names, not {hosts!r}")
-    return Topology(clusters, common).allowing(hosts)
+    return Topology(clusters, common, security=security_from_values(values)).allowing(hosts)
 
 
 def topology_to_values(topology: Topology) -> dict[str, Any]:
@@ -184,6 +189,7 @@ def topology_to_values(topology: Topology) -> dict[str, Any]:
     ]
     return {
         "allow_hosts": list(topology.allow_hosts),
+        **security_to_values(topology.security),
         "limits": dict(topology.limits),
         "clusters": clusters,
     }

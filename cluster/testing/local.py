@@ -18,11 +18,11 @@ import trio
 from cluster.client import Client
 from cluster.errors import EntityNotFoundError, RemoraError
 from cluster.launcher.lifecycle import Launcher
+from cluster.launcher.links import client_links
 from cluster.launcher.setup import Home, Setup
 from cluster.launcher.topology import ClusterSpec, Topology
 from cluster.rpc.convert import position_from_message
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
-from cluster.transport.select import transport_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -80,7 +80,7 @@ class LocalSetup:
         cls, launcher: Launcher, setup: Setup, *, database: str
     ) -> AsyncIterator[Self]:
         """Opens channels to every process; on the way out puts the setup back in order."""
-        transport = transport_from_environment()
+        transport = client_links(setup).transport()
         async with AsyncExitStack() as stack:
             local = cls(launcher, setup, stack, database)
             for record in setup.processes.values():

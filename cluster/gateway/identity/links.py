@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from cluster.errors import InvalidRequestError
 from cluster.gateway.identity.calls import only_for_setup, with_setup_secret
 from cluster.limits import LIMITS, Limits
+from cluster.transport import select
 from cluster.transport.credentials import ChannelCredentials, ServerCredentials
-from cluster.transport.select import transport_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ class Links:
     def transport(self, *, limits: Limits = LIMITS) -> Transport:
         """What servers and channels of a process of the setup are made with.
 
-        Raises ValueError (see :func:`transport_from_environment`), OSError for a file.
+        Raises ValueError (see :mod:`cluster.transport.select`), OSError for a file.
         """
         server = channel = None
         if self.certificate and self.key:
@@ -70,7 +70,7 @@ class Links:
             )
         if self.authority:
             channel = ChannelCredentials(Path(self.authority).read_bytes())
-        return transport_from_environment(
+        return select.transport_from_environment(
             limits=limits,
             server_credentials=server,
             channel_credentials=channel,

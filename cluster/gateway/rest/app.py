@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 _NO_VALUES: Final[Mapping[str, str]] = MappingProxyType({})
 _STREAMING: Final = "/v1/rest/ingest/"
+_UNAUTHORIZED: Final = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,21 @@ class RestDoor:
     """The handler of the HTTP server. ``answer`` raises nothing."""
 
     def __init__(
-        self, routes: Routes, *, hosts: Hosts, ids: ActivityIds, clock: Clock, facts: ServiceFacts
+        self,
+        routes: Routes,
+        *,
+        hosts: Hosts,
+        ids: ActivityIds,
+        clock: Clock,
+        facts: ServiceFacts,
+        login_endpoint: Callable[[HttpRequest], str] = public_login,
     ) -> None:
         self.routes = routes
         self._hosts = hosts
         self._ids = ids
         self._clock = clock
         self._facts = facts
+        self._login_endpoint = login_endpoint
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         """Answers one request, whatever becomes of it."""
@@ -109,7 +118,13 @@ class RestDoor:
             client_request_id=request_id(request),
             activity_id=request.activity_id,
         )
-        return error_response(error, context, is_streaming=request.path.startswith(_STREAMING))
+        is_streaming = request.path.startswith(_STREAMING)
+        response = error_response(error, context, is_streaming=is_streaming)
+        if response.status != _UNAUTHORIZED:
+            return response
+        # Where to get a token, as the service says it.
+        challenge = f'Bearer authorization_uri="{self._login_endpoint(request)}"'
+        return replace(response, headers={**response.headers, "WWW-Authenticate": challenge})
 
 
 def rest_routes(

@@ -218,6 +218,6 @@ def world(tmp_path, monkeypatch):
     home.save(setup)
     world = World(home, setup)
     monkeypatch.setattr(
-        cluster.transport.select, "transport_from_environment", lambda: MemoryHosts(world)
+        cluster.transport.select, "transport_from_environment", lambda **_: MemoryHosts(world)
     )
     return world

@@ -68,7 +68,7 @@ class Hosts:
 def service(world, monkeypatch):
     service = FaultService()
     hosts = Hosts(service)
-    monkeypatch.setattr(cluster.transport.select, "transport_from_environment", lambda: hosts)
+    monkeypatch.setattr(cluster.transport.select, "transport_from_environment", lambda **_: hosts)
     return service
 
 

@@ -37,11 +37,15 @@ async def test_up_starts_everything_and_tells_nodes_where_the_coordinator_is(wor
         host, _, port = address.rpartition(":")
         socket.create_connection((host, int(port))).close()
     coordinator, leader = world.config("coordinator"), world.config("leader/0")
-    assert coordinator.keys() == {"data", "grpc_port", "limits", "ready_fd"}
+    assert coordinator.keys() == {"data", "grpc_port", "limits", "links", "ready_fd"}
+    assert coordinator["links"] == leader["links"]
+    assert len(leader.pop("links")["secret"]) == 64
+    assert leader.pop("auth")["mode"] == "optional"
     assert coordinator["limits"] == {"lease_seconds": 2.5}
     del leader["ready_fd"]
     assert leader == {
         "allow_hosts": [],
+        "host": "",
         "http_port": 0,
         "https_port": 0,
         "cluster": "leader",
