@@ -30,9 +30,15 @@ _BAG: Final = (
 CONDITIONAL: Final = {
     "maxif": "max", "minif": "min", "take_anyif": "take_any", "make_list_if": "make_list",
     "make_set_if": "make_set", "make_bag_if": "make_bag", "count_distinctif": "count_distinct",
-    "stdevpif": "stdevp", "variancepif": "variancep",
+    "variancepif": "variancep",
 }  # fmt: skip
 """Aggregates of the rows that fulfil their second argument, and those of all rows."""
+
+
+def _bits(operation: str) -> AggregateSpec:
+    sql = f"CAST(bit_{operation}(CAST({{0}} AS BIGINT)) AS BIGINT)"
+    return AggregateSpec(f"binary_all_{operation}", sql, (1,), name_is_argument=True)
+
 
 _ROWS: Final = (
     AggregateSpec("maxif", "", (2,)),
@@ -45,12 +51,27 @@ _ROWS: Final = (
     AggregateSpec("count_distinct", "count(DISTINCT {0})", (1,)),
     AggregateSpec("count_distinctif", "", (2,)),
     AggregateSpec("stdevp", "coalesce(stddev_pop({0}), 0.0)", (1,)),
-    AggregateSpec("stdevpif", "", (2,)),
     AggregateSpec("variancep", "coalesce(var_pop({0}), 0.0)", (1,)),
     AggregateSpec("variancepif", "", (2,)),
-    AggregateSpec("binary_all_and", "CAST(bit_and(CAST({0} AS BIGINT)) AS BIGINT)", (1,)),
-    AggregateSpec("binary_all_or", "CAST(bit_or(CAST({0} AS BIGINT)) AS BIGINT)", (1,)),
-    AggregateSpec("binary_all_xor", "CAST(bit_xor(CAST({0} AS BIGINT)) AS BIGINT)", (1,)),
+    AggregateSpec(
+        "binary_all_and",
+        "CAST(bit_and(CAST({0} AS BIGINT)) AS BIGINT)",
+        (1,),
+        name_is_argument=True,
+    ),
+    AggregateSpec(
+        "binary_all_or", "CAST(bit_or(CAST({0} AS BIGINT)) AS BIGINT)", (1,), name_is_argument=True
+    ),
+    AggregateSpec(
+        "binary_all_xor",
+        "CAST(bit_xor(CAST({0} AS BIGINT)) AS BIGINT)",
+        (1,),
+        name_is_argument=True,
+    ),
+    AggregateSpec(
+        "$sum_span", "to_microseconds(CAST(coalesce(sum(epoch_us({0})), 0) AS BIGINT))", (1,)
+    ),
+    AggregateSpec("$avg_span", "to_microseconds(CAST(avg(epoch_us({0})) AS BIGINT))", (1,)),
     AggregateSpec(
         "$ordered_list",
         "coalesce(list({0} ORDER BY {1}) FILTER (WHERE {0} IS NOT NULL), [])",
@@ -61,7 +82,7 @@ _ROWS: Final = (
 RETURN_TYPES: Final = {
     "make_list_if": "dynamic", "make_set_if": "dynamic", "make_bag": "dynamic",
     "make_bag_if": "dynamic", "count_distinct": "long", "count_distinctif": "long",
-    "stdevp": "real", "stdevpif": "real", "variancep": "real", "variancepif": "real",
+    "stdevp": "real", "variancep": "real", "variancepif": "real",
     "binary_all_and": "long", "binary_all_or": "long", "binary_all_xor": "long",
 }  # fmt: skip
 """Types of the aggregates here; the others have that of their first argument."""
@@ -84,7 +105,11 @@ def one_by_one(
         if isinstance(expr, ir.FunctionCall) and expr.name == "$named":
             expr, *given = expr.args
             names = tuple(column.name for column in given)
-        if isinstance(expr, ir.FunctionCall) and expr.name == "percentiles" and expr.args:
+        if (
+            isinstance(expr, ir.FunctionCall)
+            and expr.args
+            and (expr.name == "percentiles" or (expr.name == "percentile" and named.name is None))
+        ):
             yield from _percentiles(expr, names, named.name)
         elif (
             isinstance(expr, ir.FunctionCall)
@@ -106,7 +131,8 @@ def _percentiles(call: Any, names: tuple[str, ...], name: str | None) -> Iterato
         raise NotSupportedError("percentiles(): as many names as percentiles are needed.")
     for index, point in enumerate(points):
         known = names[index] if names else None
+        if index == 0 and name is not None:
+            known = name
         if known is None and isinstance(point, ir.Literal):
-            prefix = name or f"percentile_{expression_name(value) or ''}"
-            known = f"{prefix}_{point.value}".replace(".", "_").replace("-", "_")
+            known = f"percentile_{expression_name(value) or ''}_{point.value}".replace(".", "_")
         yield ir.NamedExpr(ir.FunctionCall("percentile", (value, point)), known)

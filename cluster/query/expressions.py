@@ -188,6 +188,9 @@ class Expressions:
         if node.op == "/" and "decimal" in (left.type, right.type):
             raise _inexact("'/'")
         left, right = self._widened(left, node.op), self._widened(right, node.op)
+        scaled = _scaled(node.op, left, right)
+        if scaled is not None:
+            return scaled
         return Typed(
             dataclasses.replace(node, left=left.expr, right=right.expr),
             vocabulary.arithmetic_type(node.op, left.type, right.type),
@@ -244,6 +247,12 @@ class Expressions:
         return self._typed_call(name, arguments)
 
     def _typed_call(self, name: str, arguments: list[Typed]) -> Typed:
+        if arguments and arguments[0].type == "timespan" and name in ("sum", "avg"):
+            name = f"${name}_span"
+            return Typed(ir.FunctionCall(name, (arguments[0].expr,)), "timespan")
+        if name == "percentile" and arguments and arguments[0].type == "int":
+            whole = ir.FunctionCall("tolong", (arguments[0].expr,))
+            arguments = [Typed(whole, "long"), *arguments[1:]]
         if name in vocabulary.INEXACT_OF_DECIMAL and any(a.type == "decimal" for a in arguments):
             raise _inexact(f"{name}()")
         if name == "extract" and len(arguments) == 4:
@@ -330,6 +339,19 @@ class Expressions:
         raise SemanticError(
             f"Semantic error: SEM0260: Unknown function: '{name}'.", metadata={"name": name}
         )
+
+
+_SCALARS: Final = frozenset(["int", "long", "real"])
+
+
+def _scaled(operator: str, left: Typed, right: Typed) -> Typed | None:
+    """A timespan times or over a number, which DuckDB has for whole numbers only, or not."""
+    if operator == "*" and right.type == "timespan":
+        left, right = right, left
+    if left.type != "timespan" or right.type not in _SCALARS or operator not in "*/":
+        return None
+    name = "$span_times" if operator == "*" else "$span_over"
+    return Typed(ir.FunctionCall(name, (left.expr, right.expr)), "timespan")
 
 
 def _inexact(what: str) -> NotSupportedError:

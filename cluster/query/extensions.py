@@ -70,8 +70,24 @@ def sample(step: OperatorResolver, op: own.Sample) -> Produced:
     return [own.Rows(parts, tuple(step.columns))], step.columns
 
 
+def search_within(step: OperatorResolver, _: own.SearchWithin) -> Produced:
+    """The column ``$table`` in front, as ``search`` gives it."""
+    label = ir.NamedExpr(ir.Literal(step.table_name(), "string"), own.TABLE_COLUMN)
+    names = [n for n in step.columns if n != own.TABLE_COLUMN]
+    rest = tuple(ir.NamedExpr(ir.ColumnRef(n), n) for n in names)
+    columns = {own.TABLE_COLUMN: "string", **{n: step.columns[n] for n in names}}
+    return [ir.Project((label, *rest))], columns
+
+
 def distinct_all(step: OperatorResolver, _: own.DistinctAll) -> Produced:
-    """``distinct *``."""
+    """``distinct *``. Raises SemanticError if there is a dynamic column, as Kusto does."""
+    for name, kind in step.columns.items():
+        if kind == "dynamic" and name not in HIDDEN:
+            raise SemanticError(
+                f"Semantic error: 'distinct' operator: column '{name}' of type dynamic is not "
+                "allowed in this context.",
+                remedy="Name the columns, and convert this one with tostring().",
+            )
     names = [name for name in step.columns if name not in HIDDEN]
     return step.resolve(ir.Distinct(tuple(ir.NamedExpr(ir.ColumnRef(n)) for n in names)))
 
@@ -84,34 +100,48 @@ def apply(step: OperatorResolver, op: own.Apply) -> Produced:
     """
     number = step.resolver.next_number()
     row, rows = f"$row{number}", f"$rows{number}"
-    mine = {name: kind for name, kind in step.columns.items() if name not in HIDDEN}
+    before, columns, targets = _named_first(step, op, number)
+    mine = {name: kind for name, kind in columns.items() if name not in HIDDEN}
     listed = ", ".join(f"{quote_ident(row)}.{quote_ident(n)} AS {quote_ident(n)}" for n in mine)
     source = ir.CommandSource(f"SELECT {listed}", tuple(mine), "mv-apply")
-    targets = next(o for o in op.expand if isinstance(o, ir.MvExpand)).targets
     scope = dataclasses.replace(step.scope, of_a_row=True)
-    steps = [*op.expand, *op.body.operators]
+    steps = [ir.MvExpand(targets), *op.body.operators]
     query, made = step.resolver.query(ir.Query(source, steps), scope, columns=mine)
-    names = [*step.columns, *(name for name in made if name not in step.columns)]
+    in_place = {target.column for target in targets if target.name is None}
+    names = [name for name in step.columns if name in made or name not in in_place]
+    names += [name for name in made if name not in columns]
     values = ", ".join(
         f"{quote_ident(rows if name in made else row)}.{quote_ident(name)}" for name in names
     )
+    full = " OR ".join(
+        f"coalesce(CAST({quote_ident(row)}.{quote_ident(target.column)} AS VARCHAR), 'null') "
+        "NOT IN ('[]', '{}')"
+        for target in targets
+    )
     parts: list[Any] = [f"SELECT {values} FROM ", own.PREVIOUS]  # noqa: S608 - quoted
     parts += [f" AS {quote_ident(row)}, LATERAL (", query, f") AS {quote_ident(rows)}"]
-    known = [t.column for t in targets if t.column in mine]
-    if len(known) == len(targets):
-        full = " OR ".join(
-            f"coalesce(CAST({quote_ident(row)}.{quote_ident(c)} AS VARCHAR), 'null') "
-            "NOT IN ('[]', '{}')"
-            for c in known
-        )
-        parts.append(f" WHERE {full}")
-    elif any(isinstance(o, ir.Summarize | ir.Count) for o in op.body.operators):
-        raise NotSupportedError(
-            "mv-apply of a computed value with summarize is not supported by Remora.",
-            remedy="Give the value a name with extend before mv-apply.",
-        )
-    columns = {name: made.get(name, step.columns.get(name)) for name in names}
-    return [own.Rows(tuple(parts), tuple(names))], columns
+    parts.append(f" WHERE {full}")
+    result = {name: made.get(name, step.columns.get(name)) for name in names}
+    return [*before, own.Rows(tuple(parts), tuple(names))], result
+
+
+def _named_first(
+    step: OperatorResolver, op: own.Apply, number: int
+) -> tuple[list[Any], Columns, tuple[Any, ...]]:
+    """What computes values to expand for the rows, the columns then, and what to expand."""
+    computed = {e.name: e.expr for o in op.expand[:-1] for e in o.expressions}
+    columns = dict(step.columns)
+    targets, named = [], []
+    for index, target in enumerate(op.expand[-1].targets):
+        if target.column not in computed:
+            step.require([target.column])
+            targets.append(target)
+            continue
+        name = f"$apply{number}_{index}"
+        named.append(ir.NamedExpr(step.expression(computed[target.column]).expr, name))
+        columns[name] = "dynamic"
+        targets.append(dataclasses.replace(target, column=name, name=target.column))
+    return ([ir.Extend(tuple(named))] if named else []), columns, tuple(targets)
 
 
 def make_series(step: OperatorResolver, op: own.MakeSeries) -> Produced:
@@ -186,12 +216,14 @@ HANDLERS: Final[dict[type, Any]] = {
     own.As: lambda step, _: ([], step.columns),
     own.Sample: sample,
     own.DistinctAll: distinct_all,
+    own.SearchWithin: search_within,
     own.Apply: apply,
     own.MakeSeries: make_series,
 }
 
 NAMES: Final = {
     own.Choose: "project", own.Serialize: "serialize", own.As: "as",
-    own.Sample: "sample", own.DistinctAll: "distinct", own.Apply: "mv-apply",
+    own.SearchWithin: "search", own.Sample: "sample", own.DistinctAll: "distinct",
+    own.Apply: "mv-apply",
     own.MakeSeries: "make-series",
 }  # fmt: skip

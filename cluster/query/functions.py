@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from duckdb_kql.translate import naming
 from duckdb_kql.translate.functions import SCALAR_FUNCTIONS, FunctionSpec
 
 from cluster.query import calls
@@ -73,7 +74,18 @@ _ROWS: Final = (
          "CAST({1} AS JSON[]))))", 2),
     _row("set_intersect", "to_json(list_distinct(list_intersect(CAST({0} AS JSON[]), "
          "CAST({1} AS JSON[]))))", 2),
-    _row("$datetime_plus", "make_timestamp(epoch_us({0}) + CAST({1} AS BIGINT))", 2),
+    _row("dayofmonth", "CAST(day({0}) AS INTEGER)", 1),
+    _row("dayofyear", "CAST(dayofyear({0}) AS INTEGER)", 1),
+    _row("monthofyear", "CAST(month({0}) AS INTEGER)", 1),
+    _row("getmonth", "CAST(month({0}) AS INTEGER)", 1),
+    _row("getyear", "CAST(year({0}) AS INTEGER)", 1),
+    _row("hourofday", "CAST(hour({0}) AS INTEGER)", 1),
+    _row("weekofyear", "CAST(weekofyear({0}) AS INTEGER)", 1),
+    _row("week_of_year", "CAST(weekofyear({0}) AS INTEGER)", 1),
+    _row("array_index_of", "CAST(coalesce(list_position(CAST(to_json({0}) AS JSON[]), "
+         "CAST(to_json({1}) AS JSON)) - 1, -1) AS BIGINT)", 2),
+    _row("$span_times", "to_microseconds(CAST(round(epoch_us({0}) * {1}) AS BIGINT))", 2),
+    _row("$span_over", "to_microseconds(CAST(round(epoch_us({0}) / {1}) AS BIGINT))", 2),
 )  # fmt: skip
 
 RETURN_TYPES: Final = {
@@ -86,6 +98,12 @@ RETURN_TYPES: Final = {
 """Types of the functions here, by the names queries spell."""
 
 
+NAME_PRESERVING: Final = frozenset(
+    ["loggamma", "format_timespan", "bitset_count_ones", "todecimal", "bin_at"]
+)
+"""Functions that name an unnamed column after their first argument."""
+
+
 def register() -> None:
     """Adds the rows to the library's registry of this process. Repeating it changes nothing."""
     rows = [
@@ -96,3 +114,5 @@ def register() -> None:
         ),
     ]
     SCALAR_FUNCTIONS.update({row.name: row for row in rows})
+    naming.NAME_PRESERVING |= NAME_PRESERVING
+    naming._PREFIXED["string_size"] = "string_size"

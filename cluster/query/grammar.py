@@ -15,7 +15,7 @@ from duckdb_kql import ir, schema, translate
 from duckdb_kql import lower as lowering
 from duckdb_kql.parser import parse
 
-from cluster.errors import NotSupportedError
+from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import tabular_functions
 from cluster.query.calls import Fragment
 from cluster.query.lexical import DECIMAL_MARK
@@ -31,6 +31,7 @@ from cluster.query.nodes import (
     Render,
     Rows,
     Sample,
+    SearchWithin,
     Serialize,
 )
 
@@ -252,7 +253,21 @@ def _make_series(node: Any) -> Any:
 
 
 def _search_within(node: Any) -> Any:
-    return ir.Where(_search(lowering._rule_children(node)[-1]))
+    return [SearchWithin(), ir.Where(_search(lowering._rule_children(node)[-1]))]
+
+
+def _where(node: Any) -> Any:
+    """The library takes ``where x = 1`` for ``where 1``."""
+    predicate = lowering._collapse(lowering._rule_children(node)[-1])
+    if (
+        lowering._find_all(predicate, "NamedExpressionNameClause")
+        and lowering._cls(predicate) == "NamedExpression"
+    ):
+        raise SemanticError(
+            "Semantic error: 'where' operator: the expression must have the type bool.",
+            remedy="Compare with ==.",
+        )
+    return _LIBRARY_OPERATOR(node)
 
 
 def _search(node: Any) -> Any:
@@ -279,14 +294,14 @@ def _search(node: Any) -> Any:
         left, operation = children
         parts = lowering._children(operation)
         if parts[0].getText() == ":":
-            text = ir.FunctionCall("tostring", (lowering._lower_expr(left),))
-            return ir.BinaryOp("has", text, lowering._lower_expr(parts[-1]))
+            return ir.BinaryOp("has", lowering._lower_expr(left), lowering._lower_expr(parts[-1]))
     if kind == "StarExpression":
         return ir.Literal(True, "bool")
     return lowering._lower_expr(node)
 
 
 _LOWERED: Final[dict[str, Any]] = {
+    "WhereOperator": _where,
     "RenderOperator": _render,
     "ProjectKeepOperator": _choose("keep"),
     "ProjectAwayOperator": _choose("away"),

@@ -52,6 +52,11 @@ class Sample(ir.Operator):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
+class SearchWithin(ir.Operator):  # type: ignore[misc]
+    """What ``| search`` does besides its condition: it says which table a row is of."""
+
+
+@dataclass(frozen=True)
 class DistinctAll(ir.Operator):  # type: ignore[misc]
     """``distinct *``."""
 

@@ -144,6 +144,11 @@ class OperatorResolver:
         """Raises SemanticError for a name that is no column here."""
         self._require(names)
 
+    def table_name(self) -> str:
+        """The table whose rows these are, empty if it is not one table's."""
+        source = self._before[0]
+        return str(source.name) if isinstance(source, ir.TableRef) else ""
+
     def reads_columns(self, node: Any) -> bool:
         """Whether a resolved expression depends on the row."""
         return any(isinstance(part, ir.ColumnRef | ir.Query) for part in nodes(node))
@@ -161,7 +166,13 @@ class OperatorResolver:
         return resolved, typed
 
     def _where(self, op: ir.Where) -> tuple[list[Any], Columns]:
-        predicate = self._expr(op.predicate).expr
+        typed = self._expr(op.predicate)
+        if typed.type not in (None, "bool"):
+            raise SemanticError(
+                "Semantic error: 'where' operator: the expression must have the type bool, not "
+                f"{typed.type}."
+            )
+        predicate = typed.expr
         if not any(map(windows.is_window, nodes(predicate))):
             return [ir.Where(predicate)], self.columns
         name = "$condition"  # SQL computes windows after its WHERE

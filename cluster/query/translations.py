@@ -136,7 +136,10 @@ def functions_mentioned(kql: str, functions: Mapping[str, Function]) -> tuple[Fu
 
 
 def _mentioned(kql: str, tables: Mapping[str, BoundTable]) -> dict[str, tuple[Column, ...]]:
-    return {name: tables[name].columns for name in names_mentioned(kql, tables)}
+    mentioned = names_mentioned(kql, tables)
+    if len(mentioned) < 2:
+        return {name: tables[name].columns for name in mentioned}
+    return {name: tables[name].columns for name in tables if name in mentioned}  # in their order
 
 
 def _name(item: tuple[str, object]) -> str:

@@ -49,13 +49,23 @@ ROWS = {
     "U | where l == 1 | extend p = pack_all()": [(1, "one", '{"l":1,"z":"one"}')],
     "U | where l == 5 | project a = column_ifexists('l', 0), b = column_ifexists('y', 7)": [(5, 7)],
     "U | where l == 1 | distinct *": [(1, "one")],
+    "T | mv-apply x = j.x to typeof(long) on (summarize s = sum(x)) | where l == 1 "
+    "| project l, s": [(1, 3)],
+    "print x = 1 | mv-apply e = parse_json('[]') on (summarize count())": [],
+    "T | where l == 1 | project ts * 2, ts / 2, ts * 1.5": [
+        (dt.timedelta(hours=50), dt.timedelta(hours=12.5), dt.timedelta(hours=37.5)),
+    ],
+    "T | summarize sum(ts), avg(ts)": [
+        (dt.timedelta(hours=25, microseconds=5), dt.timedelta(hours=12.5, microseconds=2)),
+    ],
+    "T | where l == 1 | project hourofday(t), array_index_of(j.x, 2)": [(1, 1)],
     # names for rows
     "U | as X | where l == toscalar(X | summarize max(l)) | project l": [(5,)],
     "U | where l > 1 | as X | union X | count": [(2,)],
     # search
     "search in (U) 'ONE'": [("U", 1, "one")],
     "search 'five' | project ['$table'], l": [("U", 5)],
-    "U | search 'one' and l:'1' | count": [(1,)],
+    "U | search 'one' and z:'one'": [("U", 1, "one")],
     "U | where * has 'five' | project l": [(5,)],
     # make-series
     f"{HOURS} | extend v = 1.5 | where t != datetime(2024-01-01 02:00) "
@@ -127,10 +137,6 @@ REFUSED = {
     "U | sort by l | summarize count() by z | extend row_number()": (SemanticError, "serialized"),
     "U | sort by l | where row_number(1, l > 1) > 1": (NotSupportedError, "restart condition"),
     f"{LIST} (order by e | extend prev(e))": (SemanticError, "serialized"),
-    "print x = 1 | mv-apply e = dynamic([]) on (summarize count())": (
-        NotSupportedError,
-        "computed",
-    ),
     "T | evaluate bag_unpack(j)": (NotSupportedError, "'evaluate' is not supported by Remora"),
     "T | parse-kv s as (a:long)": (NotSupportedError, "'parse-kv' is not supported by Remora"),
     "externaldata(x:string)['https://x']": (NotSupportedError, "not supported by Remora"),
@@ -140,6 +146,9 @@ REFUSED = {
     "T | make-series count() on l from l to 5 step 1": (SemanticError, "constants"),
     "T | where * !has 'x'": (NotSupportedError, "\\* !has"),
     "search 'a*b'": (NotSupportedError, "Wildcards"),
+    "T | where b = true": (SemanticError, "must have the type bool"),
+    "T | where l": (SemanticError, "must have the type bool"),
+    "T | distinct *": (SemanticError, "dynamic"),
     "U | as X | as X": (SemanticError, "SEM0079"),
     "print (a, b) = arg_max(1, 2)": (NotSupportedError, "percentiles"),
     "T | summarize (a, b) = arg_max(l, s)": (NotSupportedError, "percentiles"),
