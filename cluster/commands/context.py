@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cluster.access.reading import readable
 from cluster.commands.results import CommandResult, Row
 from cluster.request import NODE_REQUEST, ClientRequest
 
@@ -203,6 +204,14 @@ class Context:
     def words(self) -> frozenset[str]:
         """Keywords of the command."""
         return self.command.words
+
+    def snapshot(self, text: str) -> QuerySnapshot:
+        """What a query of the caller may see now, in the database in context.
+
+        Raises DatabaseNotFoundError.
+        """
+        found = self.node.services.databases.snapshot(self.database, text)
+        return readable(found, self.access, self.request.caller)
 
     async def transact(
         self, database: str, plan: Callable[[Database], Sequence[Change]]

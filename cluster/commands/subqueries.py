@@ -36,8 +36,7 @@ async def ask(context: Context, text: str) -> tuple[tuple[str, ...], list[tuple[
         table = result.piped
     else:
         services = context.node.services
-        snapshot = services.databases.snapshot(context.database, text)
-        table = (await services.queries.run(text, snapshot)).table
+        table = (await services.queries.run(text, context.snapshot(text))).table
         names = tuple(table.column_names)
     return names, list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 

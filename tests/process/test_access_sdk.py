@@ -33,7 +33,7 @@ from cluster.gateway.identity.links import Links
 from cluster.launcher.links import client_links
 from cluster.launcher.topology import parse_topology
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
-from cluster.testing.local import launch
+from cluster.testing.local import LocalSetup, launch, launcher_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,6 +255,39 @@ def with_token(token: str) -> Any:
         yield replace(call, metadata=(*call.metadata, ("authorization", f"Bearer {token}")))
 
     return add
+
+
+async def test_a_follower_decides_by_the_kind_of_its_attachment(
+    guarded: Setup, boss: KustoClient
+) -> None:
+    """Replication runs over TLS with the setup's secret; roles are the leader's and its own."""
+    boss.execute("NetDefaultDB", ".create database Shared")
+    boss.execute("Shared", ".create table T (a:long)")
+    boss.execute("Shared", ".set-or-append T <| print a = long(1)")
+    boss.execute("Shared", ".add database Shared viewers ('aadapp=ann')")
+    launcher = launcher_in(guarded.folder.parent)
+    async with LocalSetup.connected(launcher, guarded, database="Shared") as local:
+        for kind, allowed in (("union", True), ("replace", False), ("none", True)):
+            await local.attach("follower")
+            seen = (await local.client("leader").query("Shared", "T | count")).position
+            assert seen is not None
+            await local.wait_for("follower", seen)
+            own = local.client("follower")
+            await own.command(
+                "Shared", f".alter follower database Shared principals-modification-kind = {kind}"
+            )
+            assert await trio.to_thread.run_sync(may_read, guarded) is allowed, kind
+            await local.detach("follower")
+
+
+def may_read(setup: Setup) -> bool:
+    with application(setup, "ann", SECRETS[1], "follower") as ann:
+        try:
+            return rows(ann, "T | count", "Shared") == [[1]]
+        except KustoApiError as error:
+            if "not authorized to read database 'Shared'" in str(error):
+                return False
+            raise
 
 
 def test_no_secret_is_anywhere_it_can_be_read(guarded: Setup, boss: KustoClient) -> None:
