@@ -33,15 +33,43 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
+from cluster.access.settings import Application, AuthSettings
+from cluster.gateway.identity.certificates import TlsFiles
+from cluster.launcher.links import AUTHORITY_FILE, TLS_FOLDER
+from cluster.launcher.security import Security
+from cluster.launcher.topology import ClusterSpec, Topology
 from cluster.testing.kusto import KustoPair
+from cluster.testing.local import launch
 from cluster.testing.plugin_life import Life, Streaming
+from cluster.testing.plugin_setup import SessionSetup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cluster.testing.plugin_setup import SessionSetup
-
 HERE: Final = Path(__file__).parent
+
+LIMITS: Final = {"heartbeat_seconds": 0.25}
+TIGHT_LIMITS: Final = {**LIMITS, "queries_per_core": 1, "row_store_bytes": 64 * 1024}
+
+TENANT: Final = "adfs"
+APPLICATION: Final = Application("11111111-2222-3333-4444-555555555555", "its-key", TENANT)
+STRANGER: Final = Application("99999999-2222-3333-4444-555555555555", "its-key", TENANT)
+"""Applications with a key: one may do everything, the other nothing."""
+
+TOPOLOGY: Final = Topology(
+    (
+        ClusterSpec("leader", streaming_ingestion=True, limits=LIMITS),
+        ClusterSpec("follower", streaming_ingestion=True, limits=LIMITS),
+        # Two more that refuse what the leader takes: too much at once, and any streaming.
+        ClusterSpec("tight", streaming_ingestion=True, limits=TIGHT_LIMITS),
+        ClusterSpec("off", streaming_ingestion=False, limits=LIMITS),
+    ),
+    LIMITS,
+    security=Security(
+        has_tls=True,
+        auth=AuthSettings(admins=(APPLICATION.principal,), applications=(APPLICATION, STRANGER)),
+    ),
+)
 
 LEADER: Final = "REMORA_SDK_LEADER"
 """Variable with the leader's address, ``http://localhost:PORT``, for tests in other languages."""
@@ -55,8 +83,29 @@ DATABASE: Final = "REMORA_SDK_DATABASE"
 FOLDER: Final = "REMORA_SDK_FOLDER"
 """Variable with a folder to write files in."""
 
+TIGHT: Final = "REMORA_SDK_TIGHT"
+"""Variable with the address of a cluster whose row store takes 64 KiB, and no more."""
+
+OFF: Final = "REMORA_SDK_OFF"
+"""Variable with the address of a cluster without streaming ingestion."""
+
+PATIENCE: Final = 30.0
+"""Seconds that rows, or words about them, may take to come."""
+
+LEADER_HTTPS: Final = "REMORA_SDK_LEADER_HTTPS"
+"""Variable with the leader's address with TLS, ``https://localhost:PORT``."""
+
+FOLLOWER_HTTPS: Final = "REMORA_SDK_FOLLOWER_HTTPS"
+"""Variable with the follower's."""
+
+AUTHORITY: Final = "REMORA_SDK_AUTHORITY"
+"""Variable with the file of the private authority, PEM."""
+
+TRUST: Final = "REMORA_SDK_TRUST"
+"""Variable with a file of that authority and those the system trusts, PEM."""
+
 PATIENCE_SECONDS: Final = "REMORA_SDK_PATIENCE_SECONDS"
-"""Variable that says how long rows may take to be visible on the follower."""
+"""Variable with the same, for tests in other languages."""
 
 
 def sdk_call(sdk: str, call: str, result: str, note: str = "") -> pytest.MarkDecorator:
@@ -72,8 +121,33 @@ def localhost(url: str) -> str:
     return url.replace("//127.0.0.1:", "//localhost:")
 
 
+class SdkClusters(SessionSetup):
+    """The running processes."""
+
+    async def _launch(self, folder: Path) -> None:
+        await launch(folder, limits=LIMITS, topology=TOPOLOGY)
+
+    def url(self, cluster: str) -> str:
+        """The address of a cluster, as people write it: ``http://localhost:PORT``."""
+        return localhost(self.setup.node_of(cluster).http)
+
+    def https_url(self, cluster: str) -> str:
+        """The same with TLS: ``https://localhost:PORT``."""
+        return localhost(self.setup.node_of(cluster).https)
+
+    @property
+    def authority(self) -> Path:
+        """The private authority's certificate."""
+        return self.setup.folder / AUTHORITY_FILE
+
+    @property
+    def trust(self) -> Path:
+        """It and the authorities that the system trusts, in one file."""
+        return TlsFiles(self.launcher.home.folder / TLS_FOLDER).trust
+
+
 @contextlib.contextmanager
-def following(session: SessionSetup) -> Iterator[KustoPair]:
+def following(session: SdkClusters) -> Iterator[KustoPair]:
     """A fresh database on the leader that the follower follows; both are gone afterwards."""
     life = Life(session, Streaming())
     try:
@@ -84,16 +158,22 @@ def following(session: SessionSetup) -> Iterator[KustoPair]:
         life.close()
 
 
-def variables(pair: KustoPair, folder: Path) -> dict[str, str]:
+def variables(session: SdkClusters, pair: KustoPair, folder: Path) -> dict[str, str]:
     """The environment of tests in another language: ours, and where the clusters are."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("REMORA_")}
     return {
         **ours,
-        LEADER: localhost(pair.leader.url),
-        FOLLOWER: localhost(pair.follower.url),
+        LEADER: session.url("leader"),
+        FOLLOWER: session.url("follower"),
+        TIGHT: session.url("tight"),
+        OFF: session.url("off"),
+        LEADER_HTTPS: session.https_url("leader"),
+        FOLLOWER_HTTPS: session.https_url("follower"),
+        AUTHORITY: str(session.authority),
+        TRUST: str(session.trust),
         DATABASE: pair.database,
         FOLDER: str(folder),
-        PATIENCE_SECONDS: "30",
+        PATIENCE_SECONDS: str(PATIENCE),
     }
 
 
