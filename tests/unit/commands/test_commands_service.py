@@ -201,7 +201,8 @@ async def test_limit_of_tables(world):
 OF_THE_NODE = {"create database", "execute database script"} | {
     spec.name for spec in COMMANDS if " cluster " in spec.name
 }
-"""What changes nothing of the database in context itself: a new database, policies of the cluster.
+"""What changes nothing of the database in context itself: a new database, policies and principals
+of the cluster.
 
 Each command of a script is refused on its own."""
 
@@ -214,7 +215,7 @@ def written(world):
 
 def test_a_new_database_and_cluster_policies_are_all_that_a_follower_changes():
     mutating = {spec.name for spec in COMMANDS if spec.kind is Kind.MUTATE}
-    verbs = {"alter", "alter-merge", "delete", "execute"}
+    verbs = {"alter", "alter-merge", "delete", "execute", "add", "drop", "set"}
     assert {name.split()[0] for name in mutating & OF_THE_NODE} == {"create", *verbs}
 
 
