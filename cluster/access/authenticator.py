@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cluster.access.settings import AuthSettings
-    from cluster.access.tokens import TokenKey
+    from cluster.access.tokens import Claims, TokenKey
     from cluster.clock import Clock
 
 SETUP_HEADER: Final = "x-remora-setup"
 """Carries the secret of a setup between its own processes."""
 
 _BEARER: Final = "bearer "
+_TOKENS_REMEMBERED: Final = 1024
 _NODE: Final = Caller(is_node=True)
 _ANONYMOUS: Final = Caller()
 
@@ -49,6 +50,7 @@ class Authenticator:
         self._key = key
         self._clock = clock
         self._setup_digest = _digest(setup_secret) if setup_secret else b""
+        self._read: dict[bytes, Claims] = {}  # a client sends one token for an hour
         # By digest: how long a look-up takes tells nothing about a token.
         self._tokens = {
             _digest(item.token): Caller(item.principal, item.groups) for item in settings.tokens
@@ -76,12 +78,20 @@ class Authenticator:
         return self._bearer(authorization[len(_BEARER) :].strip())
 
     def _bearer(self, token: str) -> Caller:
-        known = self._tokens.get(_digest(token))
+        digest = _digest(token)
+        known = self._tokens.get(digest)
         if known is not None:
             return known
-        claims = self._key.read(token)
+        claims = self._read.get(digest)
         if claims is None:
-            return self._unknown("The request's token is not one that was issued or configured.")
+            claims = self._key.read(token)
+            if claims is None:
+                return self._unknown(
+                    "The request's token is not one that was issued or configured."
+                )
+            if len(self._read) >= _TOKENS_REMEMBERED:
+                self._read.clear()
+            self._read[digest] = claims
         if self._clock.now_ns() // 10**9 >= claims.expires_at:
             raise UnauthenticatedError(
                 "The request's token has expired.", remedy="Get a new token, and send it again."

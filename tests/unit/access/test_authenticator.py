@@ -98,6 +98,19 @@ def test_a_token_is_good_until_it_expires(settings):
             authenticator(settings, NOW + TOKEN_SECONDS + late).caller_of(bearer(token))
 
 
+def test_a_token_that_was_read_before_expires_all_the_same():
+    clock = At(NOW)
+    known = Authenticator(OPTIONAL, KEY, clock)
+    token = issued()
+    assert known.caller_of(bearer(token)) == known.caller_of(bearer(token)) == APP
+    for number in range(1100):
+        other = KEY.issue(f"aadapp={number}", frozenset(), NOW)
+        assert known.caller_of(bearer(other)).principal == f"aadapp={number}"
+    clock.seconds = NOW + TOKEN_SECONDS
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        known.caller_of(bearer(token))
+
+
 def test_the_secret_of_another_setup_is_refused_and_none_opens_nothing():
     with pytest.raises(UnauthenticatedError):
         authenticator().caller_of({SETUP_HEADER: SECRET + "x"})
