@@ -49,7 +49,8 @@ class ClientRequest:
     ``options`` and ``parameters`` are those of the client request properties, as sent: values of
     JSON, names as spelled. ``read_only``: nothing may be changed (``request_readonly``,
     ``x-ms-readonly``). ``origin`` is how the client reached us, scheme and host with port
-    (``http://127.0.0.1:8080``); empty where there is no HTTP.
+    (``http://127.0.0.1:8080``); empty where there is no HTTP. ``authorization`` is the header of
+    that name, which goes along to other clusters that are asked for the caller.
     """
 
     caller: Caller
@@ -61,6 +62,7 @@ class ClientRequest:
     options: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
     parameters: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
     origin: str = ""
+    authorization: str = field(default="", repr=False)
 
 
 NODE_REQUEST: Final = ClientRequest(Caller(is_node=True))

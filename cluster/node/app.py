@@ -35,6 +35,7 @@ from cluster.node.ingestion import NodeQueued, batch_ingestion, queued_files
 from cluster.node.link import CoordinatorLink, Identity
 from cluster.node.load import node_load
 from cluster.node.lookup import DroppedKeys, KeyLookup
+from cluster.node.other_clusters import with_other_clusters
 from cluster.node.reporting import HistoryReports, NodeStatistics
 from cluster.node.storage import NodeStorage, check_default_root, extent_folders
 from cluster.processors import keep_to_one
@@ -88,7 +89,7 @@ class Node:
         ) as engine:
             if config.processor >= 0:
                 keep_to_one(config.processor)
-            self._engine = engine
+            self._engine = with_other_clusters(engine, config, self._platform.transport)
             await self._open_stores(task_status)
 
     async def _open_stores(self, task_status: trio.TaskStatus[str]) -> None:

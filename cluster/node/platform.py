@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cluster.query.hot.driver import HotCacheStatistics
     from cluster.query.inflight import Cancellations
     from cluster.query.records import QueryRecord
+    from cluster.query.remote import OtherClusters
     from cluster.rowstore.disk import Disk
     from cluster.transport.api import Transport
 
@@ -49,6 +50,9 @@ class Engine(QueryRunner, Protocol):
     @property
     def cancellations(self) -> Cancellations:
         """The running queries."""
+
+    def reach(self, clusters: OtherClusters, cluster: str) -> None:
+        """From now on queries may name tables of other clusters; ``cluster`` is the own one."""
 
     async def prewarm(self) -> None:
         """Makes the first query as quick as the next ones."""

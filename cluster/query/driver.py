@@ -21,6 +21,7 @@ from cluster.query.inflight import Cancellations, state_of
 from cluster.query.options import QueryOptions, options_of
 from cluster.query.parameters import lets_of
 from cluster.query.process import TranslatorProcess, TranslatorStatistics
+from cluster.query.reaching import Reaching
 from cluster.query.records import QueryRecord, QueryState, given_batch
 from cluster.query.running import Runner
 from cluster.query.statements import Script, take_apart
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from cluster.query.binding import BoundTable, QueryResult
     from cluster.query.hot.driver import HotCache
     from cluster.query.pruning import ExtentSource
+    from cluster.query.remote import OtherClusters
     from cluster.query.translations import Translator
     from cluster.request import ClientRequest
 
@@ -106,6 +108,8 @@ class QueryEngine:
             self.database, folders=readable, processors=processors, most=self._most
         )
         self.cancellations = Cancellations()
+        self._clusters: OtherClusters | None = None
+        self._cluster = ""
         self._running = self._answered = self._refused = self._begun = 0
         self._throttled = self._cancelled = 0
 
@@ -127,6 +131,11 @@ class QueryEngine:
         ``hot`` holds its relations in :attr:`database`.
         """
         self._runner.serve(files, hot)
+
+    def reach(self, clusters: OtherClusters, cluster: str) -> None:
+        """From now on queries of clients may name tables of other clusters; ``cluster``: ours."""
+        self._clusters = clusters
+        self._cluster = cluster
 
     async def prewarm(self) -> None:
         """Takes the translator through the common shapes; another process computes for a second."""
@@ -318,11 +327,20 @@ class QueryEngine:
             string_bytes=self._limits.string_value_bytes,
             take=options.take,
         )
+        facts = {
+            "current_principal": request.caller.principal,
+            "current_cluster_endpoint": request.origin.partition("://")[2] or self._cluster,
+        }
         results = []
         cpu_seconds = 0.0
         for statement in script.statements:
-            prepared = await self._translations.of(statement.text, snapshot, prefix)
-            result, seconds = await self._runner.run(prepared, snapshot, bounds)
+            reaching = Reaching(
+                self._clusters, request, script.settings, self._limits.query_result_bytes
+            )
+            shaped = await reaching.shaped(statement.text, snapshot)
+            prepared = await self._translations.of(statement.text, shaped, prefix, facts)
+            given = await reaching.filled(prepared.translation, shaped, now_us)
+            result, seconds = await self._runner.run(prepared, shaped, bounds, given)
             results.append(replace(result, name=statement.name) if statement.name else result)
             cpu_seconds += seconds
         return Answer(tuple(results)), cpu_seconds

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from duckdb_kql import ir
@@ -23,6 +22,7 @@ from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import aggregates as aggregates_of
 from cluster.query import bins, calls, growth, hidden, vocabulary, windows
 from cluster.query.nodes import AnyColumn
+from cluster.query.rewrites import Typed, collector, inexact, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,14 +98,6 @@ class Queries(Protocol):
 
     def use_cursor(self) -> None:
         """Notes that the query depends on the database cursor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """A resolved expression and its Kusto type, None if not known."""
-
-    expr: Any
-    type: str | None
 
 
 class Expressions:
@@ -186,11 +178,11 @@ class Expressions:
         if node.op not in vocabulary.ARITHMETIC:
             return Typed(dataclasses.replace(node, left=left.expr, right=right.expr), "bool")
         if node.op == "/" and "decimal" in (left.type, right.type):
-            raise _inexact("'/'")
+            raise inexact("'/'")
         left, right = self._widened(left, node.op), self._widened(right, node.op)
-        scaled = _scaled(node.op, left, right)
-        if scaled is not None:
-            return scaled
+        span = scaled(node.op, left, right)
+        if span is not None:
+            return span
         return Typed(
             dataclasses.replace(node, left=left.expr, right=right.expr),
             vocabulary.arithmetic_type(node.op, left.type, right.type),
@@ -254,7 +246,7 @@ class Expressions:
             whole = ir.FunctionCall("tolong", (arguments[0].expr,))
             arguments = [Typed(whole, "long"), *arguments[1:]]
         if name in vocabulary.INEXACT_OF_DECIMAL and any(a.type == "decimal" for a in arguments):
-            raise _inexact(f"{name}()")
+            raise inexact(f"{name}()")
         if name == "extract" and len(arguments) == 4:
             raise NotSupportedError("extract() with a type argument is not supported.")
         kind = vocabulary.RETURN_TYPES.get(name)
@@ -271,7 +263,7 @@ class Expressions:
             if binned is not None:
                 return Typed(binned, kind)
         if name in _COLLECTORS and arguments:
-            return Typed(_collector(name, arguments, in_order=self._queries.in_order), "dynamic")
+            return Typed(collector(name, arguments, in_order=self._queries.in_order), "dynamic")
         return Typed(growth.bounded(name, [a.expr for a in arguments], self._string_bytes), kind)
 
     def _window(self, name: str, arguments: list[Typed]) -> Typed:
@@ -322,11 +314,12 @@ class Expressions:
                 f"Semantic error: '{self._operator}' operator: Function '{name}' cannot be invoked "
                 "in current context: it is an aggregation, or an argument of one."
             )
+        if name in self._queries.facts:
+            return
         known = (
             (name in SCALAR_FUNCTIONS and not name.startswith("$"))
             or name in _SPECIAL_FORMS
             or name == "current_database"
-            or name in self._queries.facts
             or name in windows.NAMES
             or name in _OF_COLUMNS
             or name in calls.NAMES
@@ -339,56 +332,6 @@ class Expressions:
         raise SemanticError(
             f"Semantic error: SEM0260: Unknown function: '{name}'.", metadata={"name": name}
         )
-
-
-_SCALARS: Final = frozenset(["int", "long", "real"])
-
-
-def _scaled(operator: str, left: Typed, right: Typed) -> Typed | None:
-    """A timespan times or over a number, which DuckDB has for whole numbers only, or not."""
-    if operator == "*" and right.type == "timespan":
-        left, right = right, left
-    if left.type != "timespan" or right.type not in _SCALARS or operator not in "*/":
-        return None
-    name = "$span_times" if operator == "*" else "$span_over"
-    return Typed(ir.FunctionCall(name, (left.expr, right.expr)), "timespan")
-
-
-def _inexact(what: str) -> NotSupportedError:
-    return NotSupportedError(
-        f"{what} over decimal is not supported: it would compute as real.",
-        remedy="Convert with todouble() to compute as real.",
-    )
-
-
-def _collector(name: str, arguments: list[Typed], *, in_order: bool) -> ir.Expr:
-    """``make_list(x, n)`` and ``make_set(x, n)`` with their bound, over text for points in time.
-
-    A list of rows that are in order is made in that order, which DuckDB keeps only if told to.
-    """
-    value = arguments[0]
-    expr = value.expr
-    if value.type in ("datetime", "timespan"):
-        quote = ir.Literal('"', "string")
-        text = ir.FunctionCall("strcat", (quote, ir.FunctionCall("tostring", (expr,)), quote))
-        null = ir.Literal(None, "dynamic")  # nulls are not collected, so they must stay null
-        missing = ir.FunctionCall("isnull", (expr,))
-        expr = ir.FunctionCall("iff", (missing, null, ir.FunctionCall("parse_json", (text,))))
-    collected: ir.Expr = ir.FunctionCall(name, (expr,))
-    if in_order and name == "make_list":
-        collected = ir.FunctionCall("$ordered_list", (expr, ir.ColumnRef(windows.ROW)))
-    if len(arguments) == 1:
-        return collected
-    size = arguments[1].expr
-    if not (
-        len(arguments) == 2
-        and isinstance(size, ir.Literal)
-        and isinstance(size.value, int)
-        and size.value > 0
-    ):
-        raise NotSupportedError(f"{name}() takes an expression and a positive literal bound.")
-    first, last = ir.Literal(0, "long"), ir.Literal(size.value - 1, "long")
-    return ir.FunctionCall("array_slice", (collected, first, last))
 
 
 def any_column(columns: Mapping[str, str | None], node: AnyColumn) -> Any:

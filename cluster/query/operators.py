@@ -23,7 +23,6 @@ from cluster.query.calls import Fragment
 from cluster.query.expressions import (
     Columns,
     Expressions,
-    Typed,
     refuse_case_collision,
     unresolved,
 )
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 
     from cluster.query.resolution import Scope
     from cluster.query.resolve import Resolver
+    from cluster.query.rewrites import Typed
 
 NAMES: Final = {
     ir.Where: "where", ir.Project: "project", ir.Extend: "extend", ir.Take: "take",

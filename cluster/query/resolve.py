@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from duckdb_kql import ir
 from duckdb_kql.schema import resolve_let_refs, resolve_source_let_refs
-from duckdb_kql.translate import print_column_name, quote_ident, render_expr, summarize_names
+from duckdb_kql.translate import print_column_name, quote_ident, summarize_names
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.limits import LIMITS
@@ -28,6 +28,8 @@ from cluster.query.filters import filters_of
 from cluster.query.needs import needed
 from cluster.query.operators import OperatorResolver, operator_name
 from cluster.query.predicates import plain
+from cluster.query.ranges import range_rows
+from cluster.query.remote import remote_name
 from cluster.query.resolution import Catalog, Resolution, Schema, Scope
 from cluster.query.shapes import nodes
 from cluster.query.translation import HIDDEN, ROW_COUNT, TableUse
@@ -39,11 +41,6 @@ if TYPE_CHECKING:
 
     from cluster.query.second_look import Direction
     from cluster.query.translation import Filter
-
-_INTEGERS: Final = frozenset(["int", "long"])
-_POINTS: Final = ["datetime", "datetime", "timespan"]
-_SPANS: Final = ["timespan"] * 3
-_SERIES: Final = "generate_series({}) AS _range(_value)"
 
 
 class Resolver:
@@ -215,7 +212,7 @@ class Resolver:
             columns = {name: t.type for name, t in zip(names, typed, strict=True)}
             return ir.PrintSource(expressions), columns
         if isinstance(source, ir.RangeSource):
-            return self._range(source, nothing)
+            return range_rows(source, nothing)
         if isinstance(source, ir.DataTable):
             values = tuple(nothing.resolve(value).expr for value in source.values)
             kinds = [kind for _, kind in source.columns]
@@ -229,44 +226,16 @@ class Resolver:
             return dataclasses.replace(source, values=values), dict(source.columns)
         raise NotSupportedError(f"{type(source).__name__}: not supported as a source.")
 
-    def _range(self, source: ir.RangeSource, nothing: Expressions) -> tuple[Any, Columns]:
-        """``range`` as DuckDB's table function, which streams.
-
-        The library unnests a list of all values: 70 bytes each, all in memory at once.
-        """
-        bounds = [nothing.resolve(e) for e in (source.start, source.stop, source.step)]
-        kinds = [bound.type for bound in bounds]
-        numbers = (_INTEGERS | {"real"}).issuperset(kinds)
-        if not (numbers or kinds in (_POINTS, _SPANS)) or any(
-            isinstance(node, ir.Query) for bound in bounds for node in nodes(bound.expr)
-        ):
-            raise NotSupportedError(
-                "range is supported over constants: numbers, timespans, or datetimes with a "
-                "timespan step.",
-                remedy="Convert each bound with tolong(), or scale the result with extend.",
-            )
-        rendered = [render_expr(bound.expr) for bound in bounds]
-        kind, value = kinds[0] or "", "_value"
-        series = _SERIES.format(", ".join(rendered))
-        if _INTEGERS.issuperset(kinds):
-            kind = "long"
-            series = _SERIES.format(", ".join(f"CAST({bound} AS BIGINT)" for bound in rendered))
-        elif kinds == _SPANS:
-            value = "to_microseconds(_value)"
-            series = _SERIES.format(", ".join(f"epoch_us({bound})" for bound in rendered))
-        elif numbers:
-            kind = "real"
-            start, stop, step = (f"CAST({bound} AS DOUBLE)" for bound in rendered)
-            value = f"{start} + _value * {step}"
-            series = _SERIES.format(f"0, CAST(floor(({stop} - {start}) / {step}) AS BIGINT)")
-        sql = f"SELECT {value} AS {quote_ident(source.name)} FROM {series}"  # noqa: S608 - quoted
-        return ir.CommandSource(sql, (source.name,), "range"), {source.name: kind}
-
     def _table(
         self, ref: ir.TableRef, scope: Scope, following: str, wanted: frozenset[str]
     ) -> tuple[Any, Columns]:
         if ref.cluster is not None:
-            raise NotSupportedError("cluster(): queries across clusters are not supported.")
+            ref = ir.TableRef(ref.name, remote_name(ref.cluster, ref.database or ""))
+            if (ref.database or "").casefold() not in self.catalog:
+                raise NotSupportedError(
+                    "A table of another cluster is written cluster('c').database('d').Table, with "
+                    "constant names, in queries across clusters."
+                )
         if ref.database is None and ref.name in scope.columns:
             return ref, dict(scope.columns[ref.name])
         folded = self._database(ref.database)

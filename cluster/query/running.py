@@ -20,6 +20,7 @@ from cluster.query.relation import Input, cold_parts
 from cluster.query.translation import CURSOR_SLOT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import duckdb
@@ -62,9 +63,16 @@ class Runner:
         self._hot = hot
 
     async def run(
-        self, prepared: Prepared, snapshot: QuerySnapshot, bounds: Bounds
+        self,
+        prepared: Prepared,
+        snapshot: QuerySnapshot,
+        bounds: Bounds,
+        given: Mapping[int, BoundTable],
     ) -> tuple[QueryResult, float]:
-        """The result, and the seconds of processor time it took."""
+        """The result, and the seconds of processor time it took.
+
+        ``given`` are tables that are not the snapshot's, by their places in the translation.
+        """
         translation = prepared.translation
         if CURSOR_SLOT in translation.sql and snapshot.cursor_us is None:
             raise NotSupportedError("The database has no cursor here.")
@@ -72,7 +80,10 @@ class Runner:
             name.casefold(): tables
             for name, tables in {**snapshot.others, snapshot.database: snapshot.tables}.items()
         }
-        tables = [readable[use.database][use.table] for use in translation.tables]
+        tables = [
+            given[index] if index in given else readable[use.database][use.table]
+            for index, use in enumerate(translation.tables)
+        ]
         if translation.only_count and bounds.take is None:
             return counted(translation.only_count, tables[0]), 0.0
         now_us = bounds.now_us

@@ -27,6 +27,7 @@ _LIBRARY_DECLARE: Final = lowering._declare_let_function
 _LIBRARY_EXPAND: Final = lowering._expand
 _LIBRARY_ARGUMENTS: Final = lowering._bind_stored_arguments
 _LIBRARY_CALL: Final = lowering._stored_call_source
+_LIBRARY_QUALIFIED: Final = lowering._stored_qualified_bare
 _LIBRARY_TABULAR: Final = lowering._is_tabular_value
 
 
@@ -36,6 +37,7 @@ def register() -> None:
     lowering._expand = expand
     lowering._bind_stored_arguments = bind
     lowering._stored_call_source = call_source
+    lowering._stored_qualified_bare = qualified_bare
     lowering._is_tabular_value = is_tabular_value
 
 
@@ -91,6 +93,11 @@ def call_source(node: Any) -> Any:
     if function is None:
         return _LIBRARY_CALL(node)
     return lowering._expand(node, function, lowering._rule_children(node)[1:])
+
+
+def qualified_bare(node: Any, table: Any) -> Any:
+    """``database('d').F`` without parentheses; a table of another cluster is no function here."""
+    return None if table.cluster is not None else _LIBRARY_QUALIFIED(node, table)
 
 
 def is_tabular_value(node: Any, scalars: Any) -> bool:

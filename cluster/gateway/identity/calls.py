@@ -32,6 +32,9 @@ SETUP_SERVICES: Final = (
 """What only processes of the setup and its command line may call, where authentication is
 required."""
 
+AS_CALLER: Final = ("x-remora-as-caller", "true")
+"""Metadata of a call that a node makes for a client, which must have the client's rights only."""
+
 _REQUEST_ID: Final = "x-ms-client-request-id"
 
 
@@ -62,6 +65,7 @@ class CallAccess:
             request_id=texts.get(_REQUEST_ID, ""),
             application=texts.get("x-ms-app", ""),
             user=texts.get("x-ms-user", ""),
+            authorization=texts.get("authorization", ""),
         )
 
     def require(self, caller: Caller, permission: str, database: str, table: str = "") -> None:
@@ -88,11 +92,14 @@ def only_for_setup(secret: str, services: Collection[str] = SETUP_SERVICES) -> S
 
 
 def with_setup_secret(secret: str) -> ClientInterceptor:
-    """Adds the setup's secret to every call."""
+    """Adds the setup's secret to every call but those made for a client."""
 
     @asynccontextmanager
     async def add(call: OutgoingCall) -> AsyncIterator[OutgoingCall]:
-        yield replace(call, metadata=(*call.metadata, (SETUP_HEADER, secret)))
+        if AS_CALLER in call.metadata:
+            yield call
+        else:
+            yield replace(call, metadata=(*call.metadata, (SETUP_HEADER, secret)))
 
     return add
 

@@ -84,6 +84,7 @@ def client_request(
         user=headers.get("x-ms-user", ""),
         read_only=_is_read_only(headers),
         origin=request.origin,
+        authorization=headers.get("authorization", ""),
         **extra,
     )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Column, Extent
     from cluster.extents.files import ExtentFiles
     from cluster.query.binding import BoundTable, QuerySnapshot
+    from cluster.query.remote import OtherClusters
     from cluster.request import ClientRequest
 
 _NOTHING_HOT = HotCacheStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -59,6 +60,9 @@ class ScanEngine:
     def serve(self, files: ExtentFiles) -> None:
         """From now on queries read extents."""
         self._files = files
+
+    def reach(self, clusters: OtherClusters, cluster: str) -> None:
+        """Nothing: the queries of the simulation stay in their cluster."""
 
     async def prewarm(self) -> None:
         """There is nothing to warm."""
