@@ -177,6 +177,9 @@ async def test_attempts_of_one_source_are_ingested_once(
         status, headers, _ = await http.ask(path, b"1,once\n", name)
         assert (status, name.endswith(headers["x-ms-client-request-id"])) == (200, True)
     assert await rows(local_setup) == [(1, "once")]
+    # The same source with other data is other data.
+    assert (await http.ask(path, b"2,other\n", name))[0] == 200
+    assert await rows(local_setup) == [(1, "once"), (2, "other")]
 
 
 @pytest.mark.parametrize(

@@ -11,24 +11,31 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from xxhash import xxh3_128
+
 from cluster.access.permissions import INGEST
 from cluster.errors import EmptyPayloadError, InvalidRequestError, MappingNotFoundError
 from cluster.gateway.http.messages import HttpResponse
 from cluster.gateway.http.routes import Route
+from cluster.gateway.rest.headers import REQUEST_ID
 from cluster.ingest.request import IngestPayload, data_format
 
 if TYPE_CHECKING:
     from cluster.gateway.http.messages import HttpRequest
     from cluster.gateway.rest.headers import Authorize
-    from cluster.ingest.request import IngestOutcome
+    from cluster.ingest.request import DataFormat, IngestOutcome
     from cluster.limits import Limits
 
 _SHOWN_CHARACTERS: Final = 256
 
-_SOURCE: Final = re.compile(r"K\w*C\.execute\w*;(?P<source>.+?)(?:;\d{1,9})?", re.DOTALL)
+_SOURCE: Final = re.compile(
+    r"K\w*C\.execute(?:Managed\w*;(?P<counted>.+);\d{1,9}|\w*;(?P<single>.+))", re.DOTALL
+)
 """Request ids of the SDKs. A managed client puts its source id there and counts attempts behind it;
-others a guid of their own. Ids that people choose are nothing to tell retries by: they may give two
-payloads the same one."""
+others a guid of their own. Ids that people choose are nothing to tell retries by."""
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_TIME: Final = slice(4, 8)
+"""Where an archive says when it was made, which may differ between attempts."""
 
 
 def _column(name: str, clr: str, kind: str) -> dict[str, str]:
@@ -74,14 +81,10 @@ def ingest_routes(
         body = request.body
         if (kind := request.query.get("sourceKind")) is not None:
             body = await sources.read(_source_uri(kind, body))
-        payload = IngestPayload(
-            database,
-            table,
-            data_format(_stream_format(request)),
-            body,
-            request.query.get("mappingName", ""),
-            source_id(request.headers.get("x-ms-client-request-id", "")),
-        )
+        stream_format = data_format(_stream_format(request))
+        mapping = request.query.get("mappingName", "")
+        source = source_id(request.headers.get(REQUEST_ID, ""), stream_format, mapping, body)
+        payload = IngestPayload(database, table, stream_format, body, mapping, source)
         try:
             await pipeline.ingest(payload)
         except EmptyPayloadError as error:
@@ -103,13 +106,24 @@ def ingest_routes(
     return (Route("POST", "/v1/rest/ingest/{database}/{table}", ingest, body_bytes=most),)
 
 
-def source_id(request_id: str) -> str:
-    """What a retry of the same data has in common with the first attempt; empty: nothing.
+def source_id(request_id: str, stream_format: DataFormat | None, mapping: str, body: bytes) -> str:
+    """What a retry has in common with the first attempt, and nothing else has; empty: nothing.
 
-    ``KPC.executeManagedStreamingIngest;<source>;<attempt>`` gives ``<source>``.
+    It is of the source in the request id and of all that decides which rows are stored: one source
+    may be sent again on purpose with other data (a descriptor of an SDK that is used twice).
     """
     found = _SOURCE.fullmatch(request_id)
-    return "" if found is None else found["source"]
+    if found is None:
+        return ""
+    source = found["counted"] or found["single"]
+    told = "" if stream_format is None else stream_format.value
+    digest = xxh3_128("\0".join((source, told, mapping, "")).encode())
+    view = memoryview(body)
+    if body.startswith(_GZIP_MAGIC):
+        digest.update(view[: _GZIP_TIME.start])
+        view = view[_GZIP_TIME.stop :]
+    digest.update(view)
+    return digest.hexdigest()
 
 
 def _stream_format(request: HttpRequest) -> str:
