@@ -25,13 +25,15 @@ _NOBODY: Final = Caller()
 class Waiting:
     """A message that is to be ingested, or tells why not (``error``).
 
-    ``message`` is None if it could not be read. ``dequeued`` attempts were begun by now.
+    ``message`` is None if it could not be read. ``source_key`` is of its source, empty if it names
+    none. ``dequeued`` attempts were begun by now.
     """
 
     number: int
     arrived_ns: int
     dequeued: int
     message: QueuedMessage | None
+    source_key: str = ""
     caller: Caller = _NOBODY
     properties: IngestionProperties | None = None
     error: RemoraError | None = None
@@ -50,38 +52,33 @@ class Waiting:
             alone,
         )
 
-    @property
-    def source_key(self) -> str:
-        """Of its source; empty if it names none."""
-        return _key_of(self.message)
-
 
 def accepted(stored: StoredMessage, signer: Signer) -> Waiting:
     """What a stored message asks for. The token counts as of when the message came."""
     number, arrived_ns, dequeued = stored.number, stored.inserted_ns, stored.dequeued
-    message = None
+    message, key = None, ""
     try:
         message = decode_message(stored.text)
+        key = source_key(stored.text) if message.source_id else ""
         caller = _NOBODY
         if message.identity:
             caller = signer.caller(message.identity, arrived_ns / _SECOND_NS)
         properties = ingestion_properties(message)
     except RemoraError as error:
-        return Waiting(number, arrived_ns, dequeued, message, error=error)
-    return Waiting(number, arrived_ns, dequeued, message, caller, properties)
+        return Waiting(number, arrived_ns, dequeued, message, key, error=error)
+    return Waiting(number, arrived_ns, dequeued, message, key, caller, properties)
 
 
-def source_of(text: str) -> Source | None:
-    """What a message is about; None: it does not say, or cannot be read."""
+def source_of(text: str) -> tuple[Source, str] | None:
+    """What a message is about and the address of the blob.
+
+    None: it names no source, or cannot be read.
+    """
     try:
         message = decode_message(text)
     except CorruptedMessageError:
         return None
-    key = _key_of(message)
-    return Source(key, message.source_id, message.operation_id) if key else None
-
-
-def _key_of(message: QueuedMessage | None) -> str:
-    if message is None or not message.source_id:
-        return ""
-    return source_key(message.database, message.table, message.source_id)
+    if not message.source_id:
+        return None
+    source = Source(source_key(text), message.source_id, message.operation_id)
+    return source, message.address

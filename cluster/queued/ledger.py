@@ -36,11 +36,16 @@ TABLES: Final = (
 )
 
 
-def add_source(connection: sqlite3.Connection, source: Source, now_ns: int, most: int) -> bool:
-    """A blob is queued; False: it is known already and did not fail."""
-    row = connection.execute("SELECT state FROM sources WHERE key = ?", (source.key,)).fetchone()
-    if row is not None and (State(row[0]), Event.QUEUED_AGAIN) not in TRANSITIONS:
-        return False
+def add_source(
+    connection: sqlite3.Connection, source: Source, now_ns: int, changed_ns: int, most: int
+) -> bool:
+    """A blob is queued; False: it is known, did not fail and was not ``changed_ns`` since."""
+    row = connection.execute(
+        "SELECT state, started_ns FROM sources WHERE key = ?", (source.key,)
+    ).fetchone()
+    if row is not None and changed_ns <= row[1]:
+        if (State(row[0]), Event.QUEUED_AGAIN) not in TRANSITIONS:
+            return False
     connection.execute("DELETE FROM sources WHERE key = ?", (source.key,))
     connection.execute(
         "INSERT INTO sources (key, source_id, operation_id, state, error_code, failure_status, "

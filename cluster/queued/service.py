@@ -121,8 +121,9 @@ class QueuedIngestion:
     async def enqueue(self, text: str) -> StoredMessage:
         """Takes a message; it is durable when this returns.
 
-        One whose source id waits or was stored before is not queued again. Raises ThrottledError
-        (``limits.storage_messages`` wait), and what writing raises.
+        One that comes again, waits or was stored before, and is about the same content, is not
+        queued again. Raises ThrottledError (``limits.storage_messages`` wait), and what writing
+        raises.
         """
         most = self._limits.storage_messages
         if len(self._waiting) >= most:
@@ -133,9 +134,7 @@ class QueuedIngestion:
         now_ns = self._clock.now_ns()
         # Shielded: a message that is written is one that is known.
         with trio.CancelScope(shield=True):
-            stored, is_new = await self.thread.run(
-                self.store.enqueue, text, source_of(text), now_ns=now_ns
-            )
+            stored, is_new = await self.thread.run(self._enqueue, text, now_ns)
             if is_new:
                 await self._accept(accepted(stored, self.signer))
         if not is_new:
@@ -179,6 +178,17 @@ class QueuedIngestion:
         )
 
     # Inside
+
+    def _enqueue(self, text: str, now_ns: int) -> tuple[StoredMessage, bool]:
+        """In the thread of files. A blob that was put again since is another one."""
+        found = source_of(text)
+        if found is None:
+            return self.store.enqueue(text, None, now_ns=now_ns)
+        source, address = found
+        own = own_blob(address, self.signer, now_ns / 1e9)
+        blob = None if own is None else self.files.get(*own)
+        changed_ns = 0 if blob is None else blob.modified_ns
+        return self.store.enqueue(text, source, now_ns=now_ns, changed_ns=changed_ns)
 
     async def _accept(self, item: Waiting) -> None:
         self._waiting[item.number] = item

@@ -47,7 +47,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.FAILED, Event.QUEUED_AGAIN): State.PENDING,
     (State.SKIPPED, Event.QUEUED_AGAIN): State.PENDING,
 }
-"""A blob that is pending or stored is not queued again: it is known by its source id."""
+"""A blob that is pending or stored is not queued again when its message is sent again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,15 +75,18 @@ class QueuedStore:
             return queues.put(connection, queue, text, now_ns, visible_ns, expires_ns)
 
     def enqueue(
-        self, text: str, source: Source | None, *, now_ns: int
+        self, text: str, source: Source | None, *, now_ns: int, changed_ns: int = 0
     ) -> tuple[StoredMessage, bool]:
         """Adds a message about a blob, and its source; False: the source is known, nothing is done.
 
-        A source that is pending or was stored is known; one that failed is queued again.
+        A source that is pending or was stored is known; one that failed is queued again, and one
+        whose blob has changed at ``changed_ns``, after the message first came.
         """
         most = self._limits.queued_sources
         with self.transaction() as connection:
-            if source is not None and not ledger.add_source(connection, source, now_ns, most):
+            if source is not None and not ledger.add_source(
+                connection, source, now_ns, changed_ns, most
+            ):
                 return queues.unstored(READY, text, now_ns), False
             stored = queues.put(connection, READY, text, now_ns, now_ns, queues.NEVER_NS)
             return stored, True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from xxhash import xxh3_128_hexdigest
+
 from cluster.queued.statuses import State
 
 if TYPE_CHECKING:
@@ -57,7 +59,10 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is known of a blob by its source id. ``key`` is unique: database, table, id."""
+    """What is known of a blob that a message with a source id was about.
+
+    ``key`` is of the message, see :func:`source_key`.
+    """
 
     key: str
     source_id: str
@@ -100,6 +105,10 @@ class Ended:
     report: tuple[str, str] | None = None
 
 
-def source_key(database: str, table: str, source_id: str) -> str:
-    """What tells sources apart. Names of databases are the same in any case."""
-    return "\0".join((database.casefold(), table, source_id.casefold()))
+def source_key(text: str) -> str:
+    """What a message that is sent again has in common with the first one: all of its text.
+
+    Its source id alone is not enough: a descriptor of an SDK that is used twice has one source id
+    for what are two ingestions. SDKs write the time of sending into the message.
+    """
+    return xxh3_128_hexdigest(text.encode())

@@ -253,15 +253,47 @@ async def test_who_may_ingest_is_asked_of_the_token(
         assert world.failures() == [("T", "Forbidden")]
 
 
-async def test_a_source_is_queued_once(autojump_clock: MockClock, tmp_path: Path) -> None:
+async def test_a_message_that_is_sent_again_is_queued_once(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
     async with process(tmp_path, Node()) as world:
-        await world.queue("a")
-        assert (await world.queue("a")).status == 201
-        await trio.sleep(2)
-        await world.queue("a")
-        await trio.sleep(2)
+        text = message(await world.upload("a"), "a")
+        for seconds in (0, 2, 2):
+            assert (await world.put_message(text)).status == 201
+            await trio.sleep(seconds)
         assert world.node.arrived == ["a"]
         assert world.service.statistics().duplicates == 2
+
+
+@pytest.mark.parametrize("seconds", [0, 2])
+async def test_one_source_id_may_be_of_several_blobs(
+    autojump_clock: MockClock, tmp_path: Path, seconds: float
+) -> None:
+    """A descriptor used twice: what is queued the second time is no repetition."""
+    async with process(tmp_path, Node()) as world:
+        for name in "ab":
+            text = message(await world.upload(name), "one id")
+            assert (await world.put_message(text)).status == 201
+            await trio.sleep(seconds)
+        await trio.sleep(2)
+        assert world.node.arrived == ["a", "b"]
+        assert world.service.statistics().duplicates == 0
+
+
+async def test_a_blob_that_was_put_again_is_another_one(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Whoever writes messages by hand may give two of them the same text."""
+    async with process(tmp_path, Node()) as world:
+        text = message(await world.upload("a"), "a")
+        await world.put_message(text)
+        await trio.sleep(2)
+        await world.upload("a", b"2\n")
+        await world.put_message(text)
+        await world.put_message(text)
+        await trio.sleep(2)
+        assert world.node.arrived == ["a", "a"]
+        assert world.service.statistics().duplicates == 1
 
 
 async def test_a_source_that_failed_may_be_queued_again(
