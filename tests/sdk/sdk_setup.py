@@ -101,6 +101,12 @@ FOLLOWER_HTTPS: Final = "REMORA_SDK_FOLLOWER_HTTPS"
 AUTHORITY: Final = "REMORA_SDK_AUTHORITY"
 """Variable with the file of the private authority, PEM."""
 
+APPLICATION_ID: Final = "REMORA_SDK_APPLICATION"
+"""Variable with the id of an application that may do everything."""
+
+APPLICATION_KEY: Final = "REMORA_SDK_APPLICATION_KEY"
+"""Variable with its key."""
+
 TRUST: Final = "REMORA_SDK_TRUST"
 """Variable with a file of that authority and those the system trusts, PEM."""
 
@@ -171,6 +177,8 @@ def variables(session: SdkClusters, pair: KustoPair, folder: Path) -> dict[str, 
         FOLLOWER_HTTPS: session.https_url("follower"),
         AUTHORITY: str(session.authority),
         TRUST: str(session.trust),
+        APPLICATION_ID: APPLICATION.id,
+        APPLICATION_KEY: APPLICATION.secret,
         DATABASE: pair.database,
         FOLDER: str(folder),
         PATIENCE_SECONDS: str(PATIENCE),

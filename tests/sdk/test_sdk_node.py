@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from sdk_setup import Suite, cache, junit_outcomes, need
+from sdk_setup import AUTHORITY, LEADER_HTTPS, Suite, cache, junit_outcomes, need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,12 @@ def outcomes(
             *sorted(file.name for file in folder.glob(NODE.files)),
         ),
         cwd=folder,
-        env=environment,
+        # Node's variables for a private authority and for who makes tokens.
+        env={
+            **environment,
+            "NODE_EXTRA_CA_CERTS": environment[AUTHORITY],
+            "AZURE_AUTHORITY_HOST": environment[LEADER_HTTPS],
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

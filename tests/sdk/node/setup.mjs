@@ -1,8 +1,9 @@
 // What the tests share: where the clusters are, a table for each test, and waiting for the follower.
 
 import { randomUUID } from "node:crypto";
+import { Readable } from "node:stream";
 import { after } from "node:test";
-import { Client, KustoConnectionStringBuilder } from "azure-kusto-data";
+import { Client } from "azure-kusto-data";
 
 const needed = (name) => {
     const value = process.env[name];
@@ -12,43 +13,62 @@ const needed = (name) => {
 
 export const leader = needed("REMORA_SDK_LEADER");
 export const follower = needed("REMORA_SDK_FOLLOWER");
+export const leaderHttps = needed("REMORA_SDK_LEADER_HTTPS");
+export const followerHttps = needed("REMORA_SDK_FOLLOWER_HTTPS");
+export const tight = needed("REMORA_SDK_TIGHT");
+export const off = needed("REMORA_SDK_OFF");
 export const database = needed("REMORA_SDK_DATABASE");
 export const folder = needed("REMORA_SDK_FOLDER");
+export const application = needed("REMORA_SDK_APPLICATION");
+export const applicationKey = needed("REMORA_SDK_APPLICATION_KEY");
 const patience = Number(needed("REMORA_SDK_PATIENCE_SECONDS")) * 1000;
 
-const clients = [];
+const open = [];
 
-/** A client of a cluster, closed when the tests of the file are over. */
-export const connect = (url) => {
-    const client = new Client(new KustoConnectionStringBuilder(url));
-    clients.push(client);
+/** Closes it when the tests of the file are over. */
+export const closing = (client) => {
+    open.push(client);
     return client;
 };
-after(() => clients.forEach((client) => client.close()));
+after(() => open.forEach((client) => client.close()));
 
-export const rowsOf = (response) => response.primaryResults[0].toJSON().data;
+/** A client of a cluster, named by its address or by a builder. */
+export const connect = (url) => closing(new Client(url));
+
+const reader = connect(follower);
+
+/** A stream of bytes; the SDKs take no other. */
+export const streamOf = (data) => Readable.from([Buffer.from(data)]);
+
+export const rowsOf = (response, number = 0) => response.primaryResults[number].toJSON().data;
 
 /** A table of a new name on the leader, open to streaming. */
-export const makeTable = async (client, schema) => {
+export const makeTable = async (client, schema = "a: int, b: string", where = database) => {
     const table = `T_${randomUUID().replaceAll("-", "")}`;
-    await client.execute(database, `.create table ${table} (${schema})`);
-    await client.execute(database, `.alter table ${table} policy streamingingestion enable`);
+    await client.execute(where, `.create table ${table} (${schema})`);
+    await client.execute(where, `.alter table ${table} policy streamingingestion enable`);
     return table;
 };
 
-/** The rows of a query on the follower, as soon as there are so many. */
-export const followed = async (query, count) => {
-    const client = connect(follower);
+/** What `ask` gives, as soon as `isEnough` says so of it; its error, or what it gave, in the end. */
+export const eventually = async (ask, isEnough) => {
     const end = Date.now() + patience;
     let last;
     do {
         try {
-            const rows = rowsOf(await client.execute(database, query));
-            if (rows.length >= count) return rows;
-            last = new Error(`${rows.length} of ${count} rows on the follower`);
+            const given = await ask();
+            if (isEnough(given)) return given;
+            last = new Error(`after ${patience} ms there is only ${JSON.stringify(given)}`);
         } catch (error) {
-            last = error; // the table may not be there yet
+            last = error;
         }
     } while (Date.now() < end);
     throw last;
 };
+
+/** The rows of a query on the follower, as soon as there are so many. */
+export const followed = (query, count) =>
+    eventually(
+        async () => rowsOf(await reader.execute(database, query)), // the table may not be there yet
+        (rows) => rows.length >= count,
+    );
