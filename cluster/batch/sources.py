@@ -75,8 +75,11 @@ def parse_source(text: str) -> Source:
     if not text.strip():
         raise InvalidRequestError("The path of a source is empty.")
     address, _, secret = text.partition(";")
-    parts = urlsplit(address)
     shown = address.partition("?")[0]
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        raise InvalidRequestError(f"Source {shown} is not an address.") from None
     if not parts.scheme or (len(parts.scheme) == 1 and not parts.netloc):
         return FileSource(address, shown)
     if parts.scheme == "file":

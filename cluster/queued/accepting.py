@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cluster.errors import CorruptedMessageError, RemoraError
+from cluster.errors import CorruptedMessageError, InternalError, RemoraError
 from cluster.queued.batching import GroupKey
 from cluster.queued.messages import decode_message, ingestion_properties
 from cluster.queued.values import Source, source_key
@@ -54,7 +54,10 @@ class Waiting:
 
 
 def accepted(stored: StoredMessage, signer: Signer) -> Waiting:
-    """What a stored message asks for. The token counts as of when the message came."""
+    """What a stored message asks for. The token counts as of when the message came.
+
+    Raises nothing: every start reads all messages, and none may keep the node from it.
+    """
     number, arrived_ns, dequeued = stored.number, stored.inserted_ns, stored.dequeued
     message, key = None, ""
     try:
@@ -66,6 +69,9 @@ def accepted(stored: StoredMessage, signer: Signer) -> Waiting:
         properties = ingestion_properties(message)
     except RemoraError as error:
         return Waiting(number, arrived_ns, dequeued, message, key, error=error)
+    except Exception as defect:
+        failure = InternalError(f"The message cannot be read: {defect!r}")
+        return Waiting(number, arrived_ns, dequeued, message, key, error=failure)
     return Waiting(number, arrived_ns, dequeued, message, key, caller, properties)
 
 

@@ -43,8 +43,9 @@ def add_source(
     row = connection.execute(
         "SELECT state, started_ns FROM sources WHERE key = ?", (source.key,)
     ).fetchone()
-    if row is not None and changed_ns <= row[1]:
-        if (State(row[0]), Event.QUEUED_AGAIN) not in TRANSITIONS:
+    if row is not None:
+        state, started_ns = State(row[0]), row[1]
+        if (state, Event.QUEUED_AGAIN) not in TRANSITIONS and changed_ns <= started_ns:
             return False
     connection.execute("DELETE FROM sources WHERE key = ?", (source.key,))
     connection.execute(

@@ -127,7 +127,8 @@ class QueuedMessage:
 def decode_message(text: str) -> QueuedMessage:
     """Reads the text of a queue message.
 
-    Raises CorruptedMessageError: it is not one, or names no database, table or blob.
+    Raises CorruptedMessageError: it is not one, or names no database, table or blob. What it
+    returns can be written to any file, and its address be taken apart.
     """
     body = _lowered(_json_of(text))
     extra = _mapping(body.get("additionalproperties"), "AdditionalProperties")
@@ -139,6 +140,10 @@ def decode_message(text: str) -> QueuedMessage:
     for name, value in named.items():
         if not value:
             raise CorruptedMessageError(f"The message has no '{name}'.", metadata={"name": name})
+    try:
+        urlsplit(named["BlobPath"])
+    except ValueError:
+        raise CorruptedMessageError("'BlobPath' of the message is not an address.") from None
     return QueuedMessage(
         database=named["DatabaseName"],
         table=named["TableName"],
@@ -205,6 +210,8 @@ def _json_of(text: str) -> Mapping[str, Any]:
             raise CorruptedMessageError("The message is neither JSON nor base64.") from None
     try:
         body = json.loads(stripped)
+        # JSON can spell halves of characters, which no file and no table takes.
+        json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise CorruptedMessageError("The message is not JSON.") from None
     if not isinstance(body, dict):

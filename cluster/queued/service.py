@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ import trio
 
 from cluster.catalog.model import DEFAULT_DATABASE
 from cluster.catalog.policies import ingestionbatching_of
-from cluster.errors import DatabaseNotFoundError, ThrottledError
+from cluster.errors import DatabaseNotFoundError, RemoraError, ThrottledError
 from cluster.extents.disk import make_folder
 from cluster.queued.accepting import Waiting, accepted, source_of
 from cluster.queued.batching import Aggregator, Item
@@ -23,7 +24,7 @@ from cluster.queued.store import FILE_NAME, QueuedStore
 from cluster.queued.worker import FilesThread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from cluster.catalog.policies import IngestionBatchingPolicy
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from cluster.queued.ports import CatalogPort, IngestionPort
     from cluster.queued.values import Source, StoredMessage
     from cluster.request import Caller
+
+logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 1.0
 """So often policies are looked at while messages wait."""
@@ -204,7 +207,10 @@ class QueuedIngestion:
             raise ValueError(f"message {item.number} was not read")
         raw_bytes = message.raw_bytes
         if not raw_bytes and (own := self.own_blob(message.address)) is not None:
-            blob = await self.thread.run(self.files.get, *own)
+            try:
+                blob = await self.thread.run(self.files.get, *own)
+            except RemoraError:
+                blob = None  # the message is stored: it must wait here, and its size is a guess
             factor = _COMPRESSION if message.is_compressed else 1
             raw_bytes = 0 if blob is None else blob.size * factor
         arrived_us = item.arrived_ns // _MICROSECOND_NS
@@ -216,11 +222,11 @@ class QueuedIngestion:
         refused, self._refused = self._refused, []
         for item in refused:
             if item.error is not None:
-                nursery.start_soon(self._driver.refuse, [item], item.error)
+                nursery.start_soon(self._contained, self._driver.refuse([item], item.error))
         now_us = self._clock.now_ns() // _MICROSECOND_NS
         for batch in self._aggregator.due(now_us):
             self._batches += 1
-            nursery.start_soon(self._driver.ingest, self._items(batch))
+            nursery.start_soon(self._contained, self._driver.ingest(self._items(batch)))
         due_us = self._aggregator.next_due_us()
         if due_us is None:
             await self._news.wait()
@@ -228,6 +234,13 @@ class QueuedIngestion:
         seconds = (due_us - self._clock.now_ns() // _MICROSECOND_NS) / 1_000_000
         with trio.move_on_after(min(max(0.0, seconds), _LOOK_SECONDS)):
             await self._news.wait()
+
+    async def _contained(self, work: Awaitable[None]) -> None:
+        """A defect that some messages bring out must not end the node, nor its next start."""
+        try:
+            await work
+        except Exception:
+            logger.exception("queued messages stay until the next start of the node")
 
     def _items(self, batch: Batch) -> list[Waiting]:
         return [self._waiting[number] for number in batch.numbers]

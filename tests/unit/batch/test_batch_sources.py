@@ -68,6 +68,8 @@ def test_credentials_are_never_shown(text):
     ("text", "error", "words"),
     [
         ("", InvalidRequestError, "is empty"),
+        ("http://[zz]/f.csv", InvalidRequestError, "is not an address"),
+        ("https://[::1/f.csv", InvalidRequestError, "is not an address"),
         (BLOB + ";impersonate", NotSupportedError, "identity"),
         (BLOB + ";managed_identity=system", NotSupportedError, "identity"),
         ("gs://bucket/f", NotSupportedError, "'gs' is not a scheme"),

@@ -237,6 +237,59 @@ async def test_an_unreadable_message_is_a_failure_of_the_node(
         assert world.service.statistics().waiting == 0
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"BlobPath": "http://[zz]/a.csv"},
+        {"BlobPath": "http://[::1/a.csv"},
+        {"BlobPath": "https://host/\ud800.csv"},
+        {"DatabaseName": "D\ud800"},
+        {"TableName": "T\ud800"},
+        {"Id": "\udfff"},
+        {"IngestionStatusInTable": {"PartitionKey": "\ud800", "RowKey": "r"}},
+        {"extra": {"tags": ["\ud800"]}},
+    ],
+)
+async def test_no_message_hurts_the_node(
+    autojump_clock: MockClock, tmp_path: Path, fields: dict[str, object]
+) -> None:
+    """What is stored is read again at every start: a message that raises there ends the node."""
+    node = Node()
+    async with process(tmp_path, node) as world:
+        text = message(await world.upload("a"), "a", **fields)
+        assert (await world.put_message(text)).status == 201
+    async with process(tmp_path, node) as world:
+        await trio.sleep(2)
+        assert [code for _, code in world.failures()] == ["BadRequest_CorruptedMessage"]
+        assert world.service.statistics().waiting == 0
+        await world.queue("b")
+        await trio.sleep(2)
+        assert node.arrived == ["b"]
+
+
+async def test_a_defect_that_a_message_brings_out_does_not_end_the_node(
+    autojump_clock: MockClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = Node()
+    async with process(tmp_path, node) as world:
+        with monkeypatch.context() as patched:
+            patched.setattr(world.service.store, "begin", None)
+            await world.queue("a")
+            await trio.sleep(2)
+        assert "stay until the next start" in caplog.text
+        await world.queue("b")
+        await trio.sleep(2)
+        assert node.arrived == ["b"]
+    with monkeypatch.context() as patched:
+        patched.setattr("cluster.queued.accepting.ingestion_properties", None)
+        async with process(tmp_path, node) as world:
+            await trio.sleep(2)
+            assert world.failures() == [("T", "General_InternalServerError")]
+
+
 async def test_who_may_ingest_is_asked_of_the_token(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
