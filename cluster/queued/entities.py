@@ -82,10 +82,18 @@ def delete(connection: sqlite3.Connection, table: str, partition: str, row: str)
     return cursor.rowcount > 0
 
 
-def listed(connection: sqlite3.Connection, table: str, limit: int) -> list[Entity]:
-    """By partition and row key."""
+def listed(
+    connection: sqlite3.Connection,
+    table: str,
+    partition: str | None,
+    row: str | None,
+    limit: int,
+) -> list[Entity]:
+    """By partition and row key, of one of each or of all (None)."""
     rows = connection.execute(
-        f"{_SELECT} WHERE name = ? ORDER BY partition, row LIMIT ?", (table, limit)
+        f"{_SELECT} WHERE name = ? AND partition = coalesce(?, partition) "
+        "AND row = coalesce(?, row) ORDER BY partition, row LIMIT ?",
+        (table, partition, row, limit),
     )
     return [_entity(*row) for row in rows]
 

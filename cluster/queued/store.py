@@ -147,10 +147,12 @@ class QueuedStore:
         with self.transaction() as connection:
             return entities.delete(connection, table, partition, row)
 
-    def list_entities(self, table: str, count: int) -> Sequence[Entity]:
-        """Rows by partition and row key."""
+    def list_entities(
+        self, table: str, partition: str | None, row: str | None, count: int
+    ) -> Sequence[Entity]:
+        """Rows by partition and row key, of one of each or of all (None)."""
         with self.transaction() as connection:
-            return entities.listed(connection, table, count)
+            return entities.listed(connection, table, partition, row, count)
 
     # Ingestion
 

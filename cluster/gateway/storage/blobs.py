@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cluster.queued.disk import BlobFiles
     from cluster.queued.worker import FilesThread
 
-_RANGE: Final = re.compile(r"bytes=(\d+)-(\d*)")
+_RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 _NAME_CHARACTERS: Final = 1024
 _LISTED: Final = 5000
 _ENCRYPTED: Final = {"x-ms-request-server-encrypted": "true"}

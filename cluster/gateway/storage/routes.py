@@ -105,12 +105,14 @@ class StorageDoor:
             return await self._blobs.container(request, name)
         if name in QUEUES:
             return await self._of_queue(request, name, rest)
-        if (table := _table_of(name)) in TABLES and not rest:
+        if (table := _table_of(name)) in TABLES:
             self._check(request, table, _PERMISSIONS[request.method] + "a" * _is_upsert(request))
-            if keys := KEYS.fullmatch(name):
+            path = f"{name}/{rest}" if rest else name  # keys may have slashes
+            if keys := KEYS.fullmatch(path):
                 partition, row = (keys[part].replace("''", "'") for part in ("partition", "row"))
                 return await self._tables.entity(request, table, partition, row)
-            return await self._tables.table(request, table)
+            if path in (table, f"{table}()"):
+                return await self._tables.table(request, table)
         raise StorageError("ResourceNotFound", f"There is nothing named '{name[:64]}' here.")
 
     async def _of_queue(self, request: HttpRequest, name: str, rest: str) -> HttpResponse:

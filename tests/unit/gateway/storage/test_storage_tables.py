@@ -76,6 +76,25 @@ async def test_merge_and_update(
         assert json.loads((await world.send("GET", at("x"))).body)["B"] == 3
 
 
+@pytest.mark.parametrize("key", ["a/b", "/", "a''b", "\u20ac"])
+async def test_keys_are_any_text(autojump_clock: MockClock, tmp_path: Path, key: str) -> None:
+    async with process(tmp_path, Node()) as world:
+        await insert(world, key.replace("''", "'"), key.replace("''", "'"))
+        assert (await world.send("GET", at(key, key))).status == 200
+
+
+async def test_a_list_looks_at_all_rows(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.gateway.storage.tables._LISTED", 2)
+    async with process(tmp_path, Node()) as world:
+        for row in "abcd":
+            await insert(world, "p", row)
+        await insert(world, "z", "z")
+        found = await world.send("GET", TABLE, **{"$filter": "PartitionKey eq 'z'"})
+        assert [item["RowKey"] for item in json.loads(found.body)["value"]] == ["z"]
+
+
 async def test_delete_and_list(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with process(tmp_path, Node()) as world:
         for row in ("it''s", "b", "a"):
@@ -103,6 +122,9 @@ async def test_delete_and_list(autojump_clock: MockClock, tmp_path: Path) -> Non
         ("POST", TABLE, b"[]", 400),
         ("POST", TABLE, b'{"PartitionKey": 1, "RowKey": "r"}', 400),
         ("POST", TABLE, b'{"PartitionKey": "p"}', 400),
+        ("POST", TABLE, b'{"PartitionKey": "\\ud800", "RowKey": "r"}', 400),
+        ("GET", f"{TABLE}(PartitionKey='p')", b"", 404),
+        ("GET", f"{TABLE}/x", b"", 404),
         ("DELETE", TABLE, b"", 405),
         ("POST", at(), b"{}", 405),
         ("PUT", at(), b"no", 400),
