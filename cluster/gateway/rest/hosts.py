@@ -9,8 +9,8 @@ cannot change, is one too.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from cluster.errors import HostRefusedError, InvalidRequestError, OriginRefusedError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cluster.gateway.http.messages import HttpRequest
 
 _SHOWN_CHARACTERS: Final = 256
+_HOST: Final = re.compile(r"(?P<name>[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCII)
+"""A name or an address, and a port; nothing else, because addresses are made of it."""
 _LOCAL: Final = "localhost"
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, MERGE, OPTIONS"
 _EXPOSED: Final = "*, x-ms-client-request-id, x-ms-activity-id, Location, ETag"
@@ -88,13 +90,10 @@ class Hosts:
         return known
 
     def _decide(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname
-        except ValueError:
+        found = _HOST.fullmatch(host)
+        if found is None:
             return False
-        if not name:
-            return False
-        name = name.rstrip(".")
+        name = found["name"].strip("[]").lower().rstrip(".")
         return is_loopback(name) or any(_fits(name, pattern) for pattern in self.allowed)
 
 

@@ -24,6 +24,20 @@ OTHERS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost/x", "localhost?x", "localhost#@evil.example", "evil.example:80@localhost",
+        "localhost:port", "localhost:", "localhost:123456", "localhost x", 'localhost:1"<>',
+        "localhost\\x", "[::1]x", "local\xe9", "[::1%25x]",
+    ],
+)  # fmt: skip
+def test_what_is_no_host_is_refused_as_answers_have_addresses_made_of_it(host):
+    for allowed in ((), ("*",)):
+        with pytest.raises(HostRefusedError):
+            Hosts(allowed).check(request(host))
+
+
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_names_of_loopback_are_ours(host):
     Hosts().check(request(host))
