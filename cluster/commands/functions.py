@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cluster.catalog.changes import SetFunction, entity_not_found
 from cluster.catalog.model import Function
-from cluster.commands.lexer import masked, secrets_in
+from cluster.commands.lexer import without_secrets
 from cluster.commands.properties import DESCRIPTION, read_properties
 from cluster.errors import EntityExistsError, NotSupportedError
 
@@ -106,7 +106,7 @@ def find_function(database: Database, name: str) -> Function:
 
 def shown_body(function: Function) -> str:
     """The body with obfuscated literals masked."""
-    return masked(function.body, secrets_in(function.body, 0, len(function.body)))
+    return without_secrets(function.body)
 
 
 async def _set(context: Context, check: Callable[[Database, str], bool]) -> list[Row]:

@@ -83,6 +83,8 @@ _RAW: Final = re.compile(
 )
 """What matters in text that is not lexed: comments, strings, brackets."""
 
+_OPENS_SECRET: Final = re.compile(r"(?<!\w)[hH]@?\Z")
+
 _CLOSING: Final[Mapping[str, str]] = {"(": ")", "[": "]", "{": "}"}
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPES: Final[Mapping[str, str]] = {
@@ -163,8 +165,17 @@ def block_end(text: str, at: int) -> int | None:
 
 
 def secrets_in(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Where obfuscated literals are in raw text, which may be KQL: pairs of start and end."""
-    return [piece.span() for piece in _RAW.finditer(text, start, end) if piece.group("secret")]
+    """Where obfuscated literals are in raw text, which may be KQL: pairs of start and end.
+
+    One that is never closed goes to the end: text that is refused is logged too.
+    """
+    found: list[tuple[int, int]] = []
+    for piece in _RAW.finditer(text, start, end):
+        if piece.group("secret"):
+            found.append(piece.span())
+        elif piece.group("open") and (opens := _OPENS_SECRET.search(text, start, piece.start())):
+            return [*found, (opens.start(), end)]
+    return found
 
 
 def outside(text: str) -> Iterator[tuple[int, int]]:
@@ -208,6 +219,13 @@ def masked(text: str, secrets: Iterable[tuple[int, int]]) -> str:
             parts += text[at:start], OBFUSCATED
         at = max(at, end)
     return "".join((*parts, text[at:]))
+
+
+def without_secrets(text: str) -> str:
+    """Raw text with its obfuscated literals masked."""
+    if "h" not in text and "H" not in text:
+        return text
+    return masked(text, secrets_in(text, 0, len(text)))
 
 
 def _skip(text: str, at: int) -> int:

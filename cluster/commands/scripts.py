@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cluster.commands.command_types import command_type
 from cluster.commands.grammar import VERBS, Kind
 from cluster.commands.interpreter import parse_command
-from cluster.commands.lexer import masked, outside, secrets_in
+from cluster.commands.lexer import outside, without_secrets
 from cluster.commands.properties import read_properties
 from cluster.errors import InvalidRequestError, RemoraError, SyntaxRefusedError
 
@@ -44,7 +44,7 @@ async def execute_script(context: Context) -> list[Row]:
         raise InvalidRequestError("Give either ContinueOnErrors or ThrowOnErrors, not both.")
     rows: list[Row] = []
     for text in split(context.values["script"]):
-        operation_id, kind, shown = context.catalog.new_id(), "Unknown", _masked(text)
+        operation_id, kind, shown = context.catalog.new_id(), "Unknown", without_secrets(text)
         try:
             command = parse_command(text, context.node.services.limits)
             kind, shown = command_type(command.spec.name), command.text
@@ -110,10 +110,6 @@ def _trimmed(text: str) -> str:
     while len(lines) > 1 and _COMMENT.fullmatch(lines[-1]):
         lines.pop()
     return "\n".join(lines).rstrip()
-
-
-def _masked(text: str) -> str:
-    return masked(text, secrets_in(text, 0, len(text)))
 
 
 EXECUTORS: Final[Mapping[str, Executor]] = {SCRIPT: execute_script}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cluster.commands.lexer import without_secrets
 from cluster.extents.keeping import JobKind
 from cluster.history.records import Executed, Operation, OperationState
 from cluster.query.records import QueryState
@@ -68,7 +69,7 @@ class HistoryReports:
         entry = Executed(
             activity_id=activity,
             kind="Query",
-            text=record.text,
+            text=without_secrets(record.text),
             database=record.database,
             started_ns=record.started_ns,
             updated_ns=record.updated_ns or record.started_ns,

@@ -278,7 +278,9 @@ def test_masking_changes_nothing_without_secrets(text):
         ("T | where a == h'x' // h'y'", "T | where a == ****** // h'y'"),
         ("path'x' 'h' H@\"a\"\"b\" h'it\\'s'", "path'x' 'h' ****** ******"),
         ("'// ' h'x'", "'// ' ******"),
-        ("h'never closed", "h'never closed"),
+        ("h'x' h'never closed", "****** ******"),
+        ("T | where a == h@\"never closed ' ", "T | where a == ******"),
+        ("path'never closed", "path'never closed"),
     ],
 )
 def test_secrets_in_text_that_is_not_lexed(text, shown):
