@@ -198,6 +198,14 @@ class DoorProtocol(HttpToolsProtocol):
         if not self._upgrade_in:
             super().on_message_complete()
 
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a whole request has no response yet."""
+        running = self._running
+        if running is None or running.response_complete:
+            return False
+        return running is not self.cycle or not running.more_body
+
     def _head_again(self) -> bytes:
         """The head of a request to upgrade, without that wish, for a parser of its own.
 
@@ -212,8 +220,15 @@ class DoorProtocol(HttpToolsProtocol):
         return b"\r\n".join((*lines, b"", b""))
 
     def _refuse(self) -> None:
-        """Answers what is not HTTP, or has too much of a head, and closes."""
+        """Answers what is not HTTP, or has too much of a head, and closes.
+
+        Behind a request that is being answered it just closes: that one's client would take the
+        refusal for its answer, and what it asked for may be done.
+        """
         self.config.counts.requests_malformed += 1
+        if self._is_answering:
+            self.transport.close()
+            return
         text = "The request is not HTTP/1.1."
         status = HTTPStatus.BAD_REQUEST
         if self._is_head_too_large:

@@ -246,6 +246,25 @@ async def test_requests_sent_at_once_are_answered_in_order(world):
             assert json.loads((await connection.response())[2])[1] == f"/{number}"
 
 
+@pytest.mark.parametrize("rest", [b"GARBAGE\r\n\r\n", post("/b", b"b") + b"GARBAGE\r\n\r\n"])
+async def test_the_refusal_of_what_follows_is_not_taken_for_the_answer(world, rest):
+    """The first request may be done: its client must not hear that it was refused."""
+    async with await world.connect() as connection:
+        await connection.send(post("/a", b"a") + rest)
+        with pytest.raises(ConnectionError, match=re.escape("closed after b''")):
+            await connection.response()
+
+
+async def test_chunks_that_are_none_are_refused(world):
+    data = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+    async with await world.connect() as connection:
+        await connection.send(post("/a", b"a"))
+        assert (await connection.response())[0] == 200
+        await connection.send(data)
+        await connection.send(b"zz\r\n")
+        assert (await connection.response())[0] == 400
+
+
 async def test_a_response_is_one_write(world):
     async with await world.connect() as connection:
         for _ in range(200):
