@@ -32,9 +32,10 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as Xml
 
 import pytest
+from snippets import REGION
 
 from cluster.access.settings import Application, AuthSettings
-from cluster.gateway.identity.certificates import TlsFiles
+from cluster.gateway.identity.certificates import TRANSPARENT_NAMES, TlsFiles
 from cluster.launcher.links import AUTHORITY_FILE, TLS_FOLDER
 from cluster.launcher.security import Security
 from cluster.launcher.topology import ClusterSpec, Topology
@@ -56,6 +57,11 @@ APPLICATION: Final = Application("11111111-2222-3333-4444-555555555555", "its-ke
 STRANGER: Final = Application("99999999-2222-3333-4444-555555555555", "its-key", TENANT)
 """Applications with a key: one may do everything, the other nothing."""
 
+DOCUMENTED: Final = Application(
+    "22222222-3333-4444-5555-666666666666", "its-key", "77777777-8888-9999-aaaa-bbbbbbbbbbbb"
+)
+"""An application of a tenant as it is in Azure, for code that reaches the names of Azure."""
+
 TOPOLOGY: Final = Topology(
     (
         ClusterSpec("leader", streaming_ingestion=True, limits=LIMITS),
@@ -67,7 +73,12 @@ TOPOLOGY: Final = Topology(
     LIMITS,
     security=Security(
         has_tls=True,
-        auth=AuthSettings(admins=(APPLICATION.principal,), applications=(APPLICATION, STRANGER)),
+        # The service's own names too, as code of documents says them, and those of its regions.
+        names=(*TRANSPARENT_NAMES, f"*.{REGION}.kusto.windows.net"),
+        auth=AuthSettings(
+            admins=(APPLICATION.principal, DOCUMENTED.principal),
+            applications=(APPLICATION, DOCUMENTED, STRANGER),
+        ),
     ),
 )
 
