@@ -32,7 +32,7 @@ from cluster.gateway.rest.errors import ErrorContext, error_values
 from cluster.limits import LIMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from cluster.clock import Clock
     from cluster.commands.service import CommandService
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _NO_FACTS: Final = ServiceFacts("", "", 0)
 _CLIENT_VERSION: Final = "x-ms-client-version"
+_JAVA: Final = "kusto.java.client"
+_IDENTITY: Final = {"Content-Encoding": "identity"}
 _ENCODED_INLINE_BYTES: Final = 256 * 1024
 """Larger answers are encoded in a worker thread; Arrow's kernels do not hold the interpreter."""
 
@@ -109,7 +111,7 @@ class RestQueries:
             raise
         self._answered += 1
         self._encoded_bytes += len(body)
-        return HttpResponse(body=body)
+        return HttpResponse(body=body, headers=_headers_for(request))
 
     async def _manage(self, request: HttpRequest) -> bytes:
         asked = read_request(request, self._authenticate(request.headers))
@@ -224,3 +226,9 @@ def _rows_kept(error: LimitExceededError) -> int | None:
     if error.metadata.get("limit") == "query_rows":
         return int(error.metadata["limit_value"])
     return 0 if error.metadata.get("limit") == "query_result_bytes" else None
+
+
+def _headers_for(request: HttpRequest) -> Mapping[str, str]:
+    """Java's ``executeStreamingQuery`` fails if there is no ``Content-Encoding`` (kusto-data 7)."""
+    version = request.headers.get(_CLIENT_VERSION, "")
+    return _IDENTITY if version.lower().startswith(_JAVA) else {}

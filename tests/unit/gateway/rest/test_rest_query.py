@@ -189,6 +189,19 @@ async def test_go_gets_fragments(world):
     assert lines[-1] == "]"
 
 
+@pytest.mark.parametrize(
+    ("version", "headers"),
+    [
+        ("Kusto.Java.Client:{7.0.6}|Runtime.Java:{17}", {"Content-Encoding": "identity"}),
+        ("Kusto.Python.Client:{6.0.4}", {}),
+        ("", {}),
+    ],
+)
+async def test_java_is_told_that_an_answer_is_not_compressed(world, version, headers):
+    request = post(V2, {"db": "Sales", "csl": "T"}, x_ms_client_version=version)
+    assert (await world.routes.answer(request)).headers == headers
+
+
 async def test_a_command_is_one_table(world):
     body = await world.ask(MGMT, ".show tables | project Name")
     assert v1_rows(body) == [[["T", None]]]
