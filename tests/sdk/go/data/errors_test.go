@@ -150,6 +150,7 @@ func TestTooManyQueries(t *testing.T) {
 			if strings.Contains(strings.Join(lines(shown.Tables()[0]), "\n"), request) {
 				break
 			}
+			pause()
 		}
 	}
 	t.Fatal("never too many")

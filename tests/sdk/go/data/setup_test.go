@@ -100,8 +100,12 @@ func followedAs(t *testing.T, client *azkustodata.Client, words string, count in
 		if time.Now().After(end) { // the table may not be there yet
 			t.Fatalf("%s: %v", words, err)
 		}
+		pause()
 	}
 }
+
+// pause is between two looks: who is looked at needs the processor too.
+func pause() { time.Sleep(20 * time.Millisecond) }
 
 func lines(table query.Table) []string {
 	found := make([]string, 0, len(table.Rows()))
