@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fidelity
+import kql_page
 import sdk_table
 from cluster.catalog.policy_kinds import POLICY_KINDS
 from cluster.commands.grammar import COMMANDS
@@ -182,6 +183,7 @@ PAGES: Mapping[Path, Mapping[str, Callable[[], str]]] = {
         "session": session_table.table_as_markdown,
     },
     REPLICATION_PAGE: {"duties": duties_table},
+    kql_page.PAGE: kql_page.TABLES,
 }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from cluster.catalog.driver import Catalog
-    from cluster.catalog.model import Database, RowStoreKey, Table
+    from cluster.catalog.model import Database, Function, RowStoreKey, Table
     from cluster.catalog.policies import CachingPolicy
     from cluster.replication.position import KeyPosition, Position
     from cluster.rowstore.model import Rows
@@ -139,7 +139,8 @@ class NodeDatabases:
         self._pins.add(pin)
         return PinnedSnapshot(
             QuerySnapshot(
-                tree.name, tables, self._others(tree, shown, pin), tree.functions, cursor_us, pin
+                tree.name, tables, self._others(tree, shown, pin), tree.functions, cursor_us, pin,
+                self._other_functions(tree.name),
             ),
             position,
             self._catalog.tables_by_key(),  # of all databases: a key is of one of them
@@ -148,6 +149,13 @@ class NodeDatabases:
             lambda: all(check() for check in shown),
             staleness,
         )
+
+    def _other_functions(self, database: str) -> dict[str, Mapping[str, Function]]:
+        return {
+            tree.name: tree.functions
+            for tree in self._catalog.databases()
+            if tree.functions and tree.name != database
+        }
 
     def snapshot(self, database: str, text: str) -> QuerySnapshot:
         """What is visible now, for a query that is part of a command. DatabaseNotFoundError."""

@@ -128,6 +128,8 @@ class QuerySnapshot:
     """The database cursor: microseconds, see ``RowStores.times``. None: it is not known here."""
     pin: object = None
     """Kept alive with the snapshot, so that no file its extents name is deleted meanwhile."""
+    other_functions: Mapping[str, Mapping[str, Function]] = field(default_factory=dict)
+    """Stored functions of other databases; only of databases in ``others`` are they called."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import aggregates as aggregates_of
 from cluster.query import bins, calls, growth, hidden, vocabulary, windows
 from cluster.query.nodes import AnyColumn
-from cluster.query.rewrites import Typed, collector, inexact, scaled
+from cluster.query.rewrites import Typed, collector, decimal_as_text, inexact, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +35,9 @@ _AS_IS: Final = (ir.Wildcard, ir.RowContext, ir.RenderedAggregate)
 _BOOLEAN: Final = (ir.InList, ir.HasList, ir.Between)
 _HIDDEN: Final = frozenset([*hidden.FUNCTIONS, *hidden.CURSOR_TESTS, *hidden.CURRENT_CURSOR])
 _COLLECTORS: Final = frozenset(["make_list", "make_set"])
-_OF_COLUMNS: Final = frozenset(["pack_all", "column_ifexists", "columnifexists"])
+OF_COLUMNS: Final = frozenset(["pack_all", "column_ifexists", "columnifexists"])
+"""Functions of columns they do not name."""
+
 
 Columns = dict[str, str | None]
 """Column names in order, each with its Kusto type or None if that is not known."""
@@ -226,7 +228,7 @@ class Expressions:
             return Typed(ir.Literal(self._queries.facts[name], "string"), "string")
         if name in _HIDDEN:
             return self._hidden(node)
-        if name in _OF_COLUMNS:
+        if name in OF_COLUMNS:
             return self._of_columns(node)
         arguments = [self.resolve(a, aggregates=aggregates and not aggregate) for a in node.args]
         if name in aggregates_of.CONDITIONAL and len(arguments) > 1:
@@ -242,6 +244,8 @@ class Expressions:
         if arguments and arguments[0].type == "timespan" and name in ("sum", "avg"):
             name = f"${name}_span"
             return Typed(ir.FunctionCall(name, (arguments[0].expr,)), "timespan")
+        if name in vocabulary.TEXT_OF_ARGUMENTS:
+            arguments = [decimal_as_text(argument) for argument in arguments]
         if name == "percentile" and arguments and arguments[0].type == "int":
             whole = ir.FunctionCall("tolong", (arguments[0].expr,))
             arguments = [Typed(whole, "long"), *arguments[1:]]
@@ -255,9 +259,9 @@ class Expressions:
             kind = arguments[index].type
             if kind == "int" and name in vocabulary.WIDENED:
                 kind = "long"
-        called = calls.call(name, [calls.Argument(a.expr, a.type) for a in arguments])
+        called = self._made(name, arguments)
         if called is not None:
-            return Typed(*called)
+            return called
         if name in bins.NAMES:
             binned = bins.by_type([a.type for a in arguments], [a.expr for a in arguments])
             if binned is not None:
@@ -265,6 +269,16 @@ class Expressions:
         if name in _COLLECTORS and arguments:
             return Typed(collector(name, arguments, in_order=self._queries.in_order), "dynamic")
         return Typed(growth.bounded(name, [a.expr for a in arguments], self._string_bytes), kind)
+
+    def _made(self, name: str, arguments: list[Typed]) -> Typed | None:
+        """A call of a function that is made by types or constants, None if it is none."""
+        called = calls.call(name, [calls.Argument(a.expr, a.type) for a in arguments])
+        if called is None:
+            return None
+        expr, kind = called
+        if isinstance(expr, ir.FunctionCall) and expr.name in growth.GROWING:
+            expr = growth.bounded(expr.name, expr.args, self._string_bytes)
+        return Typed(expr, kind)
 
     def _window(self, name: str, arguments: list[Typed]) -> Typed:
         if not self._queries.in_order:
@@ -321,7 +335,7 @@ class Expressions:
             or name in _SPECIAL_FORMS
             or name == "current_database"
             or name in windows.NAMES
-            or name in _OF_COLUMNS
+            or name in OF_COLUMNS
             or name in calls.NAMES
             or name in _HIDDEN
         )

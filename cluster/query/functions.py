@@ -12,6 +12,7 @@ from duckdb_kql.translate import naming
 from duckdb_kql.translate.functions import SCALAR_FUNCTIONS, FunctionSpec
 
 from cluster.query import calls
+from cluster.query.translation import TOO_LONG
 
 
 def _row(name: str, template: str, *arities: int) -> FunctionSpec:
@@ -55,7 +56,8 @@ _ROWS: Final = (
     _row("$extract_json", "coalesce(json_extract_string(TRY_CAST({0} AS JSON), {1}), '')", 2),
     _row("$tohex", "lower(to_hex(CAST({0} AS BIGINT)))", 1),
     _row("$tohex_padded", "list_transform([lower(to_hex(CAST({0} AS BIGINT)))], lambda _h: "
-         "lpad(_h, CAST(greatest({1}, length(_h)) AS INTEGER), '0'))[1]", 2),
+         f"CASE WHEN {{1}} > 1024 THEN error('{TOO_LONG}') ELSE "
+         "lpad(_h, CAST(greatest({1}, length(_h)) AS INTEGER), '0') END)[1]", 2),
     _row("strcmp", "CAST(CASE WHEN {0} < {1} THEN -1 WHEN {0} > {1} THEN 1 ELSE 0 END AS BIGINT)",
          2),
     _row("string_size", "CAST(strlen({0}) AS BIGINT)", 1),
@@ -84,6 +86,7 @@ _ROWS: Final = (
     _row("week_of_year", "CAST(weekofyear({0}) AS INTEGER)", 1),
     _row("array_index_of", "CAST(coalesce(list_position(CAST(to_json({0}) AS JSON[]), "
          "CAST(to_json({1}) AS JSON)) - 1, -1) AS BIGINT)", 2),
+    _row("$decimal_text", "regexp_replace(CAST({0} AS VARCHAR), '\\.?0+$', '')", 1),
     _row("$span_times", "to_microseconds(CAST(round(epoch_us({0}) * {1}) AS BIGINT))", 2),
     _row("$span_over", "to_microseconds(CAST(round(epoch_us({0}) / {1}) AS BIGINT))", 2),
 )  # fmt: skip

@@ -82,6 +82,7 @@ def lower_head(head: Any, rest: list[Any]) -> Any:
     found = lowering._collapse(head)
     if lowering._cls(found) != "SearchOperator":
         return _LIBRARY_HEAD(head, rest)
+    _refuse_parameters(found)
     sources = [
         lowering._lower_source(table)
         for clause in lowering._find_all(found, "SearchOperatorInClause")
@@ -252,7 +253,18 @@ def _make_series(node: Any) -> Any:
     return MakeSeries(tuple(aggregates), tuple(defaults), on, *bounds, by)
 
 
+def _refuse_parameters(node: Any) -> None:
+    for child in lowering._rule_children(node):
+        text = child.getText()
+        if "Parameter" in lowering._cls(child) and text != "kind=case_insensitive":
+            raise NotSupportedError(
+                f"search {text} is not supported by Remora.",
+                remedy='Use where * has_cs "text" on each table.',
+            )
+
+
 def _search_within(node: Any) -> Any:
+    _refuse_parameters(node)
     return [SearchWithin(), ir.Where(_search(lowering._rule_children(node)[-1]))]
 
 

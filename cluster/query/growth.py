@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 GROWING: Final = frozenset(
     {
         "strcat", "strcat_delim", "strcat_array", "replace_regex", "array_concat", "pack_array",
-        "pack", "bag_pack", "zip", "base64_encode_tostring", "base64_encodestring",
+        "pack", "bag_pack", "zip", "set_union", "$bag_merge",
+        "base64_encode_tostring", "base64_encodestring",
     }
 )  # fmt: skip
 """Functions whose result is checked after they have made it: it is about as long as its parts."""

@@ -59,6 +59,8 @@ class Query(msgspec.Struct, frozen=True, array_like=True):
     """Databases that ``database('...')`` may name; those of other clusters by ``remote_name``."""
     functions: tuple[FunctionText, ...] = ()
     """Stored functions of the database that the text may call, each after those it calls."""
+    other_functions: dict[str, tuple[FunctionText, ...]] = {}
+    """Those of other databases that ``database('...').f()`` may name."""
     prefix: str = ""
     """``let`` statements of the query's parameters."""
     facts: tuple[tuple[str, str], ...] = ()

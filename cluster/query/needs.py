@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duckdb_kql import ir
 
+from cluster.query.expressions import OF_COLUMNS
 from cluster.query.nodes import AnyColumn
 from cluster.query.shapes import nodes
 
@@ -23,8 +24,6 @@ _CUT: Final = (ir.Project, ir.Summarize, ir.Count, ir.Distinct)
 """Operators that pass on only what they name."""
 
 _ANY: Final = (ir.Wildcard, ir.RowContext, AnyColumn)
-_OF_ALL: Final = frozenset(["pack_all", "column_ifexists", "columnifexists"])
-"""Functions of columns they do not name."""
 
 
 def needed(operators: Sequence[Any], columns: Collection[str]) -> frozenset[str] | None:
@@ -39,7 +38,7 @@ def needed(operators: Sequence[Any], columns: Collection[str]) -> frozenset[str]
         for node in nodes(operator):
             if isinstance(node, _ANY):
                 return None
-            if isinstance(node, ir.FunctionCall) and node.name in _OF_ALL:
+            if isinstance(node, ir.FunctionCall) and node.name in OF_COLUMNS:
                 return None
             if isinstance(node, ir.ColumnRef | ir.LetRef):
                 found.add(node.name)

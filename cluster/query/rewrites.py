@@ -67,3 +67,10 @@ def inexact(what: str) -> NotSupportedError:
         f"{what} over decimal is not supported: it would compute as real.",
         remedy="Convert with todouble() to compute as real.",
     )
+
+
+def decimal_as_text(value: Typed) -> Typed:
+    """A decimal as Kusto writes it: without zeros at the end."""
+    if value.type != "decimal":
+        return value
+    return Typed(ir.FunctionCall("$decimal_text", (value.expr,)), "string")

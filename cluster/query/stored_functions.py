@@ -7,23 +7,27 @@ front of the text, which is how Kusto explains them too (``functions/index.md``)
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from duckdb_kql.stored_functions import parse_functions
+from duckdb_kql import lower as lowering
+from duckdb_kql.parser import parse
+from duckdb_kql.stored_functions import StoredFunction, parse_functions
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import lexical
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cluster.query.messages import FunctionText
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _ONLY_A_CALL: Final = re.compile(r"\{\s*(\w+)\s*\(.*\)\s*;?\s*\}", re.DOTALL)
 _SCALAR: Final = "scalar stored function"
+_TAKES_ROWS: Final = "a tabular parameter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,35 @@ def _declared(scalar: dict[str, FunctionText], kql: str) -> str:
 def _parse(name: str, parameters: str, body: str) -> Any:
     if _PLAIN_NAME.fullmatch(name) is None:
         raise ValueError(f"'{name}' is no plain name")
-    return parse_functions([f"function {name}{parameters} {body}"])
+    try:
+        return parse_functions([f"function {name}{parameters} {body}"])
+    except ValueError as error:
+        if _TAKES_ROWS not in str(error):
+            raise
+    text = f"let {name} = {parameters} {body}; print 1"
+    declaration = lowering._find_all(parse(text).tree, "LetFunctionDeclaration")[0]
+    function = StoredFunction(name, None, parameters, body, "", "", text, declaration)
+    return {None: {name: function}}
 
 
 def _bound_by_let(name: str, kql: str) -> bool:
     return re.search(rf"\blet\s+{re.escape(name)}\b", kql) is not None
+
+
+def of_databases(others: Mapping[str, Sequence[FunctionText]]) -> dict[str, Any]:
+    """Functions with a tabular body of other databases, by the folded names of these.
+
+    Those that cannot be read are left out: a call of one is refused.
+    """
+    found: dict[str, Any] = {}
+    for database, functions in others.items():
+        known = found.setdefault(database.casefold(), {})
+        for name, parameters, body in functions:
+            try:
+                parsed = _parse(name, parameters, lexical.normalise(body).text)[None]
+            except ValueError:
+                continue
+            known.update(
+                {key: dataclasses.replace(one, database=database) for key, one in parsed.items()}
+            )
+    return found

@@ -15,7 +15,7 @@ from duckdb_kql import lower as lowering
 from duckdb_kql.errors import KqlUnsupportedError
 from duckdb_kql.stored_functions import StoredFunction
 
-from cluster.errors import LimitExceededError
+from cluster.errors import LimitExceededError, NotSupportedError
 
 MOST_CALLS: Final = 64
 """Calls within calls."""
@@ -27,6 +27,8 @@ _LIBRARY_DECLARE: Final = lowering._declare_let_function
 _LIBRARY_EXPAND: Final = lowering._expand
 _LIBRARY_ARGUMENTS: Final = lowering._bind_stored_arguments
 _LIBRARY_CALL: Final = lowering._stored_call_source
+_LIBRARY_QUALIFIED_CALL: Final = lowering._stored_qualified_source
+_LIBRARY_STORED: Final = lowering._stored
 _LIBRARY_QUALIFIED: Final = lowering._stored_qualified_bare
 _LIBRARY_TABULAR: Final = lowering._is_tabular_value
 
@@ -38,6 +40,8 @@ def register() -> None:
     lowering._bind_stored_arguments = bind
     lowering._stored_call_source = call_source
     lowering._stored_qualified_bare = qualified_bare
+    lowering._stored_qualified_source = qualified_source
+    lowering._stored = stored
     lowering._is_tabular_value = is_tabular_value
 
 
@@ -98,6 +102,25 @@ def call_source(node: Any) -> Any:
 def qualified_bare(node: Any, table: Any) -> Any:
     """``database('d').F`` without parentheses; a table of another cluster is no function here."""
     return None if table.cluster is not None else _LIBRARY_QUALIFIED(node, table)
+
+
+def stored(name: str, database: str | None) -> Any:
+    """The definition of a function; names of other databases have no case."""
+    scope = lowering._FN_STATE.get()
+    where = database if database is not None else scope.context if scope is not None else None
+    if where is None or scope is None:
+        return _LIBRARY_STORED(name, database)
+    return (scope.functions or {}).get(where.casefold(), {}).get(name)
+
+
+def qualified_source(node: Any) -> Any:
+    """``database('d').f(...)``."""
+    if node.getText().casefold().startswith("cluster("):
+        raise NotSupportedError(
+            "A function of another cluster is not supported by Remora.",
+            remedy="Read the tables it reads: cluster('c').database('d').Table.",
+        )
+    return _LIBRARY_QUALIFIED_CALL(node)
 
 
 def is_tabular_value(node: Any, scalars: Any) -> bool:

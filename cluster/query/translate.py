@@ -77,7 +77,7 @@ def translate(query: Query, limits: Limits = LIMITS) -> Translation:
     except (RecursionError, MemoryError) as error:
         raise LimitExceededError(_COMPLEX, metadata={"limit": "query_sql_bytes"}) from error
     except library.KqlError as error:
-        raise _unparsed(query.kql, error) or _ours(error) from error
+        raise _unparsed(query.kql, error) or _ours(_in_own_text(query.kql, error)) from error
     except Exception as error:  # the library's defects (AssertionError and the like) end here
         raise NotSupportedError(
             "The query uses a construct that is not supported.",
@@ -95,15 +95,18 @@ def _translate(asked: Query, catalog: Any, limits: Limits) -> Translation:
     stored = stored_functions.prepare(asked.kql, asked.functions)
     prefix = asked.prefix + stored.prefix
     normal = lexical.normalise(prefix + asked.kql)
-    if normal.changed or prefix:
-        parse(asked.kql)  # so that a syntax error names a place in the caller's own text
     directions = None
     if normal.may_name_arguments or sort_may_be_misread(normal.text):
         again = SecondLook(normal.text)
         again.refuse_named_arguments()
         directions = again.sort_directions()
+    callable_here = {
+        None: {},
+        **(stored.tabular or {}),
+        **stored_functions.of_databases(asked.other_functions),
+    }
     with clock(_PINNED) as pinned:
-        lowered = lower(normal.text, functions=stored.tabular or {None: {}})
+        lowered = lower(normal.text, functions=callable_here)
         resolver = Resolver(
             asked.database, catalog, directions, limits.string_value_bytes, dict(asked.facts)
         )
@@ -150,6 +153,16 @@ def _bind(sql: str, found: Resolution) -> str:
     if not bindings:
         return sql
     return f"WITH {bindings}, {sql[5:]}" if sql.startswith("WITH ") else f"WITH {bindings} {sql}"
+
+
+def _in_own_text(kql: str, error: library.KqlError) -> library.KqlError:
+    """A syntax error at its place in the caller's text, of which what was parsed was made."""
+    if isinstance(error, library.KqlSyntaxError):
+        try:
+            parse(kql)
+        except library.KqlSyntaxError as own:
+            return own
+    return error
 
 
 def _unparsed(kql: str, error: library.KqlError) -> RemoraError | None:

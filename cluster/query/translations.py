@@ -71,6 +71,13 @@ class Translations:
         """
         functions = functions_mentioned(kql, snapshot.functions)
         text = " ".join([kql, *(part for function in functions for part in function[1:])])
+        elsewhere = {
+            name: functions_mentioned(text, snapshot.other_functions[name])
+            for name in snapshot.others
+            if name in snapshot.other_functions
+        }
+        elsewhere = {name: found for name, found in elsewhere.items() if found}
+        text += " ".join(p for found in elsewhere.values() for f in found for p in f[1:])
         used = _mentioned(text, snapshot.tables)
         others = {name: _mentioned(text, tables) for name, tables in snapshot.others.items()}
         said = tuple((name, facts[name]) for name in sorted(words_among(text, facts)))
@@ -80,6 +87,7 @@ class Translations:
             tuple(sorted(used.items(), key=_name)),
             tuple((n, tuple(sorted(t.items(), key=_name))) for n, t in sorted(others.items())),
             functions,
+            tuple(sorted(elsewhere.items())),
             prefix,
             said,
         )
@@ -95,6 +103,7 @@ class Translations:
                 _schemas(used),
                 {name: _schemas(tables) for name, tables in others.items()},
                 functions,
+                elsewhere,
                 prefix,
                 said,
             )

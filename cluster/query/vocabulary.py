@@ -115,9 +115,15 @@ WIDENED: Final = frozenset(["bin", "floor", "abs", "sum", "sumif"])
 """Of those, the ones that make a ``long`` of an ``int``."""
 
 INEXACT_OF_DECIMAL: Final = frozenset(
-    ["avg", "avgif", "stdev", "stdevif", "variance", "varianceif"]
-)
-"""Aggregates that would compute decimals as real."""
+    [
+        "avg", "avgif", "stdev", "stdevif", "stdevp", "variance", "varianceif", "variancep",
+        "variancepif", "round",
+    ]
+)  # fmt: skip
+"""Functions that would compute decimals as real."""
+
+TEXT_OF_ARGUMENTS: Final = frozenset(["tostring", "strcat", "strcat_delim"])
+"""Functions of the texts of their arguments."""
 
 ARITHMETIC: Final = frozenset("+-*/%")
 """Operators that make a ``long`` of two ``int``."""

@@ -169,3 +169,40 @@ async def test_each_query_is_told_when_it_begins_and_when_it_ends(engine_with, s
     assert (done.row_count, done.scanned.streamed_rows, done.failure) == (2, 2, "")
     assert done.result_bytes > 0
     assert "SEM0100" in told[3].failure
+
+
+AWAY = functions(
+    Big="(least:long = 5) { let m = least; U | where l > m }",
+    Through="() { Big(1) | project z }",
+    Taking="(R:(l:long), n:long) { R | where l > n }",
+)
+
+
+@pytest.mark.parametrize(
+    ("kql", "rows"),
+    [
+        ("database('Away').Big() | project z", [("nine",)]),
+        ("database('AWAY').Big(100) | count", [(0,)]),
+        ("database('Away').Big | count", [(1,)]),
+        ("database('Away').Through()", [("nine",)]),
+        ("let X = database('Away').Big(); X | count", [(1,)]),
+        ("union U, database('Away').Big() | count", [(3,)]),
+        ("Taking(U, 1) | project l", [(5,)]),
+        ("Taking((U | where l < 5), 0) | project l", [(1,)]),
+    ],
+)
+async def test_functions_of_other_databases_and_those_that_take_rows(answer, snapshot, kql, rows):
+    over = QuerySnapshot(
+        snapshot.database,
+        snapshot.tables,
+        snapshot.others,
+        {"Taking": AWAY["Taking"]},
+        other_functions={"Away": AWAY},
+    )
+    assert await answer(kql, over) == rows
+
+
+async def test_a_function_of_a_database_that_may_not_be_read_is_not_there(answer, snapshot):
+    over = QuerySnapshot(snapshot.database, snapshot.tables, {}, other_functions={"Away": AWAY})
+    with pytest.raises((NotSupportedError, SemanticError)):
+        await answer("database('Away').Big()", over)

@@ -117,6 +117,9 @@ ROWS = {
     "print rand() < 1, isnotempty(new_guid())": [(True, True)],
     "U | sample 1 | count": [(1,)],
     "T | sample-distinct 2 of b | count": [(2,)],
+    "print tostring(decimal(1.5)), strcat('a', decimal(2)), tostring(decimal(100))": [
+        ("1.5", "a2", "100"),
+    ],
     # functions that give rows
     "let f = (x:long) { U | where l > x }; f(1) | project l": [(5,)],
     "let f = (x:long = 3) { let m = x * 2; let V = U | where l < m; V | count }; f(); ": [(2,)],
@@ -145,6 +148,8 @@ REFUSED = {
     "| make-series max(t) on l from 1 to 2 step 1": (NotSupportedError, "not a number"),
     "T | make-series count() on l from l to 5 step 1": (SemanticError, "constants"),
     "T | where * !has 'x'": (NotSupportedError, "\\* !has"),
+    "search kind=case_sensitive 'x'": (NotSupportedError, "case_sensitive"),
+    "print round(decimal(1.5))": (NotSupportedError, "decimal"),
     "search 'a*b'": (NotSupportedError, "Wildcards"),
     "T | where b = true": (SemanticError, "must have the type bool"),
     "T | where l": (SemanticError, "must have the type bool"),
@@ -208,6 +213,22 @@ async def test_what_makes_elements_of_nothing_is_bounded(answer, kql):
 
 async def test_as_many_elements_as_kusto_makes(answer):
     assert await answer(f"print array_length(range(1, {MOST_ELEMENTS}))") == [(MOST_ELEMENTS,)]
+
+
+@pytest.mark.parametrize(
+    ("start", "step"),
+    [("[]", "set_union(a, pack_array(a))"), ("{'k':1}", "bag_merge(a, bag_pack('%d', a))")],
+)
+async def test_what_puts_a_value_into_itself_is_stopped_by_size(answer, start, step):
+    steps = "".join(f" | extend a = {step.replace('%d', str(n))}" for n in range(24))
+    with pytest.raises(LimitExceededError):
+        await answer(f"print a = dynamic({start}){steps} | project strlen(tostring(a))")
+
+
+async def test_a_long_hexadecimal_is_refused(answer):
+    assert await answer("print strlen(tohex(1, 1024))") == [(1024,)]
+    with pytest.raises(LimitExceededError):
+        await answer("print strlen(tohex(1, 1000000000))")
 
 
 @pytest.mark.parametrize(("depth", "fits"), [(MOST_CALLS, True), (MOST_CALLS + 1, False)])
