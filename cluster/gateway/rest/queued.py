@@ -16,11 +16,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID, uuid4
 
+from cluster.access.permissions import INGEST
 from cluster.errors import EntityNotFoundError, InvalidRequestError, LimitExceededError
 from cluster.gateway.http.messages import HttpResponse
 from cluster.gateway.http.routes import Route
+from cluster.gateway.rest.headers import client_request
+from cluster.queued.messages import decode_message
 from cluster.queued.statuses import State, iso
-from cluster.request import ClientRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
     from cluster.gateway.rest.headers import Authenticate, Authorize
     from cluster.limits import Limits
     from cluster.queued.values import Source, StoredMessage
+    from cluster.request import ClientRequest
 
 
-_INGESTOR: Final = "ingestor"
 _REFRESH: Final = "01:00:00"
 
 _PROPERTIES: Final = {
@@ -131,12 +133,12 @@ class QueuedRest:
     async def queue(self, request: HttpRequest) -> HttpResponse:
         """Queues blobs; they are durable when it returns.
 
-        Raises InvalidRequestError, LimitExceededError (``limits.queued_request_blobs``),
-        AccessDeniedError, ThrottledError.
+        Raises InvalidRequestError, CorruptedMessageError (a text or an address is none),
+        LimitExceededError (``limits.queued_request_blobs``), AccessDeniedError, ThrottledError.
         """
         database, table = request.values["database"], request.values["table"]
         asked = self._asked(request)
-        self._authorize(request, _INGESTOR, database, table)
+        self._authorize(request, INGEST, database, table)
         body = _object(_parsed(request.body), "The body")
         properties = _object(body.get("properties") or {}, "'properties'")
         blobs = _blobs(body, self._limits.queued_request_blobs)
@@ -159,17 +161,21 @@ class QueuedRest:
                 },
             },
         }
-        for blob in blobs:
-            await self._queued.enqueue(
-                json.dumps(
-                    {
-                        **message,
-                        "BlobPath": blob["url"],
-                        "Id": blob.get("sourceId") or str(uuid4()),
-                        "RawDataSize": blob.get("rawSize") or 0,
-                    }
-                )
+        texts = [
+            json.dumps(
+                {
+                    **message,
+                    "BlobPath": blob["url"],
+                    "Id": blob.get("sourceId") or str(uuid4()),
+                    "RawDataSize": blob.get("rawSize") or 0,
+                }
             )
+            for blob in blobs
+        ]
+        for text in texts:
+            decode_message(text)
+        for text in texts:
+            await self._queued.enqueue(text)
         return _answer({"ingestionOperationId": operation_id if is_tracked else ""})
 
     async def status(self, request: HttpRequest) -> HttpResponse:
@@ -178,7 +184,7 @@ class QueuedRest:
         Raises EntityNotFoundError, AccessDeniedError.
         """
         values = request.values
-        self._authorize(request, _INGESTOR, values["database"], values["table"])
+        self._authorize(request, INGEST, values["database"], values["table"])
         sources = await self._queued.operation(_guid(values["operation"]))
         if not sources:
             raise EntityNotFoundError("There is no ingestion operation of that id.")
@@ -194,8 +200,7 @@ class QueuedRest:
         return _answer(body)
 
     def _asked(self, request: HttpRequest) -> ClientRequest:
-        caller = self._authenticate(request.headers)
-        return ClientRequest(caller, activity_id=request.activity_id, origin=request.origin)
+        return client_request(request, self._authenticate(request.headers))
 
 
 def _detail(source: Source) -> dict[str, Any]:

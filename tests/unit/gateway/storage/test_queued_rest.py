@@ -10,8 +10,10 @@ import pytest
 import trio
 from queued_world import ORIGIN, Node, process
 
+from cluster.access.permissions import INGEST
 from cluster.errors import (
     AccessDeniedError,
+    CorruptedMessageError,
     EntityNotFoundError,
     InvalidRequestError,
     LimitExceededError,
@@ -35,7 +37,7 @@ TABLE = "/v1/rest/ingestion/queued/D/T"
 
 
 def authorize(request: HttpRequest, permission: str, database: str, table: str) -> None:
-    if (permission, database, table) != ("ingestor", "D", "T"):
+    if (permission, database, table) != (INGEST, "D", "T"):
         raise AccessDeniedError("no")
 
 
@@ -105,6 +107,8 @@ async def test_an_operation_that_is_not_tracked(autojump_clock: MockClock, tmp_p
         ({"blobs": ["x"]}, InvalidRequestError),
         ({"blobs": [{"sourceId": "x"}]}, InvalidRequestError),
         ({"blobs": [{"url": "x", "sourceId": 5}]}, InvalidRequestError),
+        ({"blobs": [{"url": "x"}, {"url": "http://[zz]/a"}]}, CorruptedMessageError),
+        ({"blobs": [{"url": "x", "sourceId": "\ud800"}]}, CorruptedMessageError),
         ({"blobs": [{"url": "x", "rawSize": "5"}]}, InvalidRequestError),
         ({"blobs": [{"url": "x"}], "properties": []}, None),
         ({"blobs": [{"url": "x"}], "properties": "x"}, InvalidRequestError),
