@@ -85,7 +85,10 @@ class Downloads:
 
     def _file(self, source: FileSource) -> LocalSource:
         folder = self._folder.resolve()
-        path = (folder / source.path).resolve()  # an absolute path stays what it is
+        try:
+            path = (folder / source.path).resolve()  # an absolute path stays what it is
+        except (ValueError, RuntimeError):  # NUL; links that go round
+            raise SourceNotFoundError(f"{source.shown!r} is not the path of a file.") from None
         if not path.is_relative_to(folder):
             raise SourceForbiddenError(
                 f"File {source.shown} is not in the folder that may be read, {folder}.",
@@ -97,10 +100,10 @@ class Downloads:
                 raise SourceNotFoundError(f"{source.shown} is not a file.")
             with path.open("rb"):
                 pass
-        except FileNotFoundError:
-            raise SourceNotFoundError(f"There is no file {source.shown} in {folder}.") from None
         except PermissionError:
             raise SourceForbiddenError(f"File {source.shown} cannot be read.") from None
+        except OSError:  # not there, below something that is no folder, with too long a name
+            raise SourceNotFoundError(f"There is no file {source.shown} in {folder}.") from None
         self._check(size, source.shown)
         return LocalSource(path, source.name, source.shown, size, is_copy=False)
 

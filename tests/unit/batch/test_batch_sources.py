@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.batch.download import Downloads
 from cluster.batch.sources import FileSource, ObjectSource, parse_source
-from cluster.errors import InvalidRequestError, NotSupportedError
+from cluster.errors import InvalidRequestError, NotSupportedError, SourceNotFoundError
+from cluster.limits import LIMITS
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,12 @@ def test_credentials_are_never_shown(text):
 def test_what_cannot_be_read_is_refused(text, error, words):
     with pytest.raises(error, match=words):
         parse_source(text)
+
+
+@pytest.mark.parametrize("path", ["nothing", "a.csv/below", "x" * 300, "a\0b", "loop", "."])
+async def test_paths_of_no_file_are_told_as_such(tmp_path, path):
+    (tmp_path / "a.csv").write_text("1\n")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    downloads = Downloads(folder=tmp_path, work=tmp_path / "work", limits=LIMITS)
+    with pytest.raises(SourceNotFoundError):
+        await downloads.get(FileSource(path, path), 1)
