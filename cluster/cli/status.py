@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
+    from rich.text import Text
 
     from cluster.launcher.identity import ProcessState
     from cluster.launcher.setup import Setup
@@ -122,7 +123,6 @@ def render(view: dict[str, Any], width: int) -> RenderableType:
             coordinator["grpc"],
         ]
     )
-    notes: list[Text] = []
     for cluster in view["clusters"]:
         for node in cluster["nodes"]:
             row: list[RenderableType] = [
@@ -139,6 +139,17 @@ def render(view: dict[str, Any], width: int) -> RenderableType:
             for cells in [*owned, *followed] or [[]]:
                 add([*row, *cells])
                 row = [""] * len(row)  # further databases stand below the node's line
+    notes = _notes(view)
+    head = Text(f"setup '{view['name']}' in {view['folder']}\n")
+    return Group(head, table, *([Text("")] if notes else []), *notes)
+
+
+def _notes(view: dict[str, Any]) -> list[Text]:
+    """A sentence for the problem, each closed gate, each change under way, each fault."""
+    from rich.text import Text
+
+    notes = [Text(view["problem"], style="red")] if view["problem"] else []
+    for cluster in view["clusters"]:
         notes += [
             Text(
                 f"{cluster['name']} shows no streaming rows of {source['leader']}/"
@@ -159,11 +170,7 @@ def render(view: dict[str, Any], width: int) -> RenderableType:
         for cluster in view["clusters"]
         for line in cluster["waiting_for"]
     ]
-    head = Text(f"setup '{view['name']}' in {view['folder']}\n")
-    notes += [Text(fault_line(fault), style="yellow") for fault in view["faults"]]
-    if view["problem"]:
-        notes.insert(0, Text(view["problem"], style="red"))
-    return Group(head, table, *([Text("")] if notes else []), *notes)
+    return [*notes, *(Text(fault_line(fault), style="yellow") for fault in view["faults"])]
 
 
 def _owned(database: dict[str, Any]) -> list[RenderableType]:

@@ -139,7 +139,12 @@ class NodeDatabases:
         self._pins.add(pin)
         return PinnedSnapshot(
             QuerySnapshot(
-                tree.name, tables, self._others(tree, shown, pin), tree.functions, cursor_us, pin,
+                tree.name,
+                tables,
+                self._others(tree, shown, pin),
+                tree.functions,
+                cursor_us,
+                pin,
                 self._other_functions(tree.name),
             ),
             position,

@@ -23,7 +23,7 @@ from cluster.query.parameters import lets_of
 from cluster.query.process import TranslatorProcess, TranslatorStatistics
 from cluster.query.reaching import Reaching
 from cluster.query.records import QueryRecord, QueryState, given_batch
-from cluster.query.running import Runner
+from cluster.query.runner import Runner
 from cluster.query.statements import Script, take_apart
 from cluster.query.translations import Translations
 from cluster.request import NODE_REQUEST

@@ -52,7 +52,7 @@ class Match:
         return tuple(sorted(known))
 
     def route(self, method: str) -> Route | None:
-        """The route of a method; HEAD is answered by GET's."""
+        """The route of a method; HEAD is answered as GET."""
         found = self.routes.get(method)
         return self.routes.get("GET") if found is None and method == "HEAD" else found
 

@@ -311,7 +311,7 @@ def test_any_text_survives_as_verbatim_literal(text):
     assert token.value == text
 
 
-@pytest.mark.parametrize("text", [".shwo tables", "frob"])
+@pytest.mark.parametrize("text", [".sho tables", "frob"])
 def test_doors_say_the_remedy_once_before_the_caret(text):
     with pytest.raises(SyntaxRefusedError) as caught:
         parse_command(text, LIMITS)

@@ -12,13 +12,7 @@ import pyarrow.compute as pc
 import pytest
 from ingest_world import ENABLED, PEOPLE, TestClock, World, ingest_world, people, table
 
-from cluster.catalog.model import (
-    Database,
-    RowStoreKey,
-    RowStoreReference,
-    ScalarType,
-    Table,
-)
+from cluster.catalog.model import Database, RowStoreKey, RowStoreReference, ScalarType, Table
 from cluster.catalog.policies import UpdatePolicy
 from cluster.errors import (
     ConflictError,
