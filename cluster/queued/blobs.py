@@ -28,7 +28,7 @@ _BLOCK: Final = "SELECT block, file, size FROM blocks WHERE container = ? AND na
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A blob. ``file`` is its file's name; ``is_used``: a message about it has ended."""
+    """A blob. ``file`` is its file's name; ``is_used``: all messages about it have ended."""
 
     container: str
     name: str
@@ -92,10 +92,10 @@ def listed(connection: sqlite3.Connection, container: str, prefix: str, limit: i
     return [_blob(row) for row in rows]
 
 
-def use(connection: sqlite3.Connection, container: str, name: str) -> None:
-    """A message about it has ended."""
+def use(connection: sqlite3.Connection, container: str, name: str, is_used: bool) -> None:
+    """All messages about it have ended, or there is one again."""
     connection.execute(
-        "UPDATE blobs SET is_used = 1 WHERE container = ? AND name = ?", (container, name)
+        "UPDATE blobs SET is_used = ? WHERE container = ? AND name = ?", (is_used, container, name)
     )
 
 

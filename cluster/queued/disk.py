@@ -144,10 +144,10 @@ class BlobFiles:
         self._unlink(freed)
         return bool(freed)
 
-    def use(self, container: str, name: str) -> None:
-        """A message about it has ended: it goes first when room is needed."""
+    def use(self, container: str, name: str, *, is_used: bool = True) -> None:
+        """All messages about it have ended: it goes first when room is needed. Or not any more."""
         with self._store.transaction() as connection:
-            blobs.use(connection, container, name)
+            blobs.use(connection, container, name, is_used)
 
     def sweep(self, kept: Iterable[tuple[str, str]], *, now_ns: int) -> int:
         """Deletes what is older than ``limits.storage_blob_seconds``, but for those ``kept``."""

@@ -75,7 +75,10 @@ _FINISH_SECONDS: Final = 1.0
 
 
 class BatchDriver:
-    """Brings batches to their end. ``on_end`` hears of every message that has ended."""
+    """Brings batches to their end. ``on_end`` hears of every message that has ended.
+
+    ``is_needed`` tells of a blob, container and name, whether other messages wait for it.
+    """
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class BatchDriver:
         history: History,
         authorize: Callable[[Caller, str, str], None],
         on_end: Callable[[int], None],
+        is_needed: Callable[[tuple[str, str]], bool],
         clock: Clock,
         limits: Limits,
     ) -> None:
@@ -101,6 +105,7 @@ class BatchDriver:
         self._history = history
         self._authorize = authorize
         self._on_end = on_end
+        self._is_needed = is_needed
         self._clock = clock
         self._limits = limits
         self._slots = trio.CapacityLimiter(limits.queued_batches)
@@ -325,7 +330,7 @@ class BatchDriver:
             try:
                 if outcome.state is State.SUCCEEDED and not message.is_retained:
                     await self._run(self._files.delete, *own)
-                else:
+                elif not self._is_needed(own):
                     await self._run(self._files.use, *own)
             except RemoraError as error:
                 logger.warning("a blob that is not needed stays: %s", error)

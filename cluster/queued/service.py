@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -104,6 +105,7 @@ class QueuedIngestion:
         flush_us = int(limits.queued_flush_seconds * 1_000_000)
         self._aggregator = Aggregator(self._policy_of, flush_us=flush_us)
         self._waiting: dict[int, Waiting] = {}
+        self._needed: Counter[tuple[str, str]] = Counter()
         self._refused: list[Waiting] = []
         self._news = trio.Event()
         self._batches = self._duplicates = 0
@@ -117,6 +119,7 @@ class QueuedIngestion:
             history=history,
             authorize=authorize,
             on_end=self._ended,
+            is_needed=self._needed.__contains__,
             clock=clock,
             limits=limits,
         )
@@ -139,7 +142,9 @@ class QueuedIngestion:
         with trio.CancelScope(shield=True):
             stored, is_new = await self.thread.run(self._enqueue, text, now_ns)
             if is_new:
-                await self._accept(accepted(stored, self.signer))
+                item = accepted(stored, self.signer)
+                self._take(item)
+                await self._accept(item)
         if not is_new:
             self._duplicates += 1
         return stored
@@ -159,6 +164,8 @@ class QueuedIngestion:
         """
         stored = await self.thread.run(self.store.waiting)
         found = [accepted(message, self.signer) for message in stored]
+        for item in found:
+            self._take(item)
         for item in await self._driver.recover(found):
             await self._accept(item)
         async with trio.open_nursery() as nursery:
@@ -190,11 +197,23 @@ class QueuedIngestion:
         source, address = found
         own = own_blob(address, self.signer, now_ns / 1e9)
         blob = None if own is None else self.files.get(*own)
+        if own is not None and blob is not None and blob.is_used:
+            self.files.use(*own, is_used=False)
         changed_ns = 0 if blob is None else blob.modified_ns
         return self.store.enqueue(text, source, now_ns=now_ns, changed_ns=changed_ns)
 
-    async def _accept(self, item: Waiting) -> None:
+    def _take(self, item: Waiting) -> None:
+        """It waits from now on, and its blob is needed."""
         self._waiting[item.number] = item
+        if (own := self._blob_of(item)) is not None:
+            self._needed[own] += 1
+
+    def _blob_of(self, item: Waiting) -> tuple[str, str] | None:
+        if item.message is None:
+            return None
+        return own_blob(item.message.address, self.signer, item.arrived_ns / 1e9)
+
+    async def _accept(self, item: Waiting) -> None:
         if item.error is not None:
             self._refused.append(item)
         else:
@@ -246,7 +265,12 @@ class QueuedIngestion:
         return [self._waiting[number] for number in batch.numbers]
 
     def _ended(self, number: int) -> None:
-        self._waiting.pop(number, None)
+        item = self._waiting.pop(number, None)
+        own = None if item is None else self._blob_of(item)
+        if own is not None:
+            self._needed[own] -= 1
+            if not self._needed[own]:
+                del self._needed[own]
 
     def _policy_of(self, key: GroupKey) -> IngestionBatchingPolicy | None:
         try:
@@ -262,12 +286,7 @@ class QueuedIngestion:
         """Deletes what is too old, but for blobs that messages wait for."""
         while True:
             now_ns = self._clock.now_ns()
-            kept = [
-                own
-                for item in self._waiting.values()
-                if item.message is not None
-                and (own := own_blob(item.message.address, self.signer, item.arrived_ns / 1e9))
-            ]
+            kept = tuple(self._needed)
             await self.thread.run(self.store.sweep, now_ns=now_ns)
             await self.thread.run(self.files.sweep, kept, now_ns=now_ns)
             await trio.sleep(_SWEEP_SECONDS)

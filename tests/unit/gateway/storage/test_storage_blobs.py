@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from queued_world import Node, process
+import trio
+from queued_world import Node, message, process
 
 from cluster.limits import LIMITS
 
@@ -249,6 +250,28 @@ async def test_used_blobs_make_room(autojump_clock: MockClock, tmp_path: Path) -
         assert (await world.send("PUT", "ingestdata/b", b"x" * 70)).status == 201
         assert (await world.send("HEAD", "ingestdata/used")).status == 404
         assert (await world.send("HEAD", "ingestdata/new")).status == 200
+
+
+async def test_blobs_that_other_messages_wait_for_make_no_room(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """One blob may be ingested into several tables, and again later."""
+    limits = replace(LIMITS, storage_bytes=100)
+    node = Node()
+    async with process(tmp_path, node, limits=limits) as world:
+        address = await world.upload("a", b"x" * 60)
+        await world.put_message(message(address, "1"))
+        await world.put_message(message(address, "2", flush=False, TableName="U"))
+        await trio.sleep(2)
+        assert (await world.send("PUT", "ingestdata/b", b"x" * 70)).status == 503
+    async with process(tmp_path, node, limits=limits) as world:
+        assert (await world.send("PUT", "ingestdata/b", b"x" * 70)).status == 503
+        await trio.sleep(301)
+        await world.put_message(message(address, "3", flush=False))
+        assert (await world.send("PUT", "ingestdata/b", b"x" * 70)).status == 503
+        await trio.sleep(301)
+        assert node.arrived == ["a", "a", "a"]
+        assert (await world.send("PUT", "ingestdata/b", b"x" * 70)).status == 201
 
 
 async def test_files_that_nothing_names_go_at_the_start(
