@@ -19,6 +19,7 @@ from cluster.conformance.recording import outcome_of
 from cluster.conformance.system import is_definite
 from cluster.conformance.values import At
 from cluster.errors import (
+    AccessDeniedError,
     EntityNotFoundError,
     FieldCountError,
     InvalidRequestError,
@@ -142,7 +143,7 @@ PERMANENT = [
     (400, "BadRequest_StreamingIngestionPolicyNotEnabled", "", StreamingPolicyError),
     (400, "BadRequest_EntityNotFound", "", EntityNotFoundError),
     (400, "Stream_WrongNumberOfFields", "", FieldCountError),
-    (403, "Forbidden", ReadOnlyError.kusto_type, ReadOnlyError),
+    (403, "Forbidden", ReadOnlyError.kusto_type, AccessDeniedError),
     (400, "General_BadRequest", SemanticError.kusto_type, SemanticError),
     (413, "Whatever", "", PayloadTooLargeError),
     (400, "Nobody_KnowsThis", "", InvalidRequestError),
