@@ -15,7 +15,8 @@ from sdk_setup import HERE, need
 
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"(?:#|//) (\S+)\n")
+_FILE = re.compile(r"(?:#|//|<!--) (\S+)(?: -->)?\n")
+_INSTALLING = re.compile(r"(pip|npm) install |go mod |mvn ")
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -35,7 +36,14 @@ def commands(block: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("language", "tools"), [("Python", ()), ("Node", ("node", "npm"))], ids=["Python", "Node"]
+    ("language", "tools"),
+    [
+        ("Python", ()),
+        ("Node", ("node", "npm")),
+        ("Go", ("go",)),
+        ("Java", ("java", "mvn")),
+    ],
+    ids=["Python", "Node", "Go", "Java"],
 )
 def test_a_path(language: str, tools: tuple[str, ...], tmp_path: Path) -> None:
     need(language, *tools)
@@ -52,7 +60,7 @@ def test_a_path(language: str, tools: tuple[str, ...], tmp_path: Path) -> None:
             name = _FILE.match(text)
             assert name, f"a block of {kind} does not name its file"
             (tmp_path / name[1]).write_text(text)
-    installing = [line for line, _ in typed if re.match(r"(pip|npm) install ", line)]
+    installing = [line for line, _ in typed if _INSTALLING.match(line)]
     running = [(line, printed) for line, printed in typed if line not in installing]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("REMORA_")},
