@@ -35,13 +35,14 @@ def jars() -> Path:
     return folder
 
 
-def trust_store(authority: str, folder: Path) -> Path:
-    """A store with the clusters' authority, as ``remora certs`` says how to make it."""
+def trust_options(authority: str, folder: Path) -> tuple[str, ...]:
+    """What makes Java trust the clusters' authority, as ``remora certs`` says."""
     store = folder / "truststore.p12"
     command = ("keytool", "-importcert", "-noprompt", "-alias", "remora", "-file", authority)
     more = ("-keystore", store, "-storetype", "PKCS12", "-storepass", STORE_PASSWORD)
     subprocess.run((*command, *more), check=True, capture_output=True, timeout=60)
-    return store
+    option = "-Djavax.net.ssl.trustStore"
+    return (f"{option}={store}", f"{option}Password={STORE_PASSWORD}")
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +55,12 @@ def outcomes(
     path = f"{folder}:{jars}/*"
     compiler = ("javac", "--release", "11", "-nowarn", "-cp", path, "-d", folder, *sources)
     subprocess.run(tuple(map(str, compiler)), check=True, timeout=300)
-    store = trust_store(environment[AUTHORITY], folder)
     run = subprocess.run(
         (
             "java",
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
-            f"-Djavax.net.ssl.trustStore={store}",
-            f"-Djavax.net.ssl.trustStorePassword={STORE_PASSWORD}",
+            *trust_options(environment[AUTHORITY], folder),
             "-cp",
             path,
             "org.junit.platform.console.ConsoleLauncher",
