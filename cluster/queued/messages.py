@@ -69,6 +69,9 @@ _TAKEN: Final = {
 _REFUSED: Final = frozenset({"zippattern"})
 """Properties that would change what is stored and that are not there. All others are ignored."""
 
+_NO_CREATION_TIME: Final = ("creationtime", "0001-01-01T00:00:00Z")
+"""Go sends its zero time where none was given."""
+
 _LISTS: Final = frozenset({"tags", "ingestIfNotExists"})
 _REFERENCES: Final = frozenset(
     f"{kind}mappingreference" for kind in ("csv", "json", "avro", "parquet", "orc", "w3clogfile")
@@ -169,7 +172,7 @@ def ingestion_properties(message: QueuedMessage) -> IngestionProperties:
     given: dict[str, object] = {}
     for name, value in message.properties.items():
         folded = name.casefold()
-        if value is None or value == "":
+        if value is None or value == "" or (folded, value) == _NO_CREATION_TIME:
             continue
         if folded in _REFUSED:
             raise IngestionContextError(

@@ -103,6 +103,14 @@ def test_java() -> None:
     assert properties.created_us == 1_767_225_600_000_000
 
 
+def test_the_zero_time_of_go_is_none() -> None:
+    extra = {"format": "csv", "creationTime": "0001-01-01T00:00:00Z"}
+    body = {"DatabaseName": "D", "TableName": "T", "BlobPath": "http://x/y"}
+    with_it = decode_message(encoded({**body, "AdditionalProperties": extra}))
+    without = decode_message(encoded({**body, "AdditionalProperties": {"format": "csv"}}))
+    assert ingestion_properties(with_it) == ingestion_properties(without)
+
+
 def test_fluent_bit() -> None:
     assert ingestion_properties(decode_message(encoded(FLUENT_BIT))).mapping_reference == "M"
 
