@@ -3,7 +3,8 @@
 A *frame* is one message of a call, or its opening, half-close, cancellation or status. Frames go
 over the link from the sender's host to the receiver's, which delays, drops or holds them as its
 :class:`.faults.LinkFaults` say. Time is trio's: under ``MockClock`` a delay of an hour passes at
-once. Delays are run by a trio system task that starts with the first frame that has to wait.
+once. Delays are run by a trio system task that starts with the first frame that has to wait, or by
+the timers given.
 """
 
 from __future__ import annotations
@@ -56,8 +57,15 @@ class _Opened:
     keepalive_seconds: float
 
 
-class _Timers:
+class Timers(Protocol):
     """Runs functions at trio times, in order of time, then of scheduling."""
+
+    def at(self, time: float, function: Callable[[], None]) -> None:
+        """Runs ``function`` at trio time ``time``."""
+
+
+class _Timers:
+    """:class:`Timers` of a system task."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[float, int, Callable[[], None]]] = []
@@ -66,7 +74,7 @@ class _Timers:
         self._running = False
 
     def at(self, time: float, function: Callable[[], None]) -> None:
-        """Runs ``function`` at trio time ``time``."""
+        """See :class:`Timers`."""
         heapq.heappush(self._entries, (time, next(self._numbers), function))
         if not self._running:
             self._running = True
@@ -185,10 +193,10 @@ class MemoryNetwork:
     partition.
     """
 
-    def __init__(self, *, seed: int = 0) -> None:
+    def __init__(self, *, seed: int = 0, timers: Timers | None = None) -> None:
         self.seed = seed
         self.servers: dict[str, MemoryServer] = {}
-        self.timers = _Timers()
+        self.timers: Timers = timers or _Timers()
         self.frames_carried = 0
         self.frames_dropped = 0
         self.connections_reset = 0

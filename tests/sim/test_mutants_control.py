@@ -21,9 +21,10 @@ CAUGHT_BY = {
     4: ("lease-never-ends", "lease-not-watched", "coordinator-given-up"),
     7: ("closed-time-left-out", "off-at-end-of-lease", "off-without-waiting", "off-with-policies",
         "policy-while-off", "rows-without-policy", "union-replaces", "none-unites"),
-    12: ("any-view-is-newer", "filter-at-attach-only"),
+    12: ("filter-at-attach-only",),
     13: ("leader-sends-everything",),
     15: ("overrides-lost",),
+    19: ("any-view-is-newer",),
 }  # fmt: skip
 CAUGHT = {name: seed for seed, names in CAUGHT_BY.items() for name in names}
 """The seed that caught it last, if it was not the first."""

@@ -18,7 +18,7 @@ SEEDS = 25
 
 FAST = {
     "stale-batches": 1,
-    "sent-again-after-acknowledgement": 2,
+    "sent-again-after-acknowledgement": 1,
     "source-of-the-attempt": 1,
     "shown-in-two-steps": 1,
     "ack-when-staged": 1,
@@ -53,7 +53,7 @@ SLOW = {
     "snapshots-kept": 2,
     "rows-dropped-when-closed": 7,
     "token-of-the-version": 1,
-    "pinned-before-waiting": 1,
+    "pinned-before-waiting": 3,
     "waits-no-longer-than-a-second": 1,
     "lag-since-the-last-frame": 4,
     "stamp-answered-at-once": 12,

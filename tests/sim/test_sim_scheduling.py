@@ -130,6 +130,49 @@ def test_a_run_that_does_not_end_is_ended(monkeypatch):
     assert trio.to_thread.run_sync is not run_in_place
 
 
+def test_timers_run_in_order_of_time_then_of_setting_and_after_deadlines():
+    async def main():
+        clock = trio.lowlevel.current_clock()
+        seen = []
+        for name, time in (("late", 7.0), ("first", 5.0), ("second", 5.0)):
+            clock.at(time, lambda name=name: seen.append((name, trio.current_time())))
+        with trio.move_on_at(5.0):
+            await trio.sleep_forever()
+        seen.append(("deadline", trio.current_time()))
+        with trio.move_on_at(9.0):
+            await trio.sleep_forever()
+        return seen
+
+    assert run_virtual(main, 1) == [
+        ("deadline", 5.0),
+        ("first", 5.0),
+        ("second", 5.0),
+        ("late", 7.0),
+    ]
+
+
+def test_a_sleep_is_cancelled_and_what_is_no_time_is_a_checkpoint():
+    async def main():
+        with trio.move_on_after(2.0) as scope:
+            await trio.sleep(1.0)
+            await trio.sleep(3.0)
+        assert scope.cancelled_caught
+        assert trio.current_time() == 2.0
+        nothing = 0.0
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await trio.sleep(nothing)
+        assert scope.cancelled_caught
+        with pytest.raises(ValueError, match="non-negative"):
+            await trio.sleep(-1.0)
+        await trio.sleep(0.5)  # what is left of the cancelled one does not wake this one
+        assert trio.current_time() == 2.5
+
+    before = trio.sleep
+    run_virtual(main, 1)
+    assert trio.sleep is before
+
+
 def test_virtual_time_leaps_from_deadline_to_deadline():
     async def main():
         times = []

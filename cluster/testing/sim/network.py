@@ -6,6 +6,9 @@ import hashlib
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+import trio
+
+from cluster.testing.sim.scheduling import LeapingClock
 from cluster.transport.faults import LinkFaults
 from cluster.transport.memory_network import Link, MemoryNetwork
 
@@ -21,7 +24,9 @@ class SimulatedNetwork(MemoryNetwork):
     """A memory network whose links carry any number of faults, each with a number of its own."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(seed=settings.seed)
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, LeapingClock), "simulated worlds are in virtual time"
+        super().__init__(seed=settings.seed, timers=clock)
         self._base = LinkFaults(
             delay_seconds=settings.delay_seconds, jitter_seconds=settings.jitter_seconds
         )

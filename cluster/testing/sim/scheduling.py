@@ -11,6 +11,8 @@ called in (:mod:`.lives`).
 from __future__ import annotations
 
 import gc
+import heapq
+import itertools
 import logging
 import math
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ import trio
 import trio._core._run as trio_run
 
 from cluster.testing.sim.lives import DirectToken, run_in_place, start_in_place
+from cluster.transport.hub import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -31,6 +34,8 @@ COLLECT_SECONDS: Final = 60.0
 
 _SORTED = "_ALLOW_DETERMINISTIC_SCHEDULING"
 _CHANCE = "_r"
+
+_trio_sleep: Final = trio.sleep
 
 
 @contextmanager
@@ -99,15 +104,20 @@ async def collect_now_and_then() -> None:
 
 
 class LeapingClock(trio.abc.Clock):
-    """Virtual time that leaps to the next deadline as soon as every task waits.
+    """Virtual time that leaps to what comes next as soon as every task waits.
 
     As ``MockClock(autojump_threshold=0)``, but it leaps when the run loop asks how long it may
     sleep: one pass of the loop instead of two, and reading it is one attribute. There is nothing
     else to wait for: a simulated world has no files or sockets that become ready.
+
+    It has timers of its own: a scope whose deadline passes costs three times as much (19 us, 6 us).
+    At one moment deadlines come first and everything they wake, then timers as they were set.
     """
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
 
     def start_clock(self) -> None:
         """See :class:`trio.abc.Clock`."""
@@ -118,13 +128,48 @@ class LeapingClock(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """See :class:`trio.abc.Clock`. Called when no task can run."""
+        timers = self._timers
+        if timers and timers[0][0] < deadline:
+            now = self._now = max(self._now, timers[0][0])
+            while timers and timers[0][0] <= now:
+                heapq.heappop(timers)[2]()
+            return 0.0
         if deadline == math.inf:
             return deadline  # the run is over, and trio wakes itself through a socket
         self._now = max(self._now, deadline)
         return 0.0
 
+    def at(self, time: float, function: Callable[[], None]) -> None:
+        """Runs ``function`` at that time, in no task; it must not raise."""
+        heapq.heappush(self._timers, (time, next(self._numbers), function))
+
+    async def sleep(self, seconds: float) -> None:
+        """Stands in for :func:`trio.sleep`."""
+        if not 0 < seconds < math.inf:
+            await _trio_sleep(seconds)
+            return
+        waiter = Waiter()
+        self.at(self._now + seconds, waiter.wake)
+        await waiter.park()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inside, tasks sleep by it. What is still to come afterwards never comes."""
+        trio.sleep = self.sleep
+        try:
+            yield
+        finally:
+            trio.sleep = _trio_sleep
+            self._timers.clear()
+
 
 def run_virtual(main: Callable[[], Awaitable[T]], seed: int) -> T:
     """``trio.run`` in virtual time: it leaps whenever every task waits."""
+    clock = LeapingClock()
+
+    async def timed() -> T:
+        with clock.running():
+            return await main()
+
     with undisturbed(), pinned(seed):
-        return trio.run(main, clock=LeapingClock())
+        return trio.run(timed, clock=clock)
