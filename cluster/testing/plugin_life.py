@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from cluster.errors import EntityNotFoundError, RemoraError, TimedOutError
+from cluster.errors import ConflictError, EntityNotFoundError, RemoraError, TimedOutError
 from cluster.launcher.topology import COORDINATOR
 from cluster.replication.position import Position
 from cluster.rpc.v1 import faults_pb2, faults_pb2_grpc
@@ -77,7 +77,16 @@ class Life:
 
     async def _drop_followed(self) -> None:
         await self._local.detach_all()
-        await self._local.client(LEADER).command("", f".drop database {self.database} ifexists")
+        with trio.fail_after(PATIENCE_SECONDS):
+            while True:
+                try:
+                    await self._local.client(LEADER).command(
+                        "", f".drop database {self.database} ifexists"
+                    )
+                except ConflictError:  # the follower has let go; the leader hears of it next
+                    await trio.sleep(_RETRY_SECONDS)
+                else:
+                    return
 
     # What a database is asked
 

@@ -22,6 +22,7 @@ fail any more, the run fails.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -45,7 +46,7 @@ from cluster.testing.plugin_life import Life, Streaming
 from cluster.testing.plugin_setup import SessionSetup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HERE: Final = Path(__file__).parent
 
@@ -212,6 +213,17 @@ def cache(name: str) -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(home) / "remora" / "sdk" / name
     folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def installed(name: str, install: Callable[[Path], None]) -> Path:
+    """The folder ``cache(name)`` after ``install`` was called with it, once for all who ask."""
+    folder = cache(name)
+    with folder.with_name(f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two workers: the second waits, and finds it done
+        if not (folder / "installed").exists():
+            install(folder)
+            (folder / "installed").touch()
     return folder
 
 

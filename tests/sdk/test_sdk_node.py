@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from sdk_setup import AUTHORITY, LEADER_HTTPS, Suite, cache, junit_outcomes, need
+from sdk_setup import AUTHORITY, LEADER_HTTPS, Suite, installed, junit_outcomes, need
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,14 +26,14 @@ def packages() -> Path:
     need("Node", "node", "npm")
     sources = [NODE.folder / name for name in ("package.json", "package-lock.json", ".npmrc")]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-    folder = cache(f"node-{digest[:16]}")
-    if not (folder / "installed").exists():
+
+    def install(folder: Path) -> None:
         for source in sources:
             shutil.copy(source, folder)
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+        command = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
         subprocess.run(command, cwd=folder, check=True, timeout=500)
-        (folder / "installed").touch()
-    return folder / "node_modules"
+
+    return installed(f"node-{digest[:16]}", install) / "node_modules"
 
 
 @pytest.fixture(scope="module")

@@ -166,3 +166,22 @@ def test_a_managed_identity(
         ):
             with KustoClient(builder) as client:
                 assert rows_of(client.execute(table.database, "print 1")) == [[1]]
+
+
+@sdk_call(
+    "python",
+    "KustoConnectionStringBuilder.with_aad_user_password_authentication",
+    "not supported",
+    "there are no people with passwords; a static token of a topology is somebody",
+)
+@sdk_call("python", "KustoConnectionStringBuilder.with_aad_device_authentication", "not supported")
+def test_logins_of_people(clusters: SdkClusters, table: Ends) -> None:
+    url = clusters.https_url("leader")
+    for builder in (
+        KustoConnectionStringBuilder.with_aad_user_password_authentication(
+            url, "ann@example.org", "secret", "adfs"
+        ),
+        KustoConnectionStringBuilder.with_aad_device_authentication(url, "adfs"),
+    ):
+        with KustoClient(builder) as client, pytest.raises(KustoAuthenticationError):
+            client.execute(table.database, "print 1")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from namespace import Transparent, is_possible
-from sdk_setup import APPLICATION, DOCUMENTED, cache, need
+from sdk_setup import APPLICATION, DOCUMENTED, installed, need
 from snippets import NAMES, OLD_PAGE, PAGE, POLICY_PAGE, blocks, filled
 from test_sdk_node import packages
 
@@ -70,14 +70,13 @@ def network(clusters: SdkClusters) -> Iterator[Transparent]:
 @pytest.fixture(scope="session")
 def legacy_python() -> str:
     """A Python with the SDKs of the older page's time."""
-    folder = cache("python-2.3.2")
-    python = folder / "bin" / "python"
-    if not (folder / "installed").exists():
+
+    def install(folder: Path) -> None:
         subprocess.run((sys.executable, "-m", "venv", "--clear", folder), check=True)
-        command = (python, "-m", "pip", "install", "-q", *LEGACY, "setuptools<81")
-        subprocess.run(command, check=True, timeout=500)
-        (folder / "installed").touch()
-    return str(python)
+        pip = (folder / "bin" / "python", "-m", "pip", "install", "-q")
+        subprocess.run((*pip, *LEGACY, "setuptools<81"), check=True, timeout=500)
+
+    return str(installed("python-2.3.2", install) / "bin" / "python")
 
 
 def values(ends: Ends, application: Application) -> dict[str, str]:

@@ -237,3 +237,9 @@ test("managed: made from the engine's connection string", async () => {
     await client.ingestFromStream(streamOf("1,x\n"), csv(table));
     assert.deepEqual(await followed(table, 1), [{ a: 1, b: "x" }]);
 });
+
+// sdk_call("node", "ManagedStreamingIngestClient.fromDmConnectionString", "not supported", "it insists on https://ingest-: give both addresses to the constructor, or resolve the service's names")
+test("managed: made from the other connection string, which must have the service's form", () => {
+    const builder = new KustoConnectionStringBuilder(leaderHttps);
+    assert.throws(() => ManagedStreamingIngestClient.fromDmConnectionString(builder), /must include the prefix/);
+});
