@@ -153,6 +153,11 @@ class RestQueries:
     ) -> bytes:
         began = self._clock.monotonic()
         *first, last = statements(asked.text)
+        if first and is_command(last) and not shows(last):
+            raise InvalidRequestError(
+                "Behind a command only queries and commands that show can follow.",
+                remedy="Send the commands one by one, or in .execute database script.",
+            )
         results = [await self._command(asked, text) for text in first]
         if first and not is_command(last):
             return await self._answer(asked, last, tuple(results), encode, began)

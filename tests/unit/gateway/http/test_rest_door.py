@@ -7,6 +7,7 @@ import logging
 import re
 
 import pytest
+from rest_door_world import LIMITS, World, error_of
 
 from cluster.errors import (
     EmptyPayloadError,
@@ -22,20 +23,15 @@ from cluster.errors import (
     ThrottledError,
     error_classes,
 )
-from cluster.gateway.http.messages import HttpRequest, HttpResponse
-from cluster.gateway.http.routes import Route
-from cluster.gateway.rest.app import RestDoor, ServiceFacts, rest_routes
+from cluster.gateway.http.messages import HttpRequest
 from cluster.gateway.rest.auth_metadata import PUBLIC_LOGIN
 from cluster.gateway.rest.errors import ErrorContext, error_values
-from cluster.gateway.rest.headers import ActivityIds, client_request
-from cluster.gateway.rest.hosts import Hosts
+from cluster.gateway.rest.headers import client_request
 from cluster.gateway.rest.ingest import source_id
 from cluster.ingest.request import DataFormat
-from cluster.limits import Limits
 from cluster.request import Caller
 
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
-LIMITS = Limits(ingest_request_bytes=50, ingest_wire_bytes=100)
 EMPTY = (
     "Bad streaming ingestion request to db.T : The input stream is empty after processing, "
     "tip:check stream validity"
@@ -43,72 +39,9 @@ EMPTY = (
 INGEST = "/v1/rest/ingest/db/T"
 
 
-class FixedClock:
-    def now_ns(self):
-        return 1_795_250_000_123_456_700
-
-    def monotonic(self):
-        return 0.0
-
-
-class World:
-    """A door with a pipeline and sources that say what they were asked."""
-
-    def __init__(self):
-        self.payloads = []
-        self.uris = []
-        self.error = None
-        routes = rest_routes(
-            cluster="leader",
-            pipeline=self,
-            sources=self,
-            limits=LIMITS,
-            more=[Route("GET", "/test/{what}", self.test)],
-        )
-        self.door = RestDoor(
-            routes,
-            hosts=Hosts(),
-            ids=ActivityIds(lambda bits: 1 << (bits - 1)),
-            clock=FixedClock(),
-            facts=ServiceFacts("leader", "leader/0", 7),
-        )
-
-    async def ingest(self, payload):
-        self.payloads.append(payload)
-        if self.error is not None:
-            raise self.error
-
-    async def read(self, uri):
-        self.uris.append(uri)
-        return b"from afar"
-
-    async def test(self, request):
-        if request.values["what"] == "defect":
-            raise KeyError("a secret")
-        if request.values["what"] == "error":
-            raise self.error
-        return HttpResponse(headers={"X-Own": "1"})
-
-    async def ask(self, path, body=b"", method="POST", query=None, over=0, **headers):
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = HttpRequest(
-            method,
-            path,
-            query=query or {},
-            headers={"host": "localhost:1", **named},
-            body=body,
-            body_over_bytes=over,
-        )
-        return await self.door.answer(request)
-
-
 @pytest.fixture
 def world():
     return World()
-
-
-def error_of(response):
-    return json.loads(response.body)["error"]
 
 
 @pytest.mark.fidelity(

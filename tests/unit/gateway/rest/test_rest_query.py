@@ -261,6 +261,12 @@ async def test_the_rest_of_a_batch_may_not_change_anything_at_a_query_endpoint(w
     assert world.commands.asked == []
 
 
+async def test_behind_a_command_nothing_changes_at_mgmt_either(world):
+    with pytest.raises(InvalidRequestError, match="only queries and commands that show"):
+        await world.ask(MGMT, ".show tables; .drop table T")
+    assert world.commands.asked == []
+
+
 @pytest.mark.parametrize("path", [V1, V2, MGMT])
 async def test_nobody_unknown_is_answered(world, path):
     with pytest.raises(UnauthenticatedError):
