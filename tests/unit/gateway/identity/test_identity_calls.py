@@ -59,7 +59,13 @@ def test_a_call_is_a_client_request():
         ("x-ms-user", "ann"),
         ("trace-bin", b"\x00"),
     )
-    expected = ClientRequest(Caller("aadapp=ann"), "mine", application="program", user="ann")
+    expected = ClientRequest(
+        Caller("aadapp=ann"),
+        "mine",
+        application="program",
+        user="ann",
+        authorization=f"Bearer {TOKEN}",
+    )
     assert CALLS.request_of(call) == expected
     with pytest.raises(AccessDeniedError):
         CALLS.require(Caller("aadapp=ann"), "Table Ingestor", "Db", "T")
