@@ -1,25 +1,30 @@
 """Whose word it is: lives of a coordinator, and what to do when nodes obey another one. Pure.
 
 A coordinator's data has a random id, and every start of it is a life of its own: generation,
-random instance, the revision it began with (:class:`cluster.replication.authority.Issuer`). Nodes
-judge by that whom to obey, and say with each heartbeat whom they obey. So the coordinator notices
-the same doubts as they do, by the same function. While there is one it gives no lease to anybody
-and decides nothing: whatever it answered might not be true.
+random instance, the revision it began with, and the lives before it
+(:class:`cluster.replication.authority.Issuer`). Nodes judge by that whom to obey, and say with each
+heartbeat whom they obey. So the coordinator notices the same doubts as they do, by the same
+function. While there is one it gives no lease to anybody and decides nothing: whatever it answered
+might not be true.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cluster.coordinator.state import Contest, Doubt, longest_lease
 from cluster.errors import ConflictError
-from cluster.replication.authority import NO_ISSUER, Issuer, Standing, doubt_about, judge
+from cluster.replication.authority import NO_ISSUER, Issuer, PastLife, Standing, doubt_about, judge
 
 if TYPE_CHECKING:
     from cluster.coordinator.events import Heartbeat
     from cluster.coordinator.state import Durable
     from cluster.coordinator.turn import Turn
+
+PAST_LIVES: Final = 32
+"""Lives before its own that a coordinator remembers: 1.5 KB of every view. A node that obeys
+one from before those was not heard for as many starts; it is judged by its numbers alone."""
 
 _KNOWS_MORE = (
     "node '{node}' has seen decisions ({obeyed}) that the coordinator ({heard}) does not know: it "
@@ -37,8 +42,18 @@ def begin(durable: Durable, *, coordinator: str, instance: str) -> Durable:
         instance=instance,
         began=durable.revision,
         succeeds=before.succeeds,
+        past=before.past,
     )
+    if before.instance:
+        ended = PastLife(before.generation, before.instance, durable.revision)
+        issuer = _remembering(issuer, ended)
     return replace(durable, issuer=issuer)
+
+
+def _remembering(issuer: Issuer, life: PastLife) -> Issuer:
+    """It has ``life`` in its past too, with what is known of it now."""
+    others = (one for one in issuer.past if one.instance != life.instance)
+    return replace(issuer, past=(life, *others)[:PAST_LIVES])
 
 
 def doubt(durable: Durable, node: str, obeys: Issuer, revision: int) -> str:
@@ -115,12 +130,16 @@ def adopt(turn: Turn, obeys: Issuer, revision: int, newest_epoch: int) -> None:
     turn.regrant(turn.durable.attachments.values())
     own = durable.issuer
     others = {*own.succeeds, obeys.coordinator} - {own.coordinator, ""}
+    began = turn.durable.revision
     issuer = replace(
         own,
         generation=max(own.generation, obeys.generation) + 1,
-        began=turn.durable.revision,
+        began=began,
         succeeds=tuple(sorted(others)),
     )
+    if obeys.instance not in ("", own.instance):
+        adopted = PastLife(obeys.generation, obeys.instance, began, adopted=True)
+        issuer = _remembering(issuer, adopted)
     turn.durable = replace(turn.durable, issuer=issuer)
     turn.contest = None
     until = turn.now + longest_lease(turn.limits)

@@ -26,6 +26,7 @@ from cluster.errors import (
     LimitExceededError,
     UnavailableError,
 )
+from cluster.replication.authority import NO_ISSUER
 
 if TYPE_CHECKING:
     from cluster.coordinator.events import Heartbeat, RegisterNode
@@ -148,11 +149,12 @@ def _check_room(what: str, present: int, limit: int) -> None:
         )
 
 
-def identify(state: State, caller: Caller, *, may_be_newer: bool) -> Node:
+def identify(state: State, caller: Caller, obeys: Issuer) -> Node:
     """The registered process a call comes from: the present one of its node, or a candidate.
 
     Raises EntityNotFoundError if it must register first, ConflictError if a later process has taken
-    its place. ``may_be_newer``: its number is another coordinator's and says nothing.
+    its place. A process has its number of whom it obeys, or of a life before that. If that is
+    another coordinator's, or that of another copy of our data, the number says nothing here.
     """
     cluster, node, instance, registration = caller
     known = state.durable.nodes.get(node)
@@ -162,7 +164,8 @@ def identify(state: State, caller: Caller, *, may_be_newer: bool) -> Node:
         for candidate in state.sessions[node].candidates:
             if (candidate.instance, candidate.registration) == (instance, registration):
                 return candidate
-        if registration < known.registration and not may_be_newer:
+        is_ours = obeys == NO_ISSUER or state.durable.issuer.descends_from(obeys)
+        if registration < known.registration and is_ours:
             raise ConflictError(
                 f"another instance of node '{node}' has registered since; this one is superseded",
                 remedy="Stop this process: only one process may run a node.",
@@ -174,15 +177,6 @@ def identify(state: State, caller: Caller, *, may_be_newer: bool) -> Node:
     )
 
 
-def _may_be_newer(state: State, obeys: Issuer) -> bool:
-    """Whether a process may have registered after our data were copied, or elsewhere.
-
-    A coordinator that takes another's place may run on old data; a process that obeys it by now
-    has registered with it.
-    """
-    return state.adopts and obeys.instance != state.durable.issuer.instance
-
-
 def check_watcher(state: State, caller: Caller, obeys: Issuer, revision: int) -> None:
     """Whether a process may watch. Raises what :func:`identify` does.
 
@@ -191,7 +185,7 @@ def check_watcher(state: State, caller: Caller, obeys: Issuer, revision: int) ->
     words = doubt(state.durable, caller.node, obeys, revision)
     if words:
         raise UnavailableError(f"The coordinator has no views for this node: {words}.")
-    identify(state, caller, may_be_newer=_may_be_newer(state, obeys))
+    identify(state, caller, obeys)
 
 
 def heartbeat(turn: Turn, event: Heartbeat) -> None:
@@ -199,7 +193,7 @@ def heartbeat(turn: Turn, event: Heartbeat) -> None:
     if _is_doubtful(turn, event):
         return
     caller = Caller(event.cluster, event.node, event.instance, event.registration)
-    node = identify(turn.state, caller, may_be_newer=_may_be_newer(turn.state, event.obeys))
+    node = identify(turn.state, caller, event.obeys)
     if node.instance != turn.durable.nodes[event.node].instance:
         _succeed(turn, node)
     is_news = event.sequence > turn.session(event.node).sequence

@@ -26,14 +26,14 @@ from cluster.coordinator.state import (
     Node,
 )
 from cluster.errors import ConflictError, CorruptionError, NotSupportedError
-from cluster.replication.authority import NO_ISSUER, Issuer, Origin
+from cluster.replication.authority import NO_ISSUER, Issuer, Origin, PastLife
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 FILE_NAME = "coordinator.sqlite3"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """``PRAGMA user_version`` of the file. A file of a newer format is refused, one of an older format
 is brought to this one when it is opened."""
 
@@ -76,7 +76,12 @@ _FORMAT_3 = """
 ALTER TABLE nodes ADD COLUMN registration INTEGER NOT NULL DEFAULT 0;
 """
 
-_MIGRATIONS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
+_FORMAT_4 = """
+UPDATE facts SET value = json_insert(value, '$[#]', json('[]')) WHERE name = 'issuer';
+"""
+"""An issuer has had no past before: lives of then are forgotten ones."""
+
+_MIGRATIONS = (_FORMAT_1, _FORMAT_2, _FORMAT_3, _FORMAT_4)
 """What makes each format of the one before; a new file takes them all."""
 
 _FACTS = (
@@ -184,8 +189,9 @@ def _facts(durable: Durable) -> Iterator[tuple[str, str]]:
 def _issuer(facts: dict[str, str]) -> Issuer:
     if _ISSUER not in facts:
         return NO_ISSUER
-    coordinator, generation, instance, began, succeeds = json.loads(facts[_ISSUER])
-    return Issuer(coordinator, generation, instance, began, tuple(succeeds))
+    coordinator, generation, instance, began, succeeds, past = json.loads(facts[_ISSUER])
+    lives = tuple(PastLife(*life) for life in past)
+    return Issuer(coordinator, generation, instance, began, tuple(succeeds), lives)
 
 
 def _unsealed(facts: dict[str, str], node: str) -> tuple[str, ...]:
@@ -244,11 +250,11 @@ class Store:
                 f"{self._path} has format {version}; this version reads format {FORMAT_VERSION}",
                 remedy="Use the version that wrote it, or another data folder.",
             )
+        run(_FACTS)
         for migration in _MIGRATIONS[version:]:
             for statement in migration.split(";"):
                 run(statement)
         run(f"PRAGMA user_version = {FORMAT_VERSION}")
-        run(_FACTS)
         run("COMMIT")
         (verdict,) = run("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

@@ -14,7 +14,7 @@ ends it, such as another process having registered as this node.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -191,9 +191,11 @@ class CoordinatorLink:
                 await trio.sleep(pauses.take())
             else:
                 self._registrations += 1
-                self._registration = response.registration
                 self._last_error = ""
                 self._heard(response.view)
+                if response.view.issuer.instance == self._authority.issuer.instance:
+                    # Whom it obeys compares the number with its own: another's means nothing there.
+                    self._registration = response.registration
                 return None
 
     async def _session(self, stub: coordinator_pb2_grpc.CoordinatorServiceStub) -> RemoraError:
@@ -256,7 +258,7 @@ class CoordinatorLink:
             "node": self._identity.node,
             "instance": self._identity.instance,
             "registration": self._registration,
-            "obeys": issuer_to_message(self._authority.issuer),
+            "obeys": issuer_to_message(replace(self._authority.issuer, past=())),
             "applied_revision": self._revision(),
         }
 

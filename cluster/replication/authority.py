@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cluster.limits import LIMITS
 
@@ -71,13 +71,30 @@ class Grant:
     origin: Origin = Origin.DIRECT
 
 
+class PastLife(NamedTuple):
+    """A life before another one, in the data of that.
+
+    ``ended`` is the newest revision of it that the data know: of what it decided after they were
+    copied they know nothing. ``adopted``: it is another's, in whose place an operator has put it.
+    """
+
+    generation: int
+    instance: str
+    ended: int
+    adopted: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Issuer:
     """Who gives out views: one life of one coordinator.
 
     ``coordinator`` is the random id of its data, ``generation`` counts its starts, ``instance`` is
     the random id of this life, ``began`` the revision at which it began. ``succeeds`` are ids of
-    other coordinators in whose place an operator has put it.
+    other coordinators in whose place an operator has put it. ``past`` are the lives before it,
+    the newest first; the oldest are forgotten.
+
+    Generations and revisions are compared only along one past: those of two processes on copies of
+    one data folder go on from the same numbers and mean different things.
     """
 
     coordinator: str = ""
@@ -85,11 +102,45 @@ class Issuer:
     instance: str = ""
     began: int = 0
     succeeds: tuple[str, ...] = ()
+    past: tuple[PastLife, ...] = ()
 
     @property
     def life(self) -> tuple[str, int, str]:
         """What tells one life from every other."""
         return self.coordinator, self.generation, self.instance
+
+    def knows(self, life: Issuer) -> int:
+        """The newest revision of an earlier life that is known; -1 if it is not in the past.
+
+        One that is forgotten is judged by its numbers, and so is one of another coordinator that is
+        succeeded: whatever it decided before this life began is taken to be known.
+        """
+        if life.instance == self.instance:
+            return self.began
+        remembered = self._remembered(life)
+        if remembered is not None:
+            return remembered.ended
+        is_forgotten = life.coordinator != self.coordinator or self._has_forgotten(life)
+        return self.began if is_forgotten else -1
+
+    def descends_from(self, life: Issuer) -> bool:
+        """Whether it is this life or one before it, of its own and as far as is remembered.
+
+        What such a life has counted is counted on here.
+        """
+        if life.instance == self.instance:
+            return True
+        remembered = self._remembered(life)
+        if remembered is not None:
+            return not remembered.adopted
+        return life.coordinator == self.coordinator and self._has_forgotten(life)
+
+    def _remembered(self, life: Issuer) -> PastLife | None:
+        return next((one for one in self.past if one.instance == life.instance), None)
+
+    def _has_forgotten(self, life: Issuer) -> bool:
+        own = [one.generation for one in self.past if not one.adopted]
+        return not self.past or life.generation < min(own, default=0)
 
     def __str__(self) -> str:
         """For people: the start of the id is enough to tell two coordinators apart."""
@@ -120,21 +171,25 @@ class Standing(enum.Enum):
     """What somebody's word is to one who obeys a coordinator. The value says when."""
 
     SAME = "the same life of the same coordinator"
-    NEXT = "a later life of it, which began with everything obeyed, or its successor"
+    NEXT = "a later life of it, which knows everything obeyed, or its successor"
     EARLIER = "an earlier life of it"
     TWIN = "another process of the same start: its data folder was copied"
-    RELAPSED = "a later life that began with less than was obeyed: an old copy of its data"
+    RELAPSED = (
+        "a later life that does not know everything obeyed: it runs on an old copy of its data, or "
+        "on a copy with a past of its own"
+    )
     STRANGER = "another coordinator"
 
 
 DOUBTS: Mapping[Standing, str] = {
     Standing.TWIN: (
         "a coordinator on a copy of its data answers ({heard}), from before this start: if two "
-        "run, stop one. Then restart the other, or run `remora adopt`"
+        "run, stop one. Then run `remora adopt`"
     ),
     Standing.RELAPSED: (
-        "the coordinator ({heard}) runs on an old copy of its data: decisions were taken since "
-        "that it does not know. Restore its newest data, or run `remora adopt`"
+        "the coordinator ({heard}) runs on an old copy of its data, or beside another: decisions "
+        "were taken since that it does not know. Stop the other, restore the newest data, or run "
+        "`remora adopt`"
     ),
     Standing.STRANGER: (
         "another coordinator ({heard}) answers than the one that is obeyed ({obeyed}): stop it, "
@@ -156,7 +211,7 @@ def judge(obeyed: Issuer, revision: int, heard: Issuer) -> Standing:
         earlier = was_succeeded and heard.generation < obeyed.generation
         return Standing.EARLIER if earlier else Standing.STRANGER
     if heard.generation > obeyed.generation:
-        return Standing.NEXT if heard.began >= revision else Standing.RELAPSED
+        return Standing.NEXT if heard.knows(obeyed) >= revision else Standing.RELAPSED
     if heard.coordinator != obeyed.coordinator:
         return Standing.STRANGER
     return Standing.EARLIER if heard.generation < obeyed.generation else Standing.TWIN

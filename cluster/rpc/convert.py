@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cluster.catalog.following import ModificationKind, Sharing
 from cluster.catalog.model import RowStoreKey, Version
-from cluster.replication.authority import Capability, Grant, Issuer, NodeView, Origin
+from cluster.replication.authority import Capability, Grant, Issuer, NodeView, Origin, PastLife
 from cluster.replication.position import KeyPosition, Position
 from cluster.rpc.v1 import coordinator_pb2, types_pb2
 
@@ -164,6 +164,7 @@ def issuer_to_message(issuer: Issuer) -> coordinator_pb2.Issuer:
         instance=issuer.instance,
         began=issuer.began,
         succeeds=issuer.succeeds,
+        past=(coordinator_pb2.PastLife(**life._asdict()) for life in issuer.past),
     )
 
 
@@ -175,6 +176,10 @@ def issuer_from_message(message: coordinator_pb2.Issuer) -> Issuer:
         message.instance,
         message.began,
         tuple(message.succeeds),
+        tuple(
+            PastLife(life.generation, life.instance, life.ended, life.adopted)
+            for life in message.past
+        ),
     )
 
 

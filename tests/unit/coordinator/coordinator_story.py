@@ -57,13 +57,15 @@ class Story:
         """Sends a request that must be answered at once."""
         return self.answers[self.ask(kind, *values, **named)]
 
-    def restart(self, durable: Durable | None = None, *, adopts: bool = False) -> None:
+    def restart(
+        self, durable: Durable | None = None, *, adopts: bool = False, instance: str = ""
+    ) -> None:
         """SIGKILL and start: only what is durable is left, or an old copy of it."""
         self._lives += 1
         durable = begin(
             self.state.durable if durable is None else durable,
             coordinator="c1",
-            instance=f"life {self._lives}",
+            instance=instance or f"life {self._lives}",
         )
         self.state = restore(durable, self.now, self.limits, adopts=adopts)
         self.send(events.Tick())

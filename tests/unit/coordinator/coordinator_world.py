@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +62,7 @@ class CoordinatorWorld(RuleBasedStateMachine):
 
     def begin(self, *, adopts: bool) -> None:
         """A life begins on what is saved."""
+        self.before_start = self.saved
         durable = begin(self.saved, coordinator="c", instance=f"life {self.lives}")
         self.store.save(self.saved, durable)
         self.saved = durable
@@ -120,7 +120,7 @@ class CoordinatorWorld(RuleBasedStateMachine):
             self.renewals.append((process, sent_at, outcome))
         elif isinstance(outcome, events.Registered):
             if request in self.registering:
-                self.registering.pop(request).registration = outcome.registration
+                self.registering.pop(request).registered(outcome, self.now)
         elif isinstance(question, events.Heartbeat) and isinstance(outcome, ConflictError):
             newest = [p for p in self.processes if p.cluster == question.cluster][-1]
             assert question.instance != newest.instance, "it would end for good"
@@ -171,8 +171,3 @@ class CoordinatorWorld(RuleBasedStateMachine):
         self.arrived.clear()
         self.begin(adopts=adopts)
         self.send(events.Tick())
-
-
-def before_this_start(durable: Durable) -> Durable:
-    issuer = replace(durable.issuer, generation=durable.issuer.generation - 1)
-    return replace(durable, issuer=issuer, revision=durable.issuer.began)

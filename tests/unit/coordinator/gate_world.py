@@ -11,6 +11,7 @@ from cluster.replication.authority import Authority, Capability
 from follower.gate import Gate, Word
 
 if TYPE_CHECKING:
+    from cluster.coordinator.events import Registered
     from cluster.replication.authority import NodeView
 
 LEADERS = ("leader",)
@@ -57,6 +58,12 @@ class Process:
         """The leader's end, for any follower."""
         at = self.clock(now)
         return any(self.authority.followed(database, name, at).open for name in FOLLOWERS)
+
+    def registered(self, answer: Registered, now: float) -> None:
+        """It has its number of whom it obeys."""
+        self.authority.apply(answer.view, self.clock(now))
+        if answer.view.issuer.instance == self.authority.issuer.instance:
+            self.registration = answer.registration
 
     def settle(self, now: float) -> None:
         """Its gates apply the newest view and the lease it is held under."""

@@ -16,7 +16,7 @@ from cluster.coordinator.state import Durable, longest_lease
 from cluster.coordinator.store import Store
 from cluster.errors import ConflictError
 from cluster.limits import LIMITS
-from cluster.replication.authority import Issuer
+from cluster.replication.authority import Issuer, PastLife
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,9 +194,14 @@ def test_while_it_closes_the_status_says_whose_lease_is_waited_for() -> None:
     assert line.startswith("node 'leader/0' has not confirmed; its lease is over in")
 
 
+ISSUER = Issuer(
+    "c", 3, "x", 7, ("a", "b"), (PastLife(2, "w", 7), PastLife(9, "v", 6, adopted=True))
+)
+
+
 def test_what_is_left_to_seal_and_whose_views_they_are_is_on_disk(tmp_path: Path) -> None:
     story, _ = closing()
-    durable = replace(story.state.durable, issuer=Issuer("c", 3, "x", 7, ("a", "b")))
+    durable = replace(story.state.durable, issuer=ISSUER)
     store = Store.open(tmp_path)
     store.save(Durable(), durable)
     store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from cluster.catalog.following import ModificationKind, Sharing
 from cluster.coordinator import store as store_module
 from cluster.coordinator.configuration import Configuration
+from cluster.coordinator.identity import begin
 from cluster.coordinator.state import (
     Attachment,
     Change,
@@ -23,7 +25,7 @@ from cluster.coordinator.state import (
 )
 from cluster.coordinator.store import FILE_NAME, FORMAT_VERSION, Store, ThreadedStore
 from cluster.errors import ConflictError, CorruptionError, NotSupportedError
-from cluster.replication.authority import Origin
+from cluster.replication.authority import Issuer, Origin, PastLife
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,6 +212,27 @@ def test_a_file_of_the_first_format_gets_the_configurations_its_attachments_mean
     with sqlite3.connect(tmp_path / FILE_NAME) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT_VERSION,)
     connection.close()
+
+
+def test_a_life_of_a_format_without_a_past_has_none(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.executescript(OLD)
+    connection.executescript(
+        "ALTER TABLE nodes ADD COLUMN registration INTEGER NOT NULL DEFAULT 0;"
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+        'INSERT INTO facts VALUES (\'issuer\', \'["c", 3, "x", 7, ["c2"]]\');'
+        + store_module._FORMAT_2
+        + "PRAGMA user_version = 3;"
+    )
+    connection.close()
+    before = Issuer("c", 3, "x", 7, ("c2",))
+    loaded = Store.open(tmp_path).load()
+    assert loaded.issuer == before
+    issuer = begin(loaded, coordinator="", instance="y").issuer
+    assert issuer.past == (PastLife(3, "x", ended=9),)
+    assert issuer.knows(before) == 9
+    assert issuer.knows(replace(before, generation=2, instance="w")) == 9, "forgotten"
+    assert issuer.knows(replace(before, instance="z")) == -1
 
 
 def test_a_migration_that_is_cut_off_is_done_at_the_next_start(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
-from coordinator_world import CoordinatorWorld, before_this_start
+from coordinator_world import CoordinatorWorld
 from gate_world import DATABASES, FOLLOWERS, LEADERS, SLOWEST, Process
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -71,9 +71,7 @@ class World(CoordinatorWorld):
     @rule()
     def run_twice(self) -> None:
         """A second process on a copy of the data folder, taken before the last start."""
-        durable = begin(
-            before_this_start(self.saved), coordinator="c", instance=f"shadow {self.lives}"
-        )
+        durable = begin(self.before_start, coordinator="c", instance=f"shadow {self.lives}")
         self.shadow = restore(durable, self.now, LIMITS)
 
     @precondition(lambda self: self.shadow is not None)
@@ -82,20 +80,30 @@ class World(CoordinatorWorld):
         """A process reaches the other coordinator, which gives it a lease if it may."""
         assert self.shadow is not None
         process = self.process(back)
-        event = self.beat_of(process)
         registers = events.RegisterNode(
             0, process.cluster, f"{process.cluster}/0", process.instance, "h:1"
         )
         step = handle(self.shadow, registers, self.now, LIMITS)
         (registered,) = (reply.outcome for reply in step.replies)
         if isinstance(registered, events.Registered):
-            event = replace(event, registration=registered.registration)
-        step = handle(step.state, event, self.now, LIMITS)
+            process.registered(registered, self.now)
+        step = handle(step.state, self.beat_of(process), self.now, LIMITS)
         self.shadow = step.state
         for reply in step.replies:
             if isinstance(reply.outcome, events.Renewed):
                 self.renewals.append((process, process.clock(self.now), reply.outcome))
         self.deliver_renewal(len(self.renewals) - 1, twice=False)
+
+    @precondition(lambda self: self.shadow is not None)
+    @rule()
+    def start_the_other_again(self) -> None:
+        """Its starts and what it counts go on as those of the first do."""
+        assert self.shadow is not None
+        self.requests += 1
+        durable = begin(
+            self.shadow.durable, coordinator="c", instance=f"shadow again {self.requests}"
+        )
+        self.shadow = restore(durable, self.now, LIMITS)
 
     @precondition(lambda self: self.shadow is not None)
     @rule()

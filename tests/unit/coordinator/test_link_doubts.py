@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from coordinator_setup import FakeNode, Setup, until
+from coordinator_setup import ADDRESS, FakeNode, Setup, until
 
 from cluster.coordinator.state import Durable
-from cluster.errors import ConflictError
+from cluster.errors import ConflictError, EntityNotFoundError
 from cluster.limits import LIMITS
-from cluster.rpc.v1 import coordinator_pb2
+from cluster.replication.authority import Capability, Issuer, NodeView, PastLife
+from cluster.rpc.convert import view_to_message
+from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
+from cluster.transport.memory import MemoryTransport
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
+
+    from cluster.transport.api import Call, ServerStream
 
 LEASE = LIMITS.lease_seconds
 
@@ -113,7 +118,12 @@ async def test_two_coordinators_on_copies_of_one_folder_close_everything(
     assert not follower.open()
     assert "a copy of its data" in follower.link.statistics().doubt
     await setup.stop()
-    await setup.start()  # one of them is restarted
+    await setup.start()  # one of them is restarted: the other is no life of its past
+    await trio.sleep(2 * LEASE)
+    assert not follower.open()
+    assert "old copy" in follower.link.statistics().doubt
+    await setup.stop()
+    await setup.start(adopts=True)
     with trio.fail_after(2 * LEASE):
         await until(follower.open)
     assert leader.ended is None
@@ -133,3 +143,62 @@ async def test_another_coordinator_does_not_say_where_to_call(
         await until(lambda: bool(node.link.statistics().doubt))
     await trio.sleep(LEASE)
     assert told == []
+
+
+class _Alternating(coordinator_pb2_grpc.CoordinatorServiceServicer):
+    """Two coordinators behind one address, as the second asks: they know nothing of the process.
+
+    The first to register with gives it number 18; then the other, of an earlier start of a copy of
+    the data, gives it 14.
+    """
+
+    def __init__(self, second: Issuer) -> None:
+        first = Issuer("c", 7, "first", began=17)
+        self._answers = [(first, 18), (second, 14)]
+        self.heard: list[tuple[str, int]] = []
+
+    async def RegisterNode(  # noqa: N802
+        self, request: coordinator_pb2.RegisterNodeRequest, call: Call
+    ) -> coordinator_pb2.RegisterNodeResponse:
+        issuer, number = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        seen = NodeView(number, Capability.ON, issuer=issuer)
+        return coordinator_pb2.RegisterNodeResponse(view=view_to_message(seen), registration=number)
+
+    async def Heartbeat(  # noqa: N802
+        self, request: coordinator_pb2.HeartbeatRequest, call: Call
+    ) -> coordinator_pb2.HeartbeatResponse:
+        self.heard.append((request.obeys.instance, request.registration))
+        assert not request.obeys.past, "nobody asks for it"
+        raise EntityNotFoundError("this process is not registered")
+
+    async def Watch(  # noqa: N802
+        self,
+        request: coordinator_pb2.WatchRequest,
+        stream: ServerStream[coordinator_pb2.WatchRequest, coordinator_pb2.WatchResponse],
+    ) -> None:
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("second", "then"),
+    [
+        (Issuer("c", 5, "second", 13), ("first", 18)),
+        (Issuer("c2", 5, "second", 13), ("first", 18)),
+        (Issuer("c", 8, "second", 18, past=(PastLife(7, "first", 18),)), ("second", 14)),
+    ],
+    ids=["copy", "stranger", "next"],
+)
+async def test_a_process_has_its_number_of_whom_it_obeys(
+    autojump_clock: MockClock, setup: Setup, second: Issuer, then: tuple[str, int]
+) -> None:
+    """Another's number would be compared with those of the first, and could end the process."""
+    servicer = _Alternating(second)
+    transport = MemoryTransport(network=setup.network, host="coordinator", limits=LIMITS)
+    server = transport.server()
+    coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(servicer, server)
+    server.listen(ADDRESS)
+    await setup.nursery.start(server.serve)
+    setup.launch("follower")
+    with trio.fail_after(2 * LEASE):
+        await until(lambda: len(servicer.heard) > 2)
+    assert servicer.heard[:3] == [("first", 18), then, then]
