@@ -387,8 +387,7 @@ def authority():
 async def test_certificates_are_checked(authority, trusted, tmp_path, monkeypatch):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    known = authority if trusted else trustme.CA()
-    known.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (authority if trusted else trustme.CA()).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     canned = Canned(Reply(INGESTED))
     with serving(canned, context) as url:

@@ -12,9 +12,9 @@ from cluster.coordinator.events import CapabilitySet, Certainty, Renewed
 from cluster.coordinator.identity import begin
 from cluster.coordinator.registry import Caller, check_watcher
 from cluster.coordinator.state import Durable, longest_lease
-from cluster.errors import ConflictError, EntityNotFoundError, UnavailableError
+from cluster.errors import ConflictError, EntityNotFoundError
 from cluster.limits import LIMITS
-from cluster.replication.authority import NO_ISSUER, Issuer, PastLife
+from cluster.replication.authority import Issuer, PastLife
 
 LEASE = longest_lease(LIMITS)
 
@@ -374,36 +374,6 @@ def test_epochs_go_on_above_whatever_a_process_has_heard_of(adopts: bool) -> Non
     again = story.state.durable
     story.beat("leader", databases=owns(DATABASE), newest_epoch=again.epoch)
     assert story.state.durable == again, "once"
-
-
-def test_a_watcher_that_obeys_another_is_told_to_try_again() -> None:
-    story = running()
-    state, durable = story.state, story.state.durable
-    known = Caller("follower", "follower/0", "a", durable.nodes["follower/0"].registration)
-    other = known._replace(instance="other")
-    check_watcher(state, known, NO_ISSUER, 0)
-    check_watcher(state, known, durable.issuer, durable.revision)
-    with pytest.raises(UnavailableError, match="another coordinator"):
-        check_watcher(state, other, Issuer("c2", 1, "q"), 1)
-    with pytest.raises(EntityNotFoundError):
-        check_watcher(state, other, durable.issuer, 1)
-    with pytest.raises(ConflictError, match="superseded"):
-        check_watcher(state, other._replace(registration=1), durable.issuer, 1)
-
-
-def test_a_process_may_watch_before_its_first_heartbeat_and_the_one_before_until_then() -> None:
-    story = running()
-    old = Caller(
-        "follower", "follower/0", "a", story.state.durable.nodes["follower/0"].registration
-    )
-    number = story.register("follower", instance="b").registration
-    new = Caller("follower", "follower/0", "b", number)
-    for caller in old, new:
-        check_watcher(story.state, caller, NO_ISSUER, 0)
-    story.beat("follower", instance="b")
-    check_watcher(story.state, new, NO_ISSUER, 0)
-    with pytest.raises(ConflictError, match="superseded"):
-        check_watcher(story.state, old, NO_ISSUER, 0)
 
 
 def test_an_abandoned_request_and_time_are_handled_while_in_doubt() -> None:
