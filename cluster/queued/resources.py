@@ -1,8 +1,4 @@
-"""Addresses of the node's storage for its clients, each with a SAS. Pure.
-
-Addresses are made of the scheme and host the client used, with an account in the path, which every
-SDK can parse (``wire-contract.md`` 4.3).
-"""
+"""Addresses of the node's storage for its clients, each with a SAS. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cluster.errors import NotSupportedError
+from cluster.queued.addresses import StorageKind, storage_address, storage_path
 from cluster.queued.signatures import SignatureRefusedError
 from cluster.queued.values import (
     ACCOUNT,
@@ -36,11 +33,11 @@ _PROCESS: Final = "rp"
 _ROWS: Final = "raud"
 
 _RESOURCES: Final = (
-    ("SecuredReadyForAggregationQueue", READY, _ADD),
-    ("SuccessfulIngestionsQueue", SUCCESSES, _PROCESS),
-    ("FailedIngestionsQueue", FAILURES, _PROCESS),
-    ("TempStorage", UPLOADS, _BLOBS),
-    ("IngestionsStatusTable", STATUS_TABLE, _ROWS),
+    ("SecuredReadyForAggregationQueue", StorageKind.QUEUE, READY, _ADD),
+    ("SuccessfulIngestionsQueue", StorageKind.QUEUE, SUCCESSES, _PROCESS),
+    ("FailedIngestionsQueue", StorageKind.QUEUE, FAILURES, _PROCESS),
+    ("TempStorage", StorageKind.BLOB, UPLOADS, _BLOBS),
+    ("IngestionsStatusTable", StorageKind.TABLE, STATUS_TABLE, _ROWS),
 )
 
 
@@ -62,8 +59,8 @@ class StorageResources:
     async def ingestion_resources(self, request: ClientRequest) -> Sequence[tuple[str, str]]:
         """Kind and address of each resource, one of each kind. Raises NotSupportedError."""
         return [
-            (kind, self._address(request, name, permissions))
-            for kind, name, permissions in _RESOURCES
+            (title, self._address(request, kind, name, permissions))
+            for title, kind, name, permissions in _RESOURCES
         ]
 
     async def identity_token(self, request: ClientRequest) -> str:
@@ -72,16 +69,18 @@ class StorageResources:
 
     async def export_containers(self, request: ClientRequest) -> Sequence[str]:
         """One container. Raises NotSupportedError."""
-        return [self._address(request, EXPORTS, _BLOBS)]
+        return [self._address(request, StorageKind.BLOB, EXPORTS, _BLOBS)]
 
     async def temporary_storage(self, request: ClientRequest) -> Sequence[str]:
         """One container. Raises NotSupportedError."""
-        return [self._address(request, TEMPORARY, _BLOBS)]
+        return [self._address(request, StorageKind.BLOB, TEMPORARY, _BLOBS)]
 
     async def refresh_batching(self, database: str, table: str) -> None:
         """Policies are read whenever they are needed: there is nothing to forget."""
 
-    def _address(self, request: ClientRequest, name: str, permissions: str) -> str:
+    def _address(
+        self, request: ClientRequest, kind: StorageKind, name: str, permissions: str
+    ) -> str:
         origin = request.origin or self._origin_of()
         if not origin:
             raise NotSupportedError(
@@ -89,7 +88,7 @@ class StorageResources:
                 remedy="Ingest by streaming, or start the node with its HTTP door.",
             )
         sas = self._signer.sas(name, permissions, self._expires_seconds())
-        return f"{origin}/{ACCOUNT}/{name}?{sas}"
+        return f"{storage_address(origin, kind, name)}?{sas}"
 
     def _expires_seconds(self) -> int:
         return self._clock.now_ns() // 1_000_000_000 + int(self._limits.storage_signature_seconds)
@@ -102,7 +101,8 @@ def own_blob(address: str, signer: Signer, now_seconds: float) -> tuple[str, str
     a node is reached by many names.
     """
     parts = urlsplit(address)
-    account, _, rest = unquote(parts.path).lstrip("/").partition("/")
+    path = storage_path(parts.netloc, unquote(parts.path))
+    account, _, rest = path.lstrip("/").partition("/")
     container, _, name = rest.partition("/")
     if account != ACCOUNT or not name:
         return None

@@ -28,10 +28,6 @@ GO_MAPPING = (
     '[{"column": "Name", "Properties": {"Path": "$.a"}},'
     ' {"column": "Metric", "Properties": {"Path": "$.b"}}]'
 )
-STORAGE_NAMES = (
-    "a client that knows the node by a name of the service wants storage at names of the service,"
-    " https://ACCOUNT.blob.core.windows.net/CONTAINER; the node's is below its own, by path"
-)
 MAIN = "\nfunc main() { stream() }\n"
 
 
@@ -47,7 +43,6 @@ def go_build(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.xfail(strict=True, reason=STORAGE_NAMES)
 @pytest.mark.parametrize("page", [OLD_PAGE, PAGE])
 def test_go_with_nothing_changed_but_a_name(
     clusters: SdkClusters, table: Ends, network: Transparent, tmp_path: Path, page: str
@@ -101,7 +96,6 @@ def test_java_with_its_address_changed(
     assert rows(batched_soon) == EXPECTED
 
 
-@pytest.mark.xfail(strict=True, reason=STORAGE_NAMES)
 def test_java_with_nothing_changed(
     clusters: SdkClusters, batched_soon: Ends, network: Transparent, jars: Path, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from cluster.gateway.rest.headers import (
 )
 from cluster.gateway.rest.ingest import ingest_routes
 from cluster.gateway.rest.ping import ping_routes
+from cluster.queued.addresses import storage_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -76,9 +77,11 @@ class RestDoor:
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         """Answers one request, whatever becomes of it."""
-        found = self.routes.find(request.path)
+        path = storage_path(request.host, request.path)
+        found = self.routes.find(path)
         request = replace(
             request,
+            path=path,
             activity_id=self._ids.next(),
             values=_NO_VALUES if found is None else found.values,
         )

@@ -8,6 +8,7 @@ import pytest
 
 from cluster.errors import IdentityTokenError, NotSupportedError
 from cluster.limits import LIMITS
+from cluster.queued.addresses import storage_path
 from cluster.queued.resources import StorageResources, own_blob
 from cluster.queued.signatures import SignatureRefusedError, Signer
 from cluster.request import Caller, ClientRequest
@@ -87,6 +88,36 @@ async def test_addresses_are_where_the_client_came_from() -> None:
         assert f"{parts.scheme}://{parts.netloc}" == "https://ingest-x:8443"
         assert parts.path.startswith("/devstoreaccount1/")
         SIGNER.check(parts.path.rpartition("/")[2], query(parts.query), "rap", NOW)
+
+
+@pytest.mark.parametrize(
+    ("origin", "end"),
+    [
+        ("https://mycluster.kusto.windows.net", ""),
+        ("https://ingest-mycluster.westeurope.kusto.windows.net:8443", ":8443"),
+    ],
+)
+async def test_who_comes_by_a_name_of_the_service_gets_names_of_its_storage(
+    origin: str, end: str
+) -> None:
+    found = await resources().ingestion_resources(ClientRequest(Caller(), origin=origin))
+    kinds = ("queue", "queue", "queue", "blob", "table")
+    for (_, address), kind in zip(found, kinds, strict=True):
+        parts = urlsplit(address)
+        assert parts.netloc == f"devstoreaccount1.{kind}.core.windows.net{end}"
+        assert parts.path.count("/") == 1
+        assert storage_path(parts.netloc, parts.path) == f"/devstoreaccount1{parts.path}"
+    (uploads,) = (address for title, address in found if title == "TempStorage")
+    address, _, sas = uploads.partition("?")
+    assert own_blob(f"{address}/a%20b?{sas}", SIGNER, NOW) == ("ingestdata", "a b")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "mine.blob.core.windows.net", "devstoreaccount1.blob.core.windows.net.evil", ""],
+)
+def test_other_hosts_have_the_account_in_the_path(host: str) -> None:
+    assert storage_path(host, "/ingestdata/a") == "/ingestdata/a"
 
 
 async def test_without_an_address_of_the_client_the_node_has_its_own() -> None:
