@@ -58,6 +58,7 @@
     │   └── FollowNotGrantedError        Forbidden
     ├── TransientError                   try again: not permanent
     │   ├── ThrottledError               General_ThrottledIngestion
+    │   │   └── QueryThrottledError      TooManyRequests
     │   ├── UpdatePolicyFailedError      UpdatePolicy_IngestionError
     │   ├── RowStoreFullError            General_InternalServerError (E_RS_LOCAL_STORAGE_FULL)
     │   ├── RowStoreReadOnlyError        General_InternalServerError (E_RS_READONLY)
@@ -679,6 +680,14 @@ class ThrottledError(TransientError):
     status = Status.RESOURCE_EXHAUSTED
     reason = "THROTTLED"
     default_remedy = "Retry after a back-off, or send fewer requests at once."
+
+
+class QueryThrottledError(ThrottledError):
+    """More queries at once than the node answers."""
+
+    code = "TooManyRequests"
+    reason = "QUERY_THROTTLED"
+    default_remedy = "Retry after a back-off, or run fewer queries at once."
 
 
 class UpdatePolicyFailedError(TransientError):

@@ -10,8 +10,8 @@ import trio
 from cluster.errors import (
     InvalidRequestError,
     LimitExceededError,
+    QueryThrottledError,
     RemoraError,
-    ThrottledError,
     TimedOutError,
 )
 from cluster.limits import LIMITS, Limits
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _ANY_ROWS: Final = 2**62
 _COMMAND_RESULT: Final = "__command_result"
+_THROTTLED_RETRY_SECONDS: Final = 1.0
 _PREWARM: Final = (
     "print now()",
     """datatable(a:long, b:string, t:datetime)[1, 'x', datetime(2020-01-01)]
@@ -150,8 +151,8 @@ class QueryEngine:
         Options and parameters are those of ``request``; ``set`` statements of the text win. Raises
         SyntaxRefusedError, SemanticError, NotSupportedError, InvalidRequestError (a control
         command, an option that cannot be read), LimitExceededError (text, translation, results,
-        rows, bytes, memory), ThrottledError, TimedOutError, InternalError, and what reading the
-        files of extents raises. There is an answer to all of the text or to nothing.
+        rows, bytes, memory), QueryThrottledError, TimedOutError, InternalError, and what reading
+        the files of extents raises. There is an answer to all of the text or to nothing.
         """
         return await self._logged(text, snapshot, request, None)
 
@@ -187,8 +188,10 @@ class QueryEngine:
         if self._running >= self._most:
             self._throttled += 1
             self._refused += 1
-            refusal = ThrottledError(
-                f"{self._most} queries are running already.", metadata={"limit": "queries_per_core"}
+            refusal = QueryThrottledError(
+                f"{self._most} queries are running already.",
+                metadata={"limit": "queries_per_core"},
+                retry_after_seconds=_THROTTLED_RETRY_SECONDS,
             )
             self._end(record, QueryState.THROTTLED, str(refusal))
             raise refusal

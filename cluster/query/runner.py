@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from cluster.query.translations import Prepared
 
 _INTERRUPT_SECONDS: Final = 0.01
+_OWN_THREADS: Final = 4
+"""For queries of the node itself: one behind a command must not wait until callers' have ended."""
 
 
 class Runner:
-    """Runs translated queries. ``threads`` of at most ``most`` queries at once run DuckDB.
+    """Runs translated queries: at most ``most`` of callers at once, and some of the node itself.
 
     Guarantees: nothing is read but the snapshot given; when :meth:`run` returns, DuckDB has
     stopped.
@@ -53,7 +55,7 @@ class Runner:
         self._database = database
         self._folders = folders
         self._processors = processors
-        self._threads = trio.CapacityLimiter(most)
+        self._threads = trio.CapacityLimiter(most + _OWN_THREADS)
         self._files: ExtentSource | None = None
         self._hot: HotCache | None = None
 

@@ -7,11 +7,12 @@ import pytest
 import trio
 import trio.testing
 
+from cluster.catalog.model import Column, ScalarType
 from cluster.errors import (
     InternalError,
     LimitExceededError,
+    QueryThrottledError,
     SemanticError,
-    ThrottledError,
     TimedOutError,
 )
 from cluster.limits import LIMITS
@@ -106,8 +107,12 @@ async def test_more_queries_than_allowed_are_throttled(engine_with, snapshot, li
             nursery.start_soon(engine.run, ENDLESS, snapshot)
             while engine.statistics().running < 2:
                 await trio.lowlevel.checkpoint()
-            with pytest.raises(ThrottledError, match="2 queries"):
+            with pytest.raises(QueryThrottledError, match="2 queries") as caught:
                 await engine.run("print 1", snapshot)
+            assert caught.value.retry_after_seconds
+            with trio.fail_after(10):  # what follows a command does not wait for them
+                counted = await engine.run_over([Column("a", ScalarType.LONG)], [(1,)], "| count")
+            assert counted.table.to_pylist() == [{"Count": 1}]
             nursery.cancel_scope.cancel()
         assert engine.statistics().throttled == 1
         assert (await engine.run("print 1", snapshot)).table.num_rows == 1
