@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from quick_limits import LIMITS
 
 from cluster.testing.local import LocalSetup, launch
 
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
 
     from cluster.launcher.lifecycle import Launcher
     from cluster.launcher.setup import Setup
-
-LIMITS = {
-    "lease_seconds": 2.0,
-    "heartbeat_seconds": 0.25,
-    "upkeep_check_seconds": 0.5,
-    "queued_flush_seconds": 0.05,
-}
-"""Short waits, so that a test that waits for one to run out is quick."""
 
 _numbers = itertools.count(1)
 

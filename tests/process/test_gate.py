@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from conftest import LIMITS
+from quick_limits import LIMITS
 from rows import Ledger, count, make_table
 
 from cluster.errors import ConflictError, RemoraError

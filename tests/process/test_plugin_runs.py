@@ -17,7 +17,7 @@ import cluster.testing
 from cluster.launcher.identity import Identity, ProcessState, identify, state_of, wait_exit
 from cluster.testing.local import launch
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 GUIDE = Path(cluster.testing.__file__).with_name("PYTEST.md")
 PATIENCE_SECONDS = 150

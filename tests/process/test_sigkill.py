@@ -18,7 +18,7 @@ OTHER_ROUNDS = 5
 
 
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("rounds", [12, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [6, pytest.param(50, marks=pytest.mark.slow)])
 async def test_leader_killed_at_random_moments_loses_no_acknowledged_row(
     local_setup: LocalSetup, rounds: int
 ) -> None:
@@ -57,6 +57,7 @@ async def keep_sending(writer, ledger: Ledger, chance: random.Random) -> None:
         await trio.lowlevel.checkpoint()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["follower1/0", "coordinator"])
 async def test_other_processes_killed_under_load(local_setup: LocalSetup, victim: str) -> None:
     chance = random.Random(7)

@@ -222,6 +222,7 @@ async def test_clear_in_the_background_and_its_operation(local_setup: LocalSetup
     assert details.rows() == [("Succeeded",)]
 
 
+@pytest.mark.slow
 async def test_nothing_is_lost_or_doubled_when_the_leader_dies_between(
     local_setup: LocalSetup,
 ) -> None:
@@ -250,6 +251,7 @@ async def test_nothing_is_lost_or_doubled_when_the_leader_dies_between(
     await rows.assert_each_once(follower)
 
 
+@pytest.mark.slow
 async def test_the_leader_dies_while_it_seals(local_setup: LocalSetup) -> None:
     chance = random.Random(20261121)
     leader, follower = local_setup.client("leader"), local_setup.client("follower1")
