@@ -45,7 +45,6 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no target {unknown[0]!r}; there are {', '.join(TARGETS)}")
     sys.path += [str(folder) for folder in WORLDS if str(folder) not in sys.path]
-    logging.disable(logging.CRITICAL)
     found = [name for name in options.targets or TARGETS if not fuzz(name, options)]
     if found:
         print(f"found something in: {', '.join(found)}")
@@ -87,4 +86,5 @@ def rounds(name: str, target: Target, options: argparse.Namespace) -> bool:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     raise SystemExit(main())
