@@ -106,6 +106,8 @@ def serve(connection: Connection, settings: WorkerSettings) -> None:
             except Exception:
                 outcome = _lost(task, traceback.format_exc(), 0.0)
             connection.send(outcome)
+    # Nothing is left to unwind, and an interrupt in the interpreter's own end would be told.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _end_with_parent() -> None:

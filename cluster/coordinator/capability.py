@@ -82,7 +82,7 @@ TABLE: dict[tuple[Phase, Input], tuple[Phase, Action]] = {
     (Phase.OFF, Input.TABLES_REPORTED): (Phase.OFF, Action.NOTHING),
     (Phase.OFF, Input.SEALED): (Phase.OFF, Action.NOTHING),
     (Phase.OFF, Input.TURN_ON): (Phase.ON, Action.OPEN),
-    (Phase.OFF, Input.TURN_OFF): (Phase.OFF, Action.NOTHING),
+    (Phase.OFF, Input.TURN_OFF): (Phase.CLOSING, Action.CLOSE),
 }
 """The transitions. Pairs that are missing cannot happen: only CLOSING waits for gates to close."""
 
@@ -105,15 +105,14 @@ def _pending(durable: Durable, cluster: str) -> ChangeKey:
 def set_capability(turn: Turn, event: SetCapability) -> None:
     """Turns the capability on or off.
 
-    A coordinator in the place of another does not know what that one has turned on since: off is
-    asked of every process then, also if it is so in its data.
+    Off is asked of every process, also if it is so in the data: until nodes are heard, another
+    coordinator that has turned it on since is not known.
     """
     if event.cluster not in turn.durable.clusters:
         raise EntityNotFoundError(f"there is no cluster '{event.cluster}'")
     wanted = Input.TURN_ON if event.streaming_ingestion else Input.TURN_OFF
     _, action = TABLE[phase(turn.durable, event.cluster), wanted]
-    is_doubtful = wanted is Input.TURN_OFF and action is Action.NOTHING and turn.adopts
-    if action is Action.CLOSE or is_doubtful:
+    if action is Action.CLOSE:
         _close(turn, event)
     elif action is Action.JOIN:
         turn.join(_pending(turn.durable, event.cluster), event.request)

@@ -51,7 +51,7 @@ def attach(turn: Turn, event: Attach) -> None:
         _create(turn, event, wanted)
     else:
         check_update(present, wanted)
-        _update(turn, event.request, present, updated(present, wanted))
+        _update(turn, event, present, updated(present, wanted))
 
 
 def _present(turn: Turn, event: Attach) -> Configuration | None:
@@ -168,15 +168,16 @@ def _not_found(turn: Turn, event: Attach) -> RemoraError:
     return DatabaseNotFoundError(f"cluster '{leader}' has no database '{event.database}'")
 
 
-def _update(turn: Turn, request: int, present: Configuration, wanted: Configuration) -> None:
-    what = Input.ATTACH
+def _update(turn: Turn, event: Attach, present: Configuration, wanted: Configuration) -> None:
+    """A restriction is asked of every process, also if it is so in the data, as off is."""
+    restricts = event.sharing is not None and not event.sharing.is_everything
     if wanted != present:
         turn.put_configuration(wanted)
-        what = Input.SETTINGS
+    what = Input.SETTINGS if wanted != present or restricts else Input.ATTACH
     for attachment in _attachments(turn, present.key):
-        step(turn, wanted, attachment, what, request)
-    if not turn.waits(request):
-        answer(turn, request, wanted.key)
+        step(turn, wanted, attachment, what, event.request)
+    if not turn.waits(event.request):
+        answer(turn, event.request, wanted.key)
 
 
 def _attachments(turn: Turn, key: ConfigurationKey) -> tuple[str, ...]:

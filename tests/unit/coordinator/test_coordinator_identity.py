@@ -251,15 +251,17 @@ def test_off_that_is_so_in_an_old_copy_is_asked_of_every_process_after_adopting(
     assert story.answers[request].certainty is Certainty.LEASE_EXPIRED
 
 
-def test_off_that_is_so_is_answered_at_once_by_whoever_took_nobodys_place() -> None:
+def test_off_that_is_so_is_asked_of_every_process() -> None:
     story = running()
     story.wait(LEASE)
     story.off("follower")
     story.beat("follower")
     story.wait(LEASE)
-    story.restart()
+    story.beat("follower")
     request = story.off("follower")
-    assert story.answers[request].certainty is Certainty.IMMEDIATE
+    assert request not in story.answers
+    story.beat("follower")
+    assert story.answers[request].certainty is Certainty.CONFIRMED
 
 
 def test_a_pending_change_of_an_old_copy_is_confirmed_anew_after_adopting() -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from coordinator_story import DATABASE, Story, attached, owns
 
+from cluster.catalog.following import EVERYTHING, Sharing
+from cluster.coordinator.capability import Phase, phase
 from cluster.coordinator.events import Renewed
 from cluster.coordinator.identity import PAST_LIVES, begin
 from cluster.coordinator.registry import Caller, check_watcher
-from cluster.coordinator.state import Durable
+from cluster.coordinator.state import Durable, longest_lease
 from cluster.errors import EntityNotFoundError, UnavailableError
 from cluster.replication.authority import Issuer
 
@@ -36,6 +38,15 @@ def running() -> Story:
     """A leader and a follower of it, of a coordinator in its first signed life."""
     story = attached()
     story.restart()
+    story.beat("leader", databases=owns(DATABASE))
+    story.beat("follower")
+    return story
+
+
+def settled() -> Story:
+    """A lease later: nobody of an earlier life can hold one."""
+    story = running()
+    story.wait(longest_lease(story.limits))
     story.beat("leader", databases=owns(DATABASE))
     story.beat("follower")
     return story
@@ -114,3 +125,38 @@ def test_adopting_a_life_makes_it_known_but_its_numbers_stay_its_own() -> None:
     assert story.state.contest is None
     further = seen | {"revision": story.state.durable.revision}
     assert story.beat("leader", **further).doubt, "the other has gone on"
+
+
+@pytest.mark.parametrize("is_asked_of_the_copy", [True, False])
+def test_off_that_is_so_in_the_data_is_not_answered_while_another_has_turned_it_on(
+    is_asked_of_the_copy: bool,
+) -> None:
+    """Neither has heard of the other: whose node it is shows with its next heartbeat."""
+    story = settled()
+    story.off("follower")
+    story.beat("follower")
+    assert phase(story.state.durable, "follower") is Phase.OFF
+    other = twin_of(story, story.state.durable)
+    asked, other = (other, story) if is_asked_of_the_copy else (story, other)
+    other.on("follower")
+    seen = other.view("follower")
+    assert seen.following[0].rows
+    request = asked.off("follower")
+    assert request not in asked.answers
+    answer = asked.beat("follower", obeys=seen.issuer, revision=seen.revision)
+    assert isinstance(answer, Renewed)
+    assert answer.lease_seconds == 0
+    assert request not in asked.answers
+
+
+def test_sharing_that_is_so_in_the_data_is_not_answered_while_another_shares_more() -> None:
+    story = settled()
+    some = Sharing(tables_to_include=("T",))
+    story.attach("follower", sharing=some)
+    story.beat("follower")
+    other = twin_of(story, story.state.durable)
+    other.attach("follower", sharing=EVERYTHING)
+    seen = other.view("follower")
+    request = story.attach("follower", sharing=some)
+    story.beat("follower", obeys=seen.issuer, revision=seen.revision)
+    assert request not in story.answers
