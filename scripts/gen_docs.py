@@ -39,9 +39,11 @@ FOLLOWER_PAGE = ROOT / "follower" / "DESIGN.md"
 
 def amount(value: float, unit: str) -> str:
     """A number people can read."""
-    if "bytes" in unit.split(" ")[0] and value >= KIB:
-        return f"{value / MIB:g} MiB" if value >= MIB else f"{value / KIB:g} KiB"
-    return f"{value:,g}"
+    if "bytes" in unit:
+        for size, name in ((KIB * MIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+            if value >= size:
+                return f"{value / size:g} {name}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
 
 
 def limits_table() -> str:
