@@ -179,6 +179,7 @@ POLICY_KINDS: Final[Mapping[str, PolicyKind]] = {
                 ("MaximumRawDataSizeMB", f.whole(100, 4096), 1024),
             ),
             "5 minutes, 500 items or 1 GB",
+            "when queued ingestion ingests a batch",
         ),
         PolicyKind(
             "ingestiontime",
