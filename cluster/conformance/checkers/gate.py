@@ -272,8 +272,11 @@ def epochs(index: Index, found: Findings) -> None:
 
 
 def _stale_reports(index: Index, found: Findings) -> None:
-    """A gate does not open at an epoch below that of an off that is done."""
-    followers = {stream.session: stream.follower for stream in index.streams}
+    """A call does not begin with a gate open at an epoch below that of an off that is done.
+
+    A report may wait for room in a call that was open before; there the order of epochs is judged.
+    """
+    streams = {stream.session: stream for stream in index.streams}
     offs: dict[str, list[Call[SetCapability]]] = {}
     for call in index.switches:
         if call.ok and not call.what.on:
@@ -282,10 +285,11 @@ def _stale_reports(index: Index, found: Findings) -> None:
         what = event.what
         assert isinstance(what, notes.GateReported)
         found.checked += 1
-        if not what.open:
+        stream = streams.get(what.session)
+        if not what.open or stream is None:
             continue
-        for off in offs.get(followers.get(what.session, ""), ()):
-            stale = off.last < event.number and what.epoch < _epoch(off)
+        for off in offs.get(stream.follower, ()):
+            stale = off.last < stream.opened.number and what.epoch < _epoch(off)
             if stale and index.stands(off, event.number):
                 found.add(
                     f"{off.what.cluster} reported its gate open at epoch {what.epoch} at "

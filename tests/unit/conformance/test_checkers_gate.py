@@ -181,6 +181,13 @@ def test_g4_a_stale_open_after_off() -> None:
     assert closed().on("follower1", epoch=6).opened(1).gate(1, epoch=6).passes("G4")
 
 
+def test_g4_a_report_that_waited_for_room_in_its_call_is_not_stale() -> None:
+    story = Story().opened(1).gate(1, epoch=3, is_open=False)
+    story = story.off("follower1", epoch=5).gate(1, sequence=2, epoch=4)
+    assert story.gate(1, sequence=3, epoch=5, is_open=False).passes("G4")
+    assert "G4" in story.gate(1, sequence=4, epoch=4).broken()
+
+
 def test_g4_rows_show_again_although_nobody_turned_it_on() -> None:
     story = closed().read("follower1", position=at(), hidden=HIDDEN)
     assert "show" in story.read("follower1", 1, upto=1).violation("G4").message
