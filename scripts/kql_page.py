@@ -27,7 +27,8 @@ def _registered() -> tuple[set[str], set[str]]:
     windows.register()
     scalar = set(SCALAR_FUNCTIONS) | set(_SPECIAL_FORMS) | calls.NAMES | OF_COLUMNS
     scalar |= {*hidden.FUNCTIONS, *hidden.CURSOR_TESTS, *hidden.CURRENT_CURSOR}
-    scalar |= {"current_database", "current_principal", "current_cluster_endpoint", "toscalar"}
+    scalar |= {"current_database", "current_cluster_endpoint", "toscalar"}
+    scalar |= {"current_principal", "current_principal_details", "current_principal_is_member_of"}
     collected = set(AGGREGATE_FUNCTIONS) | {"percentiles"}
     return scalar - collected, collected
 

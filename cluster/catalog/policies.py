@@ -106,6 +106,14 @@ class AutoDeletePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class RowLevelSecurityPolicy:
+    """The query that stands in the place of a table, while it is enabled."""
+
+    is_enabled: bool
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
 class RowStorePolicy:
     """When the unsealed rows of a table are sealed: bytes, or age of the oldest."""
 
@@ -231,6 +239,15 @@ def restricted_view_access_of(table: Table) -> bool:
     """Whether the table is for unrestricted viewers only; False if never set."""
     text = table.policies.get("restricted_view_access")
     return text is not None and bool(_value("restricted_view_access", text)["IsEnabled"])
+
+
+def row_level_security_of(table: Table) -> RowLevelSecurityPolicy | None:
+    """The row level security policy of a table, enabled or not; None if never set."""
+    text = table.policies.get("row_level_security")
+    if text is None:
+        return None
+    value = _value("row_level_security", text)
+    return RowLevelSecurityPolicy(bool(value["IsEnabled"]), value["Query"])
 
 
 def roworder_of(table: Table) -> tuple[tuple[str, bool], ...]:

@@ -92,6 +92,13 @@ def _window(value: object) -> dict[str, Any]:
     return window
 
 
+def _query(value: object) -> str:
+    text = f.read_text(value)
+    if not text.strip():
+        raise ValueError("must be a query")
+    return text
+
+
 def _prefix(value: object) -> str:
     text = f.read_text(value)
     if text.count(":") != 1 or not text.endswith(":"):
@@ -223,6 +230,7 @@ POLICY_KINDS: Final[Mapping[str, PolicyKind]] = {
             Form.FLAG,
             _ENABLED,
             "access is not restricted",
+            "only unrestricted viewers read the table",
             can_merge=False,
         ),
         PolicyKind(
@@ -248,6 +256,16 @@ POLICY_KINDS: Final[Mapping[str, PolicyKind]] = {
             ),
             "rows are in the order of ingestion",
             can_merge=True,
+        ),
+        PolicyKind(
+            "row_level_security",
+            "RowLevelSecurityPolicy",
+            (Scope.TABLE,),
+            Form.OBJECT,
+            _properties(("IsEnabled", f.read_boolean, f.REQUIRED), ("Query", _query, f.REQUIRED)),
+            "every row is read",
+            "queries read what its query gives, not the table",
+            can_merge=False,
         ),
         PolicyKind(
             "rowstore",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cluster.access.reading import readable
 from cluster.commands.results import CommandResult, Row
-from cluster.request import NODE_REQUEST, ClientRequest
+from cluster.request import NODE_REQUEST, Caller, ClientRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,10 +65,14 @@ class QueryRunner(Protocol):
     ) -> QueryResult:
         """Sends a table through KQL, which starts with a ``|``."""
 
-    async def run(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
-        """Answers a query over a snapshot."""
+    async def run(
+        self, kql: str, snapshot: QuerySnapshot, *, caller: Caller | None = None
+    ) -> QueryResult:
+        """Answers a query over a snapshot, which ``caller`` asked for; None: the node itself."""
 
-    async def run_to_store(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+    async def run_to_store(
+        self, kql: str, snapshot: QuerySnapshot, *, caller: Caller | None = None
+    ) -> QueryResult:
         """Answers a query whose rows are stored and not sent: they may be many more."""
 
 

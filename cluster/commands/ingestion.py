@@ -107,7 +107,9 @@ async def _rows_of(context: Context) -> tuple[tuple[Column, ...], Sequence[pa.Re
         found = tuple(ResultColumn(column.name, column.type) for column in shown.columns)
         return shown.columns, storage_batches(QueryResult(found, shown.piped))
     services = context.node.services
-    result = await services.queries.run_to_store(text, context.snapshot(text))
+    result = await services.queries.run_to_store(
+        text, context.snapshot(text), caller=context.request.caller
+    )
     columns = tuple(Column(column.name, column.type) for column in result.columns)
     return columns, storage_batches(result)
 

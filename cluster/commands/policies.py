@@ -24,6 +24,12 @@ from cluster.commands.literals import EPOCH
 from cluster.commands.policy_checks import check_row_order, check_update, check_update_query
 from cluster.commands.policy_rows import cluster_row, column_row, database_row, table_row
 from cluster.commands.properties import read_properties
+from cluster.commands.row_level_checks import (
+    check_restricted,
+    check_row_level,
+    check_row_level_query,
+    check_update_reads,
+)
 from cluster.commands.schema_text import compact
 
 if TYPE_CHECKING:
@@ -119,10 +125,11 @@ async def change_table(kind: str, edit: Callable[..., Edit], context: Context) -
         _check(database, kind, changes)
         return changes
 
-    if kind == "update" and not context.catalog.is_following(database_name):
+    check_query = _QUERY_CHECKS.get(kind)
+    if check_query is not None and not context.catalog.is_following(database_name):
         # A look ahead: what translates the queries is slow and may not hold up the catalog.
         database = context.catalog.get(database_name)
-        await check_update_query(context, database, plan(database))
+        await check_query(context, database, plan(database))
     database = await context.transact(database_name, plan)
     return [table_row(database, find_table(database, name), kind) for name in names]
 
@@ -177,6 +184,11 @@ def _check(database: Database, kind: str, changes: Sequence[SetPolicy]) -> None:
             check_row_order(find_table(database, change.table), change.policy)
         elif kind == "update":
             check_update(database, change.table, change.policy)
+            check_update_reads(database, change.policy)
+        elif kind == "row_level_security":
+            check_row_level(database, find_table(database, change.table), change.policy)
+        elif kind == "restricted_view_access":
+            check_restricted(find_table(database, change.table), change.policy)
 
 
 def _given(kind: str, context: Context) -> str:
@@ -193,6 +205,9 @@ def _given(kind: str, context: Context) -> str:
             values.get("hotindex", hot) // _US,
             [((a - EPOCH) // _US, (b - EPOCH) // _US) for a, b in values.get("windows", ())],
         )
+    if kind == "row_level_security":
+        read_properties(context, {})
+        return compact({"IsEnabled": "enable" in context.words, "Query": values["query"]})
     if kind == "roworder":
         return compact([{"ColumnName": name, "SortOrder": order} for name, order in values["keys"]])
     if kind == "retention":
@@ -209,6 +224,7 @@ def _retention(context: Context) -> dict[str, Any]:
     return given
 
 
+_QUERY_CHECKS: Final = {"update": check_update_query, "row_level_security": check_row_level_query}
 _SHOW: Final = {
     Scope.CLUSTER: show_cluster,
     Scope.DATABASE: show_database,

@@ -107,6 +107,9 @@ def _setting(kind: str, policy: str) -> str:
     value: Any = json.loads(policy)
     if POLICY_KINDS[kind].form is Form.FLAG:
         return "true" if value["IsEnabled"] else "false"
+    if kind == "row_level_security":
+        word = "enable" if value["IsEnabled"] else "disable"
+        return f"{word} {string_text(value['Query'])}"
     if kind == "roworder":
         keys = (f"{quote_name(item['ColumnName'])} {item['SortOrder']}" for item in value)
         return f"({', '.join(keys)})"

@@ -36,7 +36,8 @@ async def ask(context: Context, text: str) -> tuple[tuple[str, ...], list[tuple[
         table = result.piped
     else:
         services = context.node.services
-        table = (await services.queries.run(text, context.snapshot(text))).table
+        snapshot, caller = context.snapshot(text), context.request.caller
+        table = (await services.queries.run(text, snapshot, caller=caller)).table
         names = tuple(table.column_names)
     return names, list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 

@@ -16,8 +16,8 @@ from cluster.errors import DatabaseNotFoundError
 from cluster.gateway.answering import PinnedSnapshot
 from cluster.node.positions import OwnedPositions
 from cluster.query.binding import BoundTable, QuerySnapshot
-from cluster.query.lexical import names_mentioned
-from cluster.query.translations import functions_mentioned
+from cluster.query.lexical import functions_mentioned, names_mentioned
+from cluster.query.row_level import names_behind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -317,7 +317,7 @@ def _bound(
     if text is not None:
         functions = functions_mentioned(text, tree.functions)
         whole = " ".join([text, *(part for function in functions for part in function[1:])])
-        names = names_mentioned(whole, tree.tables)
+        names = names_behind(names_mentioned(whole, tree.tables), tree.tables, tree.functions)
     return {name: _bind(tree, tree.tables[name], rows_of) for name in names}
 
 

@@ -18,8 +18,9 @@ from cluster.limits import LIMITS, Limits
 from cluster.query.binding import Answer, QuerySnapshot, given_table
 from cluster.query.execution import Bounds, open_database
 from cluster.query.inflight import Cancellations, state_of
-from cluster.query.options import QueryOptions, options_of
+from cluster.query.options import QueryOptions, forces_row_level_security, options_of
 from cluster.query.parameters import lets_of
+from cluster.query.principal_facts import facts_of
 from cluster.query.process import TranslatorProcess, TranslatorStatistics
 from cluster.query.reaching import Reaching
 from cluster.query.records import QueryRecord, QueryState, given_batch
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from cluster.query.pruning import ExtentSource
     from cluster.query.remote import OtherClusters
     from cluster.query.translations import Translator
-    from cluster.request import ClientRequest
+    from cluster.request import Caller, ClientRequest
 
 _ANY_ROWS: Final = 2**62
 _COMMAND_RESULT: Final = "__command_result"
@@ -157,24 +158,31 @@ class QueryEngine:
         return await self._logged(text, snapshot, request, None)
 
     async def run(
-        self, kql: str, snapshot: QuerySnapshot, *, client_request_id: str = ""
+        self,
+        kql: str,
+        snapshot: QuerySnapshot,
+        *,
+        client_request_id: str = "",
+        caller: Caller | None = None,
     ) -> QueryResult:
-        """Like :meth:`answer` for a text with one result.
+        """Like :meth:`answer` for a text with one result, part of something ``caller`` asked for.
 
         Raises InvalidRequestError for one with several, before any of them is computed.
         """
         request = NODE_REQUEST
         if client_request_id:
             request = replace(request, request_id=client_request_id)
-        return (await self._logged(kql, snapshot, request, None, most=1)).only
+        return (await self._logged(kql, snapshot, request, None, 1, caller)).only
 
-    async def run_to_store(self, kql: str, snapshot: QuerySnapshot) -> QueryResult:
+    async def run_to_store(
+        self, kql: str, snapshot: QuerySnapshot, *, caller: Caller | None = None
+    ) -> QueryResult:
         """Like :meth:`run`, for rows that are stored and not sent.
 
         Any number of rows, within ``limits.ingest_query_bytes``: the limits of a result are for
         callers (``query-limits.md``: ingestion from a query is not truncated).
         """
-        return (await self._logged(kql, snapshot, NODE_REQUEST, self._stored, most=1)).only
+        return (await self._logged(kql, snapshot, NODE_REQUEST, self._stored, 1, caller)).only
 
     async def _logged(
         self,
@@ -183,6 +191,7 @@ class QueryEngine:
         request: ClientRequest,
         options: QueryOptions | None,
         most: int | None = None,
+        caller: Caller | None = None,
     ) -> Answer:
         record = self._begin(text, snapshot.database, request)
         if self._running >= self._most:
@@ -197,7 +206,7 @@ class QueryEngine:
             raise refusal
         self._running += 1
         try:
-            work = self._answered_within_time(text, snapshot, request, options, most)
+            work = self._answered_within_time(text, snapshot, request, options, most, caller)
             answer, cpu_seconds = await self.cancellations.run(record.number, work)
         except RemoraError as error:
             self._refused += 1
@@ -286,6 +295,7 @@ class QueryEngine:
         request: ClientRequest,
         options: QueryOptions | None,
         most: int | None,
+        caller: Caller | None = None,
     ) -> tuple[Answer, float]:
         self._require_short(text)
         script = take_apart(text, self._limits.query_statements)
@@ -299,7 +309,7 @@ class QueryEngine:
             if request.options or script.settings:
                 options = options_of(request.options, script.settings, self._limits)
         with trio.move_on_after(options.seconds):
-            return await self._computed(script, snapshot, request, options)
+            return await self._computed(script, snapshot, request, options, caller)
         raise TimedOutError(
             f"The query ran longer than {options.seconds:g} seconds.",
             metadata={"limit": "query_seconds"},
@@ -320,6 +330,7 @@ class QueryEngine:
         snapshot: QuerySnapshot,
         request: ClientRequest,
         options: QueryOptions,
+        caller: Caller | None,
     ) -> tuple[Answer, float]:
         prefix = lets_of(script.parameters, request.parameters) if script.parameters else ""
         now_us = self._clock.now_ns() // 1000 if options.now_us is None else options.now_us
@@ -330,10 +341,11 @@ class QueryEngine:
             string_bytes=self._limits.string_value_bytes,
             take=options.take,
         )
-        facts = {
-            "current_principal": request.caller.principal,
-            "current_cluster_endpoint": request.origin.partition("://")[2] or self._cluster,
-        }
+        facts = facts_of(
+            request.caller if caller is None else caller,
+            request.origin.partition("://")[2] or self._cluster,
+        )
+        is_forced = forces_row_level_security(request.options, script.settings)
         results = []
         cpu_seconds = 0.0
         for statement in script.statements:
@@ -341,7 +353,9 @@ class QueryEngine:
                 self._clusters, request, script.settings, self._limits.query_result_bytes
             )
             shaped = await reaching.shaped(statement.text, snapshot)
-            prepared = await self._translations.of(statement.text, shaped, prefix, facts)
+            prepared = await self._translations.of(
+                statement.text, shaped, prefix, facts, is_forced=is_forced
+            )
             given = await reaching.filled(prepared.translation, shaped, now_us)
             result, seconds = await self._runner.run(prepared, shaped, bounds, given)
             results.append(replace(result, name=statement.name) if statement.name else result)

@@ -20,7 +20,7 @@ from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import aggregates as aggregates_of
-from cluster.query import bins, calls, growth, hidden, vocabulary, windows
+from cluster.query import bins, calls, growth, hidden, principal_functions, vocabulary, windows
 from cluster.query.nodes import AnyColumn
 from cluster.query.rewrites import Typed, collector, decimal_as_text, inexact, scaled
 
@@ -225,7 +225,7 @@ class Expressions:
         if name == "current_database":
             return Typed(ir.Literal(self._queries.database, "string"), "string")
         if name in self._queries.facts:
-            return Typed(ir.Literal(self._queries.facts[name], "string"), "string")
+            return Typed(*principal_functions.call(name, node.args, self._queries.facts))
         if name in _HIDDEN:
             return self._hidden(node)
         if name in OF_COLUMNS:

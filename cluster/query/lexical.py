@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Final
 from cluster.errors import SyntaxRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+
+    from cluster.catalog.model import Function
+    from cluster.query.messages import FunctionText
 
 TOKEN: Final = re.compile(
     r"""(?P<comment>//[^\n]*)
@@ -186,6 +189,26 @@ def words_among(text: str, names: Collection[str]) -> set[str]:
     """Those of ``names`` that stand in the text as words: what a call of a function looks like."""
     words = set(re.findall(r"\w+", text))
     return {word for word in words if word in names}
+
+
+def functions_mentioned(kql: str, functions: Mapping[str, Function]) -> tuple[FunctionText, ...]:
+    """The stored functions a text may call, and those that they may call: name, parameters, body.
+
+    A function comes after those its text mentions, unless they mention each other.
+    """
+    found: dict[str, FunctionText] = {}
+    begun: set[str] = set()
+
+    def visit(text: str) -> None:
+        for name in sorted(words_among(text, functions) - begun):
+            begun.add(name)
+            function = functions[name]
+            visit(f"{function.parameters} {function.body}")
+            found[name] = (name, function.parameters, function.body)
+
+    if functions:
+        visit(kql)
+    return tuple(found.values())
 
 
 def may_call(text: str, name: str) -> bool:

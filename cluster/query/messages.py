@@ -30,6 +30,9 @@ Schemas = dict[str, tuple[tuple[str, str], ...]]
 FunctionText = tuple[str, str, str]
 """A stored function: its name, its parameters ``(a:long)``, its body ``{ T }``."""
 
+PolicyText = tuple[str, str, str, tuple[FunctionText, ...]]
+"""A row level security policy in force: database, table, query, functions its query may call."""
+
 _REFUSALS: Final[dict[str, type[RemoraError]]] = {
     kind.reason: kind
     for kind in (
@@ -65,6 +68,8 @@ class Query(msgspec.Struct, frozen=True, array_like=True):
     """``let`` statements of the query's parameters."""
     facts: tuple[tuple[str, str], ...] = ()
     """Values of functions of the request, such as ``current_principal``, by their names."""
+    policies: tuple[PolicyText, ...] = ()
+    """What stands in the place of tables that the query may name."""
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True):

@@ -65,8 +65,7 @@ def options_of(
     ``servertimeout`` is at most ``query_seconds``. Raises InvalidRequestError for a value that
     cannot be read, NotSupportedError for ``query_language=sql``.
     """
-    values: dict[str, object] = {name.lower(): value for name, value in given.items()}
-    values.update((name, True if text is None else _plain(text)) for name, text in settings)
+    values = _values(given, settings)
     language = str(values.get("query_language") or "").lower()
     if language not in _LANGUAGES:
         raise NotSupportedError(
@@ -93,6 +92,24 @@ def options_of(
         take=None if take is None else _number(values, "query_take_max_records", 0),
         now_us=None if now is None else _moment_us(now),
     )
+
+
+def forces_row_level_security(
+    given: Mapping[str, object], settings: Sequence[tuple[str, str | None]]
+) -> bool:
+    """Whether policies of row level security count although they are disabled.
+
+    Raises InvalidRequestError for a value that cannot be read.
+    """
+    return _flag(_values(given, settings), "query_force_row_level_security")
+
+
+def _values(
+    given: Mapping[str, object], settings: Sequence[tuple[str, str | None]]
+) -> dict[str, object]:
+    values: dict[str, object] = {name.lower(): value for name, value in given.items()}
+    values.update((name, True if text is None else _plain(text)) for name, text in settings)
+    return values
 
 
 def _plain(text: str) -> str:

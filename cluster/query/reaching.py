@@ -26,7 +26,7 @@ from cluster.query.remote import (
     rows_of,
     shape_of,
 )
-from cluster.query.translations import functions_mentioned
+from cluster.query.lexical import functions_mentioned
 from cluster.request import NODE_REQUEST
 
 if TYPE_CHECKING:

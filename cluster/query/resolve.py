@@ -31,6 +31,7 @@ from cluster.query.predicates import plain
 from cluster.query.ranges import range_rows
 from cluster.query.remote import remote_name
 from cluster.query.resolution import Catalog, Resolution, Schema, Scope
+from cluster.query.row_level_views import RowLevelViews
 from cluster.query.shapes import nodes
 from cluster.query.translation import HIDDEN, ROW_COUNT, TableUse
 from cluster.query.visualization import visualization
@@ -39,6 +40,7 @@ from cluster.query.within import Within
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cluster.query.messages import PolicyText
     from cluster.query.second_look import Direction
     from cluster.query.translation import Filter
 
@@ -53,8 +55,11 @@ class Resolver:
         directions: Mapping[Any, set[Direction]] | None = None,
         string_bytes: int = LIMITS.string_value_bytes,
         facts: Mapping[str, str] | None = None,
+        row_level: RowLevelViews | None = None,
     ) -> None:
         self.database = database
+        self._home = database.casefold()
+        self.row_level = row_level or RowLevelViews((), _no_policy)
         self.facts = facts or {}
         self.string_bytes = string_bytes
         self.catalog = catalog
@@ -106,7 +111,11 @@ class Resolver:
         source = query.source
         if columns is None:
             source, columns = self.source(query.source, scope, following, wanted)
-        if source is not query.source and isinstance(source, ir.TableRef):
+        if (
+            source is not query.source
+            and isinstance(source, ir.TableRef)
+            and source.name not in self.row_level.views
+        ):
             source, operators = self._narrowed(source, operators, columns)
             columns = self._reduced(source, query.operators, columns)
         result: list[Any] = []
@@ -243,6 +252,10 @@ class Resolver:
         if schema is None:
             raise unresolved(ref.name, following, "table or column")
         columns = tuple(name for name in HIDDEN if name in wanted)
+        name = self._name(folded, ref.name)
+        secured = self.row_level.of(self, name, (folded, ref.name, schema), columns)
+        if secured is not None:
+            return secured
         alias = self._bind(folded, ref.name, schema, columns)
         return ir.TableRef(alias), {
             **dict(schema),
@@ -258,9 +271,9 @@ class Resolver:
             )
         return folded
 
-    def _bind(self, database: str, table: str, schema: Schema, columns: tuple[str, ...]) -> str:
-        """The alias of a table with these hidden columns."""
-        alias = table if database == self.database.casefold() else f'database("{database}").{table}'
+    def _name(self, database: str, table: str) -> str:
+        """What a table is called in results and, where nothing else counts, in SQL."""
+        alias = table if database == self._home else f'database("{database}").{table}'
         if alias.startswith("$"):
             raise NotSupportedError(f"Table name '{table}' is not supported in a query.")
         other = self._folded.setdefault(alias.casefold(), alias)
@@ -268,9 +281,15 @@ class Resolver:
             raise NotSupportedError(
                 f"Tables '{other}' and '{alias}' differ only in case: not supported in a query."
             )
+        return alias
+
+    def _bind(self, database: str, table: str, schema: Schema, columns: tuple[str, ...]) -> str:
+        """The alias of a table with these hidden columns."""
         refuse_case_collision([name for name, _ in schema], f"table '{table}'")
+        alias = self._name(database, table)
         if columns:
             alias = f"$with {' '.join(columns)} {alias}"
+        alias = self.row_level.alias_of(alias)
         if alias not in self.found.tables:
             self.found.tables[alias] = TableUse(alias, database, table, columns)
             self.found.schema[alias] = [*(name for name, _ in schema), *columns]
@@ -332,6 +351,10 @@ class Resolver:
         ]
         union = dataclasses.replace(first, branches=tuple(rest))
         return ir.Query(head.source, [*head.operators, union, *query.operators[1:]], query.lets)
+
+
+def _no_policy(policy: PolicyText) -> Any:
+    raise AssertionError(policy)
 
 
 def _functions(operator: Any) -> frozenset[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from duckdb_kql import errors as library
@@ -38,11 +39,14 @@ from cluster.query import (
     windows,
 )
 from cluster.query.resolve import Resolver
+from cluster.query.row_level_views import RowLevelViews
 from cluster.query.second_look import SecondLook, sort_may_be_misread
 from cluster.query.translation import Translation
 
 if TYPE_CHECKING:
-    from cluster.query.messages import Query
+    from collections.abc import Mapping, Sequence
+
+    from cluster.query.messages import FunctionText, Query
     from cluster.query.resolution import Resolution
 
 _PINNED: Final = dt.datetime(1, 1, 1)  # a mark, never a moment
@@ -92,30 +96,27 @@ def _translate(asked: Query, catalog: Any, limits: Limits) -> Translation:
     growth.register()
     bins.register()
     grammar.register()
-    stored = stored_functions.prepare(asked.kql, asked.functions)
-    prefix = asked.prefix + stored.prefix
-    normal = lexical.normalise(prefix + asked.kql)
-    directions = None
-    if normal.may_name_arguments or sort_may_be_misread(normal.text):
-        again = SecondLook(normal.text)
-        again.refuse_named_arguments()
-        directions = again.sort_directions()
-    callable_here = {
-        None: {},
-        **(stored.tabular or {}),
-        **stored_functions.of_databases(asked.other_functions),
-    }
+    elsewhere = stored_functions.of_databases(asked.other_functions)
+    row_level = RowLevelViews(asked.policies, lambda policy: _lowered(policy[2], policy[3]))
     with clock(_PINNED) as pinned:
-        lowered = lower(normal.text, functions=callable_here)
+        lowered, directions = _lowered(asked.kql, asked.functions, asked.prefix, elsewhere)
         resolver = Resolver(
-            asked.database, catalog, directions, limits.string_value_bytes, dict(asked.facts)
+            asked.database,
+            catalog,
+            directions,
+            limits.string_value_bytes,
+            dict(asked.facts),
+            row_level,
         )
         query = resolver.whole(lowered)
         found = resolver.found
         found.forget_unread()
-        sql = _bind(str(to_sql(query, found.schema)), found)
+        views = {
+            alias: str(to_sql(view.query, found.schema)) for alias, view in row_level.views.items()
+        }
+        sql = _bind(str(to_sql(query, found.schema)), found, views)
         groups = tuple(
-            tuple(_bind(str(to_sql(arm, found.schema)), found) for arm in arms)
+            tuple(_bind(str(to_sql(arm, found.schema)), found, views) for arm in arms)
             for arms in found.same_types
         )
     size = len(sql.encode()) + sum(len(arm.encode()) for arms in groups for arm in arms)
@@ -129,7 +130,7 @@ def _translate(asked: Query, catalog: Any, limits: Limits) -> Translation:
         tables=found.uses(),
         same_types=groups,
         clock_slot=CLOCK_SLOT if pinned.used else None,
-        only_count=_only_count(query, found),
+        only_count="" if views else _only_count(query, found),
         visualization=found.visualization,
         uses_cursor=found.uses_cursor,
     )
@@ -144,11 +145,35 @@ def _only_count(query: Any, found: Resolution) -> str:
     return str(query.source.columns[0]) if alone else ""
 
 
-def _bind(sql: str, found: Resolution) -> str:
-    """Puts one common table expression a table in front; DuckDB looks these up before all else."""
-    bindings = ", ".join(
+def _lowered(
+    kql: str,
+    functions: Sequence[FunctionText],
+    prefix: str = "",
+    elsewhere: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Any, Any]:
+    """A text as the library represents it, and the directions of its sorts, None as written."""
+    stored = stored_functions.prepare(kql, functions)
+    normal = lexical.normalise(prefix + stored.prefix + kql)
+    directions = None
+    if normal.may_name_arguments or sort_may_be_misread(normal.text):
+        again = SecondLook(normal.text)
+        again.refuse_named_arguments()
+        directions = again.sort_directions()
+    callable_here = {None: {}, **(stored.tabular or {}), **elsewhere}
+    return lower(normal.text, functions=callable_here), directions
+
+
+def _bind(sql: str, found: Resolution, views: Mapping[str, str]) -> str:
+    """Puts one common table expression a table in front; DuckDB looks these up before all else.
+
+    Behind them stand ``views``, which read them: what is read in the place of secured tables.
+    """
+    tables = [
         f'{quote_ident(alias)} AS NOT MATERIALIZED (FROM "${index}")'
         for index, alias in enumerate(found.tables)
+    ]
+    bindings = ", ".join(
+        tables + [f"{quote_ident(name)} AS ({view})" for name, view in views.items()]
     )
     if not bindings:
         return sql

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cluster.query.lexical import names_mentioned, words_among
+from cluster.query.lexical import functions_mentioned, names_mentioned, words_among
 from cluster.query.messages import Query
+from cluster.query.row_level import Policies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    from cluster.catalog.model import Column, Function
+    from cluster.catalog.model import Column
     from cluster.limits import Limits
     from cluster.query.binding import BoundTable, QuerySnapshot
     from cluster.query.execution import Shape
-    from cluster.query.messages import FunctionText, Schemas
+    from cluster.query.messages import Schemas
     from cluster.query.process import TranslatorStatistics
     from cluster.query.translation import Translation
 
@@ -64,10 +65,13 @@ class Translations:
         snapshot: QuerySnapshot,
         prefix: str = "",
         facts: Mapping[str, str] = _NOTHING,
+        *,
+        is_forced: bool = False,
     ) -> Prepared:
         """The translation of one query. Raises what the translator raises.
 
-        ``prefix`` and ``facts`` as in :class:`cluster.query.messages.Query`.
+        ``prefix`` and ``facts`` as in :class:`cluster.query.messages.Query`. ``is_forced``: under
+        policies of row level security that are disabled too.
         """
         functions = functions_mentioned(kql, snapshot.functions)
         text = " ".join([kql, *(part for function in functions for part in function[1:])])
@@ -78,8 +82,15 @@ class Translations:
         }
         elsewhere = {name: found for name, found in elsewhere.items() if found}
         text += " ".join(p for found in elsewhere.values() for f in found for p in f[1:])
-        used = _mentioned(text, snapshot.tables)
-        others = {name: _mentioned(text, tables) for name, tables in snapshot.others.items()}
+        under = Policies(
+            snapshot,
+            names_mentioned(text, snapshot.tables),
+            {name: names_mentioned(text, tables) for name, tables in snapshot.others.items()},
+            is_forced=is_forced,
+        )
+        used = _columns(snapshot.tables, under.used)
+        others = {n: _columns(tables, under.others[n]) for n, tables in snapshot.others.items()}
+        text += " " + under.text
         said = tuple((name, facts[name]) for name in sorted(words_among(text, facts)))
         key = (
             kql,
@@ -90,6 +101,7 @@ class Translations:
             tuple(sorted(elsewhere.items())),
             prefix,
             said,
+            under.policies,
         )
         hit = self._cache.get(key)
         if hit is not None:
@@ -106,6 +118,7 @@ class Translations:
                 elsewhere,
                 prefix,
                 said,
+            under.policies,
             )
         )
         prepared = Prepared(translation)
@@ -124,31 +137,12 @@ class Translations:
         return self._translator.statistics()
 
 
-def functions_mentioned(kql: str, functions: Mapping[str, Function]) -> tuple[FunctionText, ...]:
-    """The stored functions a text may call, and those that they may call: name, parameters, body.
-
-    A function comes after those its text mentions, unless they mention each other.
-    """
-    found: dict[str, FunctionText] = {}
-    begun: set[str] = set()
-
-    def visit(text: str) -> None:
-        for name in sorted(words_among(text, functions) - begun):
-            begun.add(name)
-            function = functions[name]
-            visit(f"{function.parameters} {function.body}")
-            found[name] = (name, function.parameters, function.body)
-
-    if functions:
-        visit(kql)
-    return tuple(found.values())
-
-
-def _mentioned(kql: str, tables: Mapping[str, BoundTable]) -> dict[str, tuple[Column, ...]]:
-    mentioned = names_mentioned(kql, tables)
-    if len(mentioned) < 2:
-        return {name: tables[name].columns for name in mentioned}
-    return {name: tables[name].columns for name in tables if name in mentioned}  # in their order
+def _columns(
+    tables: Mapping[str, BoundTable], names: Collection[str]
+) -> dict[str, tuple[Column, ...]]:
+    if len(names) < 2:
+        return {name: tables[name].columns for name in names}
+    return {name: tables[name].columns for name in tables if name in names}  # in their order
 
 
 def _name(item: tuple[str, object]) -> str:

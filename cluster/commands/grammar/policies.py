@@ -60,6 +60,7 @@ _ALTER: Final[Mapping[str, str]] = {
         "(hot '=' <hot:timespan> | hotdata '=' <hotdata:timespan> hotindex '=' "
         "<hotindex:timespan>) [[','] <windows:hot_windows>]"
     ),
+    "row_level_security": "(enable | disable) [with <properties:properties>] <query:string>",
     "roworder": "<keys:sort_keys>",
     "update": f"{_TEXT} [with <properties:properties>]",
 }
@@ -74,7 +75,6 @@ _ALTER_MERGE: Final[Mapping[str, str]] = {
 }
 
 _NOT_KEPT: Final[Mapping[str, str]] = {
-    "row_level_security": "this service has no principals whose rows could differ.",
     "mirroring": "sealed data is not mirrored by policy.",
     "sandbox": "there are no sandboxes: plugins are not supported.",
     "callout": "nothing is called out from here.",

@@ -31,6 +31,7 @@ POLICIES = {
 }
 SETTINGS = {
     "caching": "hot = 7d",
+    "row_level_security": "disable 'T'",
     "roworder": "(a asc)",
     **{kind: f"'{text}'" for kind, text in POLICIES.items()},
 }
@@ -118,7 +119,7 @@ EXAMPLES = {
     "policies of retention": ".delete policies of retention ('T')",
     **{
         f"policy {kind}": f".show table * policy {kind}"
-        for kind in ("row_level_security", "mirroring", "rowid", "query_acceleration")
+        for kind in ("mirroring", "rowid", "query_acceleration")
     },
     **{
         f"policy {kind}": f".show cluster policy {kind}"

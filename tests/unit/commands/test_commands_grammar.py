@@ -166,7 +166,7 @@ REFUSED = [
     (".alter-merge cluster policy streamingingestion '{}'", "policy of the whole cluster"),
     (".delete cluster policy streamingingestion", "policy of the whole cluster"),
     (".show function F principals", "no principals of their own"),
-    (".alter table T policy row_level_security enable 'x'", "not kept here"),
+    (".alter table T policy query_acceleration 'x'", "not kept here"),
     (".alter async materialized-view V on table T { T }", "materialized views"),
 ]
 

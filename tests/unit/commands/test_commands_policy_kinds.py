@@ -266,7 +266,9 @@ async def test_merging_an_update_policy_appends(world):
         (".alter tables (T) policy streamingingestion enable", SyntaxRefusedError),
         (".show table * policy streamingingestion", SyntaxRefusedError),
         (".alter table T policy capacity '{}'", NotSupportedError),
-        (".alter table T policy row_level_security enable 'q'", NotSupportedError),
+        (".alter table T policy row_level_security enable '  '", InvalidRequestError),
+        (".alter table T policy row_level_security enable 'T' with (x=1)", SyntaxRefusedError),
+        (".alter table T policy row_level_security enable with (x=1) 'T'", InvalidRequestError),
     ],
 )  # fmt: skip
 async def test_policies_that_are_refused(world, text, error):

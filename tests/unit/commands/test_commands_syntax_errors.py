@@ -38,7 +38,7 @@ def test_words_expected_first_are_those_of_the_table():
 KINDS = (
     "'streamingingestion', 'auto_delete', 'caching', 'encoding', 'extent_tags_retention', "
     "'ingestionbatching', 'ingestiontime', 'merge', 'partitioning', 'restricted_view_access', "
-    "'retention', 'roworder', 'sharding' or 'update'"
+    "'retention', 'roworder', 'row_level_security', 'sharding' or 'update'"
 )
 
 GOLDEN = [

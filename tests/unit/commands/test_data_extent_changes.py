@@ -47,7 +47,7 @@ def answers(world, *rows):
     """What the next queries give as ExtentId, TableName and Tags."""
     names = ("ExtentId", "TableName", "Tags")
 
-    async def run(kql, snapshot):
+    async def run(kql, snapshot, *, caller):
         columns = tuple(ResultColumn(name, ScalarType.STRING) for name in names)
         table = pa.table(
             {name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)}

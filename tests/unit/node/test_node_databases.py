@@ -183,6 +183,16 @@ def test_only_tables_that_the_text_may_name_are_pinned(world):
         assert set(databases.pin("Home", text).snapshot.tables) == names
 
 
+def test_tables_that_a_policy_names_are_pinned_with_the_table(world):
+    catalog, _, databases = world
+    home = tree(functions={"F": Function("F", "()", "{ T | where a in ((Other)) }")})
+    policy = {"row_level_security": '{"IsEnabled":true,"Query":"F"}'}
+    table = replace(home.tables["T"], policies=policy)
+    catalog.trees["Home"] = replace(home, tables={**home.tables, "T": table})
+    assert set(databases.pin("Home", "T | count").snapshot.tables) == {"T", "Other"}
+    assert set(databases.pin("Home", "Other | count").snapshot.tables) == {"Other"}
+
+
 def test_another_database_is_of_one_moment_tree_and_rows(world):
     catalog, store, databases = world
     catalog.trees["Away"] = replace(tree("Away"))

@@ -12,7 +12,7 @@ from cluster.catalog.model import Function
 from cluster.errors import NotSupportedError, SemanticError, ThrottledError
 from cluster.query.binding import QuerySnapshot
 from cluster.query.records import QueryState, storage_batches
-from cluster.query.translations import functions_mentioned
+from cluster.query.lexical import functions_mentioned
 
 
 def functions(**texts):

@@ -1,0 +1,146 @@
+"""What keeps a policy of row level security from being enabled, and what it keeps from being set.
+
+``rowlevelsecuritypolicy.md``, limitations. Managed identities are not supported, so no update
+policy reads a table under such a policy.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from cluster.catalog.changes import apply, find_table
+from cluster.catalog.naming import quote_name
+from cluster.catalog.policies import (
+    UpdatePolicy,
+    restricted_view_access_of,
+    row_level_security_of,
+    update_of,
+)
+from cluster.errors import (
+    InvalidRequestError,
+    NotSupportedError,
+    SemanticError,
+    SyntaxRefusedError,
+)
+from cluster.ingest.update_policy import reads
+from cluster.limits import LIMITS
+from cluster.query.binding import BoundTable, QuerySnapshot
+from cluster.query.lexical import is_command, names_mentioned
+from cluster.query.row_level import whole_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cluster.catalog.changes import Change
+    from cluster.catalog.model import Database, Function, Table
+    from cluster.commands.context import Context
+
+_FORCED: Final = "set query_force_row_level_security; "
+
+
+def check_row_level(database: Database, table: Table, policy: str) -> None:
+    """Whether a policy may be set on the table, and be enabled.
+
+    Raises InvalidRequestError for a command, and where its view is restricted; NotSupportedError where an update
+    policy reads it.
+    """
+    given = json.loads(policy)
+    if is_command(given["Query"]):
+        raise _invalid(table.name, "it is a command")
+    if not given["IsEnabled"]:
+        return
+    if restricted_view_access_of(table):
+        raise _with_restricted_view(table)
+    for target in database.tables.values():
+        for entry in update_of(target):
+            if _reads(entry, table.name, database.functions):
+                raise _with_update_policy(table.name, target.name)
+
+
+def check_restricted(table: Table, policy: str) -> None:
+    """Whether the view of the table may be restricted. Raises InvalidRequestError."""
+    if json.loads(policy)["IsEnabled"] and _is_secured(table):
+        raise _with_restricted_view(table)
+
+
+def check_update_reads(database: Database, policy: str) -> None:
+    """Whether an update policy reads tables that it may. Raises NotSupportedError."""
+    entries = [
+        UpdatePolicy(item["Source"], item["Query"], is_source_wildcard=item["SourceIsWildCard"])
+        for item in json.loads(policy)
+    ]
+    for table in database.tables.values():
+        if _is_secured(table) and any(
+            _reads(entry, table.name, database.functions) for entry in entries
+        ):
+            raise _with_update_policy(table.name, "")
+
+
+async def check_row_level_query(
+    context: Context, database: Database, changes: Sequence[Change]
+) -> None:
+    """Has the queries of the policies that ``changes`` set tried by their caller, over no rows.
+
+    Raises InvalidRequestError unless a query gives the columns of its table, NotSupportedError
+    where it is not supported.
+    """
+    after = apply(database, changes, LIMITS) if changes else database
+    tables = {name: BoundTable(table, database=after) for name, table in after.tables.items()}
+    snapshot = QuerySnapshot(after.name, tables, functions=after.functions)
+    for name, found in after.tables.items():
+        if found is database.tables.get(name) or row_level_security_of(found) is None:
+            continue
+        text = f"{_FORCED}{quote_name(name)} | take 0"
+        caller = context.request.caller
+        try:
+            result = await context.node.services.queries.run(text, snapshot, caller=caller)
+        except (SemanticError, SyntaxRefusedError) as error:
+            raise _invalid(name, error.message.rstrip(".")) from error
+        except NotSupportedError as error:
+            raise NotSupportedError(
+                f"The query of the row level security policy of table '{name}' is not supported: "
+                f"{error.message}",
+                remedy=error.remedy,
+            ) from error
+        given = [(column.name, column.type) for column in result.columns]
+        if given != [(c.name, c.type) for c in find_table(after, name).columns]:
+            said = ", ".join(f"{column}:{kind.value}" for column, kind in given)
+            raise _invalid(name, f"it gives ({said}), not the columns of the table in their order")
+
+
+def _is_secured(table: Table) -> bool:
+    policy = row_level_security_of(table)
+    return policy is not None and policy.is_enabled
+
+
+def _reads(entry: UpdatePolicy, table: str, functions: Mapping[str, Function]) -> bool:
+    text = whole_text(entry.query, functions)
+    return reads(entry, table) or bool(names_mentioned(text, {table}))
+
+
+def _invalid(table: str, why: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"The query of the row level security policy of table '{table}' is not valid: {why}.",
+        remedy=f"Test it with 'set query_force_row_level_security;' before: {table} | take 10.",
+        metadata={"table": table},
+    )
+
+
+def _with_restricted_view(table: Table) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"Table '{table.name}' cannot be under a row level security policy and have a restricted "
+        "view.",
+        remedy="Disable one of the two policies.",
+        metadata={"table": table.name},
+    )
+
+
+def _with_update_policy(table: str, target: str) -> NotSupportedError:
+    whose = f"of table '{target}' " if target else ""
+    return NotSupportedError(
+        f"The update policy {whose}reads table '{table}', which then cannot be under a row level "
+        "security policy: managed identities are not supported by Remora.",
+        remedy="Disable one of the two policies.",
+        metadata={"table": table},
+    )

@@ -1,0 +1,103 @@
+"""Row level security as the node knows it: which policies a query is under, and what these name.
+
+``rowlevelsecuritypolicy.md``: where the policy of a table is enabled, everybody who reads the table
+reads what its query gives, administrators and who set it included. Only the translator puts the
+one in the place of the other (``row_level_views``), so there is one way to a table. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cluster.catalog.policies import row_level_security_of
+from cluster.query.lexical import functions_mentioned, names_mentioned
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from cluster.catalog.model import Function, Table
+    from cluster.query.binding import BoundTable, QuerySnapshot
+    from cluster.query.messages import PolicyText
+
+
+def names_behind(
+    names: Collection[str], tables: Mapping[str, Table], functions: Mapping[str, Function]
+) -> set[str]:
+    """``names`` of tables, and those that the policies of these may name, enabled or not."""
+    found = set(names)
+    begun: set[str] = set()
+    while waiting := [n for n in found - begun if "row_level_security" in tables[n].policies]:
+        begun.update(waiting)
+        for name in waiting:
+            policy = row_level_security_of(tables[name])
+            if policy is not None:
+                text = whole_text(policy.query, functions)
+                found |= names_mentioned(text, tables)
+    return found
+
+
+def whole_text(query: str, functions: Mapping[str, Function]) -> str:
+    """A query with the texts of the stored functions that it may call."""
+    called = functions_mentioned(query, functions)
+    return " ".join([query, *(part for function in called for part in function[1:])])
+
+
+class Policies:
+    """The policies that the tables of a query are under, and the tables that they need.
+
+    ``used`` are the tables that a text may name, ``others`` those of other databases, by database.
+    ``is_forced``: policies that are disabled count too.
+    """
+
+    def __init__(
+        self,
+        snapshot: QuerySnapshot,
+        used: Collection[str],
+        others: Mapping[str, Collection[str]],
+        *,
+        is_forced: bool,
+    ) -> None:
+        self._is_forced = is_forced
+        self._texts: list[str] = []
+        self._found: list[PolicyText] = []
+        self.used = self._behind(snapshot.database, snapshot.tables, used, snapshot.functions)
+        self.others = {
+            name: self._behind(
+                name, snapshot.others[name], names, snapshot.other_functions.get(name, {})
+            )
+            for name, names in others.items()
+        }
+
+    @property
+    def policies(self) -> tuple[PolicyText, ...]:
+        """Those in force, for the translator."""
+        return tuple(self._found)
+
+    @property
+    def text(self) -> str:
+        """Everything that their queries and the functions of these say."""
+        return " ".join(self._texts)
+
+    def _behind(
+        self,
+        database: str,
+        tables: Mapping[str, BoundTable],
+        names: Collection[str],
+        functions: Mapping[str, Function],
+    ) -> set[str]:
+        found = set(names)
+        begun: set[str] = set()
+        while waiting := sorted(found - begun):
+            begun.update(waiting)
+            for name in waiting:
+                bound = tables[name]
+                policy = row_level_security_of(bound.table)
+                if policy is None or not (policy.is_enabled or self._is_forced):
+                    continue
+                known = functions if bound.database is None else bound.database.functions
+                text = whole_text(policy.query, known)
+                self._texts.append(text)
+                called = functions_mentioned(policy.query, known)
+                self._found.append((database, name, policy.query, called))
+                found |= names_mentioned(text, tables)
+        return found

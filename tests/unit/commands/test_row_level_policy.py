@@ -1,0 +1,161 @@
+"""The policy of row level security: what it takes to enable it, and whom commands read rows for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+
+from cluster.errors import InvalidRequestError, NotSupportedError, ReadOnlyError
+from cluster.limits import LIMITS
+from cluster.query.driver import QueryEngine
+from cluster.query.process import TranslatorStatistics
+from cluster.query.translate import translate
+from cluster.request import Caller, ClientRequest
+
+SHOW = ".show table T policy row_level_security"
+
+
+class InPlace:
+    """Translates in this process."""
+
+    async def translate(self, query):
+        return translate(query, LIMITS)
+
+    async def aclose(self):
+        await trio.lowlevel.checkpoint()
+
+    def statistics(self):
+        return TranslatorStatistics(None, 0, 0, 0, 0, 0.0, 0)
+
+
+@pytest.fixture
+async def asking(world):
+    """The world with an engine that answers."""
+    async with QueryEngine(clock=world.node.clock, cores=1, translator=InPlace()) as engine:
+        world.node.queries = engine
+        await world.run(".drop table T")
+        await world.run(".create table T (who:string, n:long)")
+        await world.run(".create table S (who:string, n:long)")
+        yield world
+
+
+def alter(query, word="enable", table="T"):
+    return f'.alter table {table} policy row_level_security {word} "{query}"'
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md", "The policy is shown with its query; disabled it is kept"
+)
+@pytest.mark.parametrize(("word", "is_enabled"), [("enable", True), ("disable", False)])
+async def test_it_is_shown_as_it_was_given(asking, word, is_enabled):
+    query = "T | where who == current_principal()"
+    row = await asking.row(alter(query, word))
+    assert row == await asking.row(SHOW)
+    assert row[:2] == ("RowLevelSecurityPolicy", "[Sales].[T]")
+    assert json.loads(row[2]) == {"IsEnabled": is_enabled, "Query": query}
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md", "The policy's query must give exactly the columns of its table"
+)
+@pytest.mark.parametrize("word", ["enable", "disable"])
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("T | project who", r"gives \(who:string\), not the columns"),
+        ("T | project n, who", "in their order"),
+        ("T | extend n = tostring(n)", "n:string"),
+        ("T | extend n = todynamic(who)", "n:dynamic"),
+        ("Missing", "SEM0100"),
+        ("T | where nothing == 1", "SEM0100"),
+        ("T | where", "Syntax error"),
+        (".show tables", "it is a command"),
+    ],
+)
+async def test_a_query_that_does_not_fit_is_refused(asking, word, query, why):
+    with pytest.raises(InvalidRequestError, match=why):
+        await asking.run(alter(query, word))
+    assert (await asking.row(SHOW))[2] == "null"
+
+
+@pytest.mark.fidelity("rowlevelsecuritypolicy.md", "The policy's query cannot read other databases")
+async def test_a_query_of_another_database_is_refused(asking):
+    await asking.run(".create database Other")
+    with pytest.raises(InvalidRequestError, match="Other"):
+        await asking.run(alter("union T, database('Other').T"))
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md", "A table of restricted view cannot be under the policy"
+)
+async def test_not_with_a_restricted_view(asking):
+    await asking.run(".alter table T policy restricted_view_access true")
+    with pytest.raises(InvalidRequestError, match="restricted view"):
+        await asking.run(alter("T"))
+    await asking.run(alter("T", "disable"))
+    await asking.run(".alter table T policy restricted_view_access false")
+    await asking.run(alter("T"))
+    with pytest.raises(InvalidRequestError, match="restricted view"):
+        await asking.run(".alter table T policy restricted_view_access true")
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md",
+    "A table that an update policy reads cannot be under the policy without a managed identity",
+    differs="in no case: managed identities are not supported",
+)
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"Source": "T", "Query": "T"},
+        {"Source": "S", "Query": "union S, T"},
+        {"Source": "S", "Query": "F()"},
+        {"Source": "T", "Query": "T", "ManagedIdentity": "system"},
+        {"Source": "*", "SourceIsWildCard": True, "Query": "$source_table"},
+    ],
+)
+async def test_not_with_an_update_policy_that_reads_it(asking, entry):
+    await asking.run(".create function F() { T }")
+    await asking.run(".create table Target (who:string, n:long)")
+    update = f".alter table Target policy update '[{json.dumps(entry)}]'"
+    await asking.run(update)
+    with pytest.raises(NotSupportedError, match="update policy"):
+        await asking.run(alter("T"))
+    await asking.run(".delete table Target policy update")
+    await asking.run(alter("T"))
+    with pytest.raises(NotSupportedError, match="update policy"):
+        await asking.run(update)
+
+
+async def test_a_table_may_be_derived_and_under_the_policy(asking):
+    await asking.run(""".alter table T policy update '[{"Source": "S", "Query": "S"}]'""")
+    await asking.run(alter("T"))
+
+
+async def test_a_follower_has_the_policy_of_its_leader(follower):
+    with pytest.raises(ReadOnlyError):
+        await follower.run(alter("T"))
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md", "Who ingests from a query reads what the policy gives them"
+)
+async def test_commands_read_as_who_sends_them(asking, nursery):
+    await nursery.start(asking.node.operations.run)
+    seen = []
+
+    class Queries:
+        async def run(self, kql, snapshot, *, caller=None):
+            seen.append(caller)
+            raise NotSupportedError("seen")
+
+        run_to_store = run
+
+    asking.node.queries = Queries()
+    eve = ClientRequest(Caller("aaduser=eve"))
+    for text in (".drop extents <| T", ".set-or-append S <| T"):
+        with pytest.raises(NotSupportedError, match="seen"):
+            await asking.run(text, request=eve)
+    assert seen == [eve.caller, eve.caller]

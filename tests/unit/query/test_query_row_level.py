@@ -1,0 +1,228 @@
+"""Row level security: what is read in the place of a table, by whom, and no way around it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+
+from cluster.catalog.arrow_types import arrow_schema
+from cluster.catalog.model import Column, Function, ScalarType
+from cluster.errors import NotSupportedError, RemoraError, SemanticError
+from cluster.query.binding import QuerySnapshot, given_table
+from cluster.request import Caller, ClientRequest
+
+STRING, LONG = ScalarType.STRING, ScalarType.LONG
+SALES = (Column("who", STRING), Column("amount", LONG), Column("mail", STRING))
+TEAM = (Column("boss", STRING), Column("member", STRING))
+ROWS = (("aaduser=a@x", 1, "m1"), ("aaduser=b@x", 2, "m2"), ("aaduser=b@x", 4, "m4"))
+OWN = "Sales | where who == current_principal()"
+ANN = ClientRequest(Caller("aaduser=a@x"))
+BOB = ClientRequest(Caller("aaduser=b@x", frozenset(["aadgroup=managers;tenant"])))
+NOBODY = ClientRequest(Caller())
+
+
+def batch(schema, *rows):
+    arrow = arrow_schema(schema)
+    arrays = [pa.array(v, f.type) for v, f in zip(zip(*rows, strict=True), arrow, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=arrow)
+
+
+def secured(table, query, *, is_enabled=True):
+    """The table under a policy."""
+    policy = json.dumps({"IsEnabled": is_enabled, "Query": query})
+    return replace(table, table=replace(table.table, policies={"row_level_security": policy}))
+
+
+def sales(query=OWN, **more):
+    return secured(
+        given_table("Sales", SALES, (batch(SALES, *ROWS),), ingested_us=7), query, **more
+    )
+
+
+def world(query=OWN, functions=None, **more):
+    """A database of sales under a policy, teams and the like, and another database of sales."""
+    tables = {
+        "Sales": sales(query, **more),
+        "Team": given_table("Team", TEAM, (batch(TEAM, ("aaduser=a@x", "aaduser=b@x")),)),
+        "Open": given_table("Open", SALES, (batch(SALES, ("o", 100, "open")),)),
+    }
+    return QuerySnapshot("Home", tables, {"Away": {"Sales": sales()}}, functions or {})
+
+
+@pytest.fixture
+def ask(answer):
+    async def run(kql, snapshot, request=ANN):
+        got = await answer.engine.answer(kql, snapshot, request)
+        return [tuple(row.values()) for row in got.results[-1].table.to_pylist()]
+
+    return run
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md", "Who reads a table under a policy reads what its query gives"
+)
+@pytest.mark.parametrize(
+    ("request_", "amounts"), [(ANN, [1]), (BOB, [2, 4]), (NOBODY, [])], ids=["ann", "bob", "nobody"]
+)
+async def test_each_reads_what_the_policy_gives_them(ask, request_, amounts):
+    assert await ask("Sales | project amount | sort by amount asc", world(), request_) == [
+        (amount,) for amount in amounts
+    ]
+
+
+@pytest.mark.parametrize(
+    "kql",
+    [
+        "Sales | count",
+        "Sales | summarize count()",
+        "Sales | take 10 | count",
+        "union Sales, (Sales | take 0) | count",
+        "union S* | count",
+        "union withsource=s Sales | count",
+        "let x = Sales; x | count",
+        "let Sales2 = materialize(Sales); Sales2 | count",
+        "let f = () { Sales }; f() | count",
+        "Sales | as X | count",
+        "Open | extend k = 1 | join kind=fullouter (Sales | extend k = 1) on k | count",
+        "print n = toscalar(Sales | count)",
+        "['Sales'] | count",
+        "database('Home').Sales | count",
+        "database('Away').Sales | count",
+        "Sales | extend t = ingestion_time() | where isnotnull(t) | count",
+        "union Sales, Open | where mail startswith 'm' | count",
+        "print n = toscalar(Sales | where who in ((Sales | project who)) | count)",
+        "let Sales = Sales | take 10; Sales | count",
+        "let current_principal = () { 'aaduser=b@x' }; Sales | count",
+        "let Team = datatable(boss:string)['aaduser=a@x']; Sales | count",
+        "let who = 'aaduser=b@x'; Sales | count",
+        "set query_force_row_level_security = false; Sales | count",
+        "Stored | count",
+    ],
+)
+async def test_there_is_no_way_around_it(ask, kql):
+    functions = {"Stored": Function("Stored", "()", "{ Sales }")}
+    assert await ask(kql, world(functions=functions)) == [(1,)]
+
+
+async def test_a_union_names_the_table(ask):
+    kql = "union withsource=s Sales, Open | summarize count() by s | sort by s asc"
+    assert await ask(kql, world()) == [("Open", 1), ("Sales", 1)]
+
+
+async def test_who_looks_for_a_value_finds_it_in_their_rows_only(ask):
+    assert await ask("Sales | where mail == 'm2'", world()) == []
+    assert await ask("Open | where who in ((Sales | project mail))", world()) == []
+
+
+@pytest.mark.parametrize("name", ["$policy Sales", "$secured $ingestion_time Sales", "$0"])
+async def test_no_text_can_spell_what_is_behind_it(ask, name):
+    with pytest.raises((SemanticError, NotSupportedError)):
+        await ask(f"['{name}'] | count", world())
+    kql = f"let ['{name}'] = Open; Sales | count"
+    try:
+        rows = await ask(kql, world())
+    except (SemanticError, NotSupportedError):
+        return
+    assert rows == [(1,)]
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md", "A policy's query can hide columns, ask for groups, and use let"
+)
+async def test_the_example_of_managers(ask):
+    policy = """let IsManager = current_principal_is_member_of('aadgroup=managers');
+        let AllData = Sales | where IsManager;
+        let PartialData = Sales | where not(IsManager) and (who == current_principal());
+        union AllData, PartialData
+        | extend mail = "****" """
+    assert await ask("Sales | sort by amount asc", world(policy)) == [("aaduser=a@x", 1, "****")]
+    everything = await ask("Sales | project amount, mail", world(policy), BOB)
+    assert sorted(everything) == [(1, "****"), (2, "****"), (4, "****")]
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md", "A policy's query may call stored functions and read other tables"
+)
+async def test_functions_and_other_tables(ask):
+    policy = "Visible('Sales')"
+    body = "{ Sales | where who in ((Team | where boss == Me() | project member)) }"
+    functions = {
+        "Visible": Function("Visible", "(name:string)", body),
+        "Me": Function("Me", "()", "{ tostring(current_principal_details().UserPrincipalName) }"),
+    }
+    team = given_table("Team", TEAM, (batch(TEAM, ("a@x", "aaduser=b@x")),))
+    snapshot = world(policy, functions)
+    snapshot = replace(snapshot, tables={**snapshot.tables, "Team": team})
+    assert await ask("Sales | count", snapshot) == [(2,)]
+    assert await ask("Sales | count", snapshot, BOB) == [(0,)]
+    mine = "let Team = datatable(boss:string, member:string)['a@x', 'aaduser=a@x']; Sales | count"
+    assert await ask(mine, snapshot) == [(2,)], "the caller's Team is nothing to the policy"
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md", "A disabled policy counts only with query_force_row_level_security"
+)
+async def test_disabled_and_forced(ask):
+    off = world(is_enabled=False)
+    assert await ask("Sales | count", off) == [(3,)]
+    assert await ask("set query_force_row_level_security; Sales | count", off) == [(1,)]
+    forced = replace(ANN, options={"query_force_row_level_security": True})
+    assert await ask("Sales | count", off, forced) == [(1,)]
+    assert await ask("Sales | count", off) == [(3,)], "not remembered for who does not ask"
+
+
+@pytest.mark.fidelity(
+    "rowlevelsecuritypolicy.md", "A policy's query cannot read another table under a policy"
+)
+async def test_a_policy_reads_no_other_table_under_a_policy(ask):
+    snapshot = world("Sales | where amount in ((Other | project amount))")
+    snapshot = replace(snapshot, tables={**snapshot.tables, "Other": sales("Other")})
+    with pytest.raises(NotSupportedError, match="reads table 'Other'"):
+        await ask("Sales", snapshot)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "Sales | project who, amount",
+        "Sales | project amount, who, mail",
+        "Sales | extend more = 1",
+        "Sales | extend amount = 'text'",
+        "Sales | count",
+        "Open2",
+        "Sales | where",
+    ],
+)
+async def test_a_policy_that_does_not_fit_the_table_closes_it(ask, policy):
+    with pytest.raises(RemoraError):
+        await ask("Sales", world(policy))
+
+
+async def test_a_policy_need_not_read_its_table(ask):
+    policy = "datatable(who:string, amount:long, mail:string)['n', 9, 'nobody']"
+    assert await ask("Sales", world(policy)) == [("n", 9, "nobody")]
+    counted = "Open | where toscalar(Team | count) > 5"
+    assert await ask("Sales", world(counted)) == []
+    assert await ask("Sales | count", world(counted)) == [(0,)]
+
+
+@pytest.mark.fidelity("current-principal-is-member-of-function.md", "Constant strings, or an array")
+async def test_functions_of_the_principal(ask):
+    asked = "print current_principal_is_member_of({}), current_principal_details().FQN"
+    for groups, expected in [
+        ("'aadgroup=managers'", True),
+        ("'aadgroup=others', 'aaduser=B@X;tenant'", True),
+        ("dynamic(['aadgroup=others', 'aadgroup=managers'])", True),
+        ("'aadgroup=others'", False),
+    ]:
+        rows = await ask(asked.format(groups), world(), BOB)
+        assert rows == [(expected, '"aaduser=b@x"')]
+    with pytest.raises(NotSupportedError, match="constant strings"):
+        await ask("Sales | where current_principal_is_member_of(who)", world())
+    with pytest.raises(SemanticError):
+        await ask("print current_principal_is_member_of()", world())
+    with pytest.raises(SemanticError):
+        await ask("print current_principal(1)", world())
