@@ -199,7 +199,7 @@ class MemoryChannel(StubChannel):
             status = await stream.status()
         finally:
             stream.cancel()
-        messages = await stream.recv_many()
+        messages = stream.take()
         return RawReply(status, messages[0] if messages else None, stream.trailing)
 
     def raw_stream(self, call: OutgoingCall, payload: bytes | None) -> MemoryClientStream:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cluster.transport.api import Metadata
     from cluster.transport.interceptors import OutgoingCall
     from cluster.transport.memory import MemoryChannel, MemoryServer
+    from cluster.transport.memory_timers import Timer
 
 
 class CallTap(Protocol):
@@ -52,7 +53,19 @@ class MemoryCall:
         self.client = MemoryClientStream(self)
         self.tap = None if network.tap is None else network.tap(self)
         channel.began(self)
+        self._timer: Timer | None = None
+        if self.deadline <= trio.current_time():
+            self._expire()
+        elif self.deadline < math.inf:
+            self._timer = network.timers.at(self.deadline, self._expire)
         self.to_server(self._open, payload or b"")
+
+    def _expire(self) -> None:
+        """The deadline is over at both ends, whatever is under way between them."""
+        self.client.finished(CallStatus(Status.DEADLINE_EXCEEDED, "the deadline is over"), ())
+        if self.server is not None:
+            self.server.scope.cancel()
+        self.over()
 
     def to_server(self, deliver: Callable[[], None], payload: bytes = b"") -> None:
         """Sends one frame to the server."""
@@ -119,6 +132,8 @@ class MemoryCall:
         """To be called when an end is over; when both are, the channel forgets the call."""
         if self.client.is_over and (self.server is None or self.server.is_over):
             self.channel.ended(self)
+            if self._timer is not None:
+                self.channel.network.timers.cancel(self._timer)
 
 
 class MemoryServerCall:
@@ -127,7 +142,7 @@ class MemoryServerCall:
     def __init__(self, call: MemoryCall, server: MemoryServer) -> None:
         self._call = call
         self.limits = server.serving.limits
-        self.scope = trio.CancelScope(deadline=call.deadline)
+        self.scope = trio.CancelScope()
         self.peer = f"memory:{call.channel.source}"
         self.metadata = call.metadata
         self._finished = False
@@ -147,7 +162,10 @@ class MemoryServerCall:
         return await self._call.up_window.recv_many()
 
     async def send(self, payload: bytes) -> None:
-        """Sends one message; parks while the client is a window behind."""
+        """Sends one message; parks while the client is a window behind.
+
+        With room left no other task runs, as in the gRPC transport.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._finished:
             raise trio.BrokenResourceError("the call is over")
@@ -156,7 +174,8 @@ class MemoryServerCall:
         if call.tap is not None:
             call.tap.sent(payload, by_client=False)
         call.to_client(lambda: call.message_to_client(payload), payload)
-        await call.down_window.wait_for_room()
+        if call.down_window.is_full:
+            await call.down_window.wait_for_room()
 
     def finish(self, status: CallStatus, trailing: Metadata, payload: bytes | None) -> None:
         """Ends the call after what was sent; only the first call counts."""
@@ -199,25 +218,20 @@ class MemoryClientStream:
         """True once the status is here."""
         return self._status is not None
 
-    def _expire(self) -> None:
-        if self._status is None and trio.current_time() >= self._call.deadline:
-            # The server keeps the same deadline by itself.
-            self.finished(CallStatus(Status.DEADLINE_EXCEEDED, "the deadline is over"), ())
-            self._call.over()
-
     async def recv_many(self) -> list[bytes]:
         """Messages that have arrived, at least one; ``[]`` at the end."""
-        if self._call.deadline == math.inf:
-            return await self._call.down_window.recv_many()
-        with trio.move_on_at(self._call.deadline):
-            return await self._call.down_window.recv_many()
-        self._expire()
         return await self._call.down_window.recv_many()
 
+    def take(self) -> list[bytes]:
+        """Messages that have arrived, maybe none; for calls that are over."""
+        return self._call.down_window.take()
+
     async def send(self, payload: bytes) -> None:
-        """Sends one message; parks while the server is a window behind."""
+        """Sends one message; parks while the server is a window behind.
+
+        With room left no other task runs, as in the gRPC transport.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._expire()
         if self._status is not None or self._closed:
             raise trio.BrokenResourceError("the call is over, or was closed for sending")
         call = self._call
@@ -226,9 +240,8 @@ class MemoryClientStream:
         if call.tap is not None:
             call.tap.sent(payload, by_client=True)
         call.to_server(lambda: call.message_to_server(payload), payload)
-        with trio.move_on_at(call.deadline):
+        if window.is_full:
             await window.wait_for_room()
-        self._expire()
 
     def close_send(self) -> None:
         """Half-closes after what was sent."""
@@ -242,9 +255,7 @@ class MemoryClientStream:
         if self._status is None:
             waiter = Waiter()
             self._waiting.append(waiter)
-            with trio.move_on_at(self._call.deadline):
-                await waiter.park()
-            self._expire()
+            await waiter.park()
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
         assert self._status is not None

@@ -9,7 +9,6 @@ the timers given.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
 from collections import defaultdict
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from cluster.transport.faults import NO_FAULTS, LinkFaults, decide, is_duplicated
+from cluster.transport.memory_timers import Timer, Timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,40 +57,38 @@ class _Opened:
     keepalive_seconds: float
 
 
-class Timers(Protocol):
-    """Runs functions at trio times, in order of time, then of scheduling."""
-
-    def at(self, time: float, function: Callable[[], None]) -> None:
-        """Runs ``function`` at trio time ``time``."""
-
-
-class _Timers:
-    """:class:`Timers` of a system task."""
+class _SystemTimers(Timers):
+    """Timers of a system task, which runs while there are any."""
 
     def __init__(self) -> None:
-        self._entries: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
+        super().__init__()
         self._nap = trio.CancelScope()
         self._running = False
 
-    def at(self, time: float, function: Callable[[], None]) -> None:
+    def at(self, time: float, function: Callable[[], None]) -> Timer:
         """See :class:`Timers`."""
-        heapq.heappush(self._entries, (time, next(self._numbers), function))
+        timer = super().at(time, function)
         if not self._running:
             self._running = True
             trio.lowlevel.spawn_system_task(self._run, name="memory network")
         elif time < self._nap.deadline:
             self._nap.deadline = time
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """See :class:`Timers`."""
+        super().cancel(timer)
+        # A virtual clock must not leap to a moment at which nothing happens.
+        self._nap.deadline = self.next_time()
 
     async def _run(self) -> None:
         try:
-            while self._entries:
-                now = trio.current_time()
-                while self._entries and self._entries[0][0] <= now:
-                    heapq.heappop(self._entries)[2]()
-                if self._entries:
-                    with trio.CancelScope(deadline=self._entries[0][0]) as self._nap:
-                        await trio.sleep_forever()
+            while (due := self.next_time()) < math.inf:
+                if due <= trio.current_time():
+                    self.run_due(trio.current_time())
+                    continue
+                with trio.CancelScope(deadline=due) as self._nap:
+                    await trio.sleep_forever()
         finally:
             self._running = False
 
@@ -196,7 +194,7 @@ class MemoryNetwork:
     def __init__(self, *, seed: int = 0, timers: Timers | None = None) -> None:
         self.seed = seed
         self.servers: dict[str, MemoryServer] = {}
-        self.timers: Timers = timers or _Timers()
+        self.timers: Timers = timers or _SystemTimers()
         self.frames_carried = 0
         self.frames_dropped = 0
         self.connections_reset = 0

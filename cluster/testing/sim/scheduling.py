@@ -11,8 +11,6 @@ called in (:mod:`.lives`).
 from __future__ import annotations
 
 import gc
-import heapq
-import itertools
 import logging
 import math
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ import trio._core._run as trio_run
 
 from cluster.testing.sim.lives import DirectToken, run_in_place, start_in_place
 from cluster.transport.hub import Waiter
+from cluster.transport.memory_timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -103,7 +102,7 @@ async def collect_now_and_then() -> None:
         gc.collect(0)
 
 
-class LeapingClock(trio.abc.Clock):
+class LeapingClock(Timers, trio.abc.Clock):
     """Virtual time that leaps to what comes next as soon as every task waits.
 
     As ``MockClock(autojump_threshold=0)``, but it leaps when the run loop asks how long it may
@@ -115,9 +114,8 @@ class LeapingClock(trio.abc.Clock):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._now = 0.0
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
 
     def start_clock(self) -> None:
         """See :class:`trio.abc.Clock`."""
@@ -128,20 +126,15 @@ class LeapingClock(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """See :class:`trio.abc.Clock`. Called when no task can run."""
-        timers = self._timers
-        if timers and timers[0][0] < deadline:
-            now = self._now = max(self._now, timers[0][0])
-            while timers and timers[0][0] <= now:
-                heapq.heappop(timers)[2]()
+        due = self.next_time()
+        if due < deadline:
+            self._now = max(self._now, due)
+            self.run_due(self._now)
             return 0.0
         if deadline == math.inf:
             return deadline  # the run is over, and trio wakes itself through a socket
         self._now = max(self._now, deadline)
         return 0.0
-
-    def at(self, time: float, function: Callable[[], None]) -> None:
-        """Runs ``function`` at that time, in no task; it must not raise."""
-        heapq.heappush(self._timers, (time, next(self._numbers), function))
 
     async def sleep(self, seconds: float) -> None:
         """Stands in for :func:`trio.sleep`."""
@@ -160,7 +153,7 @@ class LeapingClock(trio.abc.Clock):
             yield
         finally:
             trio.sleep = _trio_sleep
-            self._timers.clear()
+            self.clear()
 
 
 def run_virtual(main: Callable[[], Awaitable[T]], seed: int) -> T:
