@@ -798,6 +798,20 @@ class Limits:
         "none: doubled each time, a minute at most",
         "queued_retries_total",
     )
+    queued_visibility_seconds: float = _limit(
+        30.0,
+        "seconds a message of a storage account stays hidden after it was taken",
+        "visibilitytimeout of Get Messages",
+        "none: it is seen again, and known",
+        "queued_duplicates_total",
+    )
+    queued_poll_seconds: float = _limit(
+        1.0,
+        "seconds until a storage account's queue that was empty is asked again",
+        _CHOICE,
+        "none: the message waits",
+        "queued_batches_total",
+    )
     queued_request_blobs: int = _limit(
         20,
         "blobs of one request of queued ingestion over REST",

@@ -76,9 +76,21 @@ Host = Annotated[
         "and --tls.",
     ),
 ]
+QueuedStorage = Annotated[
+    str | None,
+    typer.Option(
+        "--queued-storage",
+        metavar="CONNECTION-STRING",
+        envvar="REMORA_QUEUED_STORAGE",
+        help="Where queued clients upload: UseDevelopmentStorage=true, Azurite's address, or "
+        "built-in, the default. A connection string with a key of yours only in the variable, or "
+        "in the topology.",
+    ),
+]
 
 
 def up(
+    context: typer.Context,
     topology: TopologyFile = None,
     name: Name = DEFAULT_NAME,
     data: DataFolder = None,
@@ -86,6 +98,7 @@ def up(
     auth: Auth = None,
     tls: Tls = None,
     host: Host = None,
+    queued_storage: QueuedStorage = None,
     as_json: AsJson = False,
     timeout: TimeoutSeconds = 30.0,
 ) -> None:
@@ -93,19 +106,32 @@ def up(
 
     Whatever runs already is left alone; data of an earlier run is used again.
     """
-    run(_up, topology, name, data, allow_host or [], _security(auth, tls, host), as_json, timeout)
+    said = queued_storage or None  # an empty variable says nothing
+    source = context.get_parameter_source("queued_storage")
+    is_typed = source is not None and source.name == "COMMANDLINE"
+    options = _options(auth, tls, host, said if is_typed else None)
+    run(_up, topology, name, data, allow_host or [], options, said, as_json, timeout)
 
 
-def _security(
-    auth: str | None, tls: bool | None, host: str | None
+def _options(
+    auth: str | None, tls: bool | None, host: str | None, typed_storage: str | None
 ) -> Callable[[], SecurityOptions]:
-    """What the options say; raises InvalidRequestError when asked."""
+    """What the options say; raises InvalidRequestError when asked.
+
+    ``typed_storage`` is a connection string in the command line, which everybody here can read.
+    """
 
     def options() -> SecurityOptions:
         from cluster.access.settings import MODES
         from cluster.errors import InvalidRequestError
         from cluster.launcher.security import SecurityOptions
+        from cluster.queued.account.settings import has_secret
 
+        if typed_storage is not None and has_secret(typed_storage):
+            raise InvalidRequestError(
+                "--queued-storage has a key, which everybody on this machine can read there",
+                remedy="Put it in REMORA_QUEUED_STORAGE, or in [queued] storage of the topology.",
+            )
         if auth not in (None, *MODES):
             raise InvalidRequestError(f"--auth must be one of {', '.join(MODES)}, not {auth!r}")
         return SecurityOptions(auth, tls, host)
@@ -119,6 +145,7 @@ async def _up(
     data: Path | None,
     allow_hosts: list[str],
     security: Callable[[], SecurityOptions],
+    queued_storage: str | None,
     as_json: bool,
     timeout_seconds: float,
 ) -> None:
@@ -132,7 +159,13 @@ async def _up(
         wanted = parse_topology(_read(topology))
     operator = launcher(name, ready_seconds=timeout_seconds)
     existed = operator.exists(data)
-    setup = await operator.up(wanted, data, allow_hosts=allow_hosts, security=security())
+    setup = await operator.up(
+        wanted,
+        data,
+        allow_hosts=allow_hosts,
+        security=security(),
+        queued_storage=queued_storage,
+    )
     seconds = time.perf_counter() - started
     # The first time they are what the topology says; later the coordinator knows better.
     view = setup_view(setup, await _capabilities(setup) if existed else None)

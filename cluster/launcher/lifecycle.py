@@ -25,6 +25,7 @@ from cluster.launcher.proxy import end_faults
 from cluster.launcher.security import SecurityOptions
 from cluster.launcher.setup import STATE_FILE, Home, ProcessRecord, Setup, read_setup, start_remedy
 from cluster.launcher.topology import COORDINATOR, DEFAULT_TOPOLOGY, Topology
+from cluster.queued.account.settings import settings_to_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,13 +83,15 @@ class Launcher:
         *,
         allow_hosts: Sequence[str] = (),
         security: SecurityOptions | None = None,
+        queued_storage: str | None = None,
     ) -> Setup:
         """Starts whatever does not run, and returns when all of it is ready.
 
         ``allow_hosts`` are allowed from now on besides those of the topology, by the nodes that
         this starts.
 
-        ``security`` is what is said over the topology's, from now on.
+        ``security`` and ``queued_storage``, a connection string or ``built-in``, are what is said
+        over the topology's, from now on.
 
         A setup that exists keeps its topology, folder, data and, where they are still free, ports;
         who may reach it can change while nothing of it runs. Raises ConflictError if ``topology``
@@ -101,7 +104,8 @@ class Launcher:
             if allow_hosts:
                 setup = replace(setup, topology=setup.topology.allowing(allow_hosts))
             down = self._not_running(setup)
-            setup = _secured(setup, topology, security or SecurityOptions(), down)
+            options = security or SecurityOptions()
+            setup = _secured(setup, topology, options, queued_storage, down)
             self.home.save(setup)
             if COORDINATOR in down and len(down) < len(setup.processes):
                 _check_port(setup.coordinator)  # nodes that run look for it there
@@ -183,7 +187,8 @@ class Launcher:
         # Names that were allowed by an option are in no file.
         allowed, known = setup.topology.allow_hosts, setup.topology
         if topology is not None and (
-            replace(topology.allowing(allowed), security=known.security) != known
+            replace(topology.allowing(allowed), security=known.security, queued=known.queued)
+            != known
         ):
             raise ConflictError(f"setup '{self.name}' has another topology", remedy=remedy)
         return setup
@@ -294,6 +299,7 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
         "allow_hosts": [*setup.topology.allow_hosts, *setup.topology.security.host_names],
         "host": setup.topology.security.host,
         "auth": auth_to_values(setup.topology.security.auth),
+        "queued": settings_to_values(setup.topology.queued),
         "coordinator": setup.coordinator.grpc,
         "streaming_ingestion": spec.streaming_ingestion,
         "strict": spec.strict,
@@ -307,17 +313,25 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
 
 
 def _secured(
-    setup: Setup, topology: Topology | None, options: SecurityOptions, down: Sequence[str]
+    setup: Setup,
+    topology: Topology | None,
+    options: SecurityOptions,
+    storage: str | None,
+    down: Sequence[str],
 ) -> Setup:
-    """The setup with the security of a topology file, if there is one, and what is said over it."""
-    given = setup.topology.security if topology is None else topology.security
-    wanted = options.over(given)
-    if wanted != setup.topology.security and len(down) < len(setup.processes):
+    """The setup with what a topology file, if there is one, and options say of how it is used."""
+    given = setup.topology if topology is None else topology
+    wanted = replace(
+        setup.topology,
+        security=options.over(given.security),
+        queued=given.queued if storage is None else given.queued.with_storage(storage),
+    )
+    if wanted != setup.topology and len(down) < len(setup.processes):
         raise ConflictError(
-            f"setup '{setup.name}' runs with another host, authentication or TLS",
+            f"setup '{setup.name}' runs with another host, authentication, TLS or queued storage",
             remedy="Stop it first: remora down keeps its data.",
         )
-    return replace(setup, topology=replace(setup.topology, security=wanted))
+    return replace(setup, topology=wanted)
 
 
 def _authority(url: str) -> str:

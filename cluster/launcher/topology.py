@@ -4,6 +4,7 @@ The file::
 
     allow_hosts = ["kusto"]       # names besides loopback under which HTTP is served
     host, [auth] and [tls]        # see cluster/launcher/security.py
+    [queued]                      # storage of queued ingestion: cluster/queued/account/settings.py
 
     [limits]                      # of every process; names as in cluster/limits.py
     lease_seconds = 2.0
@@ -38,6 +39,11 @@ from cluster.gateway.rest.hosts import checked_host
 from cluster.launcher.security import KEYS as SECURITY_KEYS
 from cluster.launcher.security import Security, security_from_values, security_to_values
 from cluster.limits import LIMITS, Limits
+from cluster.queued.account.settings import (
+    QueuedSettings,
+    settings_from_values,
+    settings_to_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,13 +100,14 @@ class Topology:
     """Clusters in the order of the file. ``limits`` are the coordinator's.
 
     ``allow_hosts`` are the names besides loopback under which HTTP is served; ``security`` is who
-    may reach it, and how.
+    may reach it, and how; ``queued`` where queued clients upload.
     """
 
     clusters: tuple[ClusterSpec, ...]
     limits: Mapping[str, float] = field(default_factory=dict)
     allow_hosts: tuple[str, ...] = ()
     security: Security = field(default_factory=Security)
+    queued: QueuedSettings = field(default_factory=QueuedSettings)
 
     def allowing(self, names: Sequence[str]) -> Topology:
         """The topology with more names allowed. Raises InvalidRequestError for what is no name."""
@@ -140,7 +147,7 @@ def parse_topology(text: str, *, limits: Limits = LIMITS) -> Topology:
 
 def topology_from_values(values: Mapping[str, Any], *, limits: Limits = LIMITS) -> Topology:
     """Reads the tables of a topology file, or what :func:`topology_to_values` wrote."""
-    _only_known(values, "", ("clusters", "limits", "allow_hosts", *SECURITY_KEYS))
+    _only_known(values, "", ("clusters", "limits", "allow_hosts", "queued", *SECURITY_KEYS))
     common = _limits(values.get("limits", {}), "limits")
     entries = _typed(values, "", "clusters", list, [])
     if not entries:
@@ -168,7 +175,8 @@ def topology_from_values(values: Mapping[str, Any], *, limits: Limits = LIMITS) 
     hosts = _typed(values, "", "allow_hosts", list, [])
     if not all(isinstance(host, str) for host in hosts):
         raise InvalidRequestError(f"allow_hosts: must be names, not {hosts!r}")
-    return Topology(clusters, common, security=security_from_values(values)).allowing(hosts)
+    security, queued = security_from_values(values), settings_from_values(values.get("queued", {}))
+    return Topology(clusters, common, security=security, queued=queued).allowing(hosts)
 
 
 def topology_to_values(topology: Topology) -> dict[str, Any]:
@@ -190,6 +198,7 @@ def topology_to_values(topology: Topology) -> dict[str, Any]:
     return {
         "allow_hosts": list(topology.allow_hosts),
         **security_to_values(topology.security),
+        "queued": settings_to_values(topology.queued),
         "limits": dict(topology.limits),
         "clusters": clusters,
     }

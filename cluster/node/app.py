@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Version
     from cluster.commands.doors import NodeLoad
     from cluster.node.config import NodeConfig
+    from cluster.node.ingestion import OpenQueued
     from cluster.node.platform import Platform
-    from cluster.queued.service import QueuedFiles
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Node:
                 mint=lambda: self._platform.random_bits(64),
                 limits=limits,
             ) as catalog,
-            queued_files(config, self._platform) as files,
+            queued_files(config, self._platform) as queued,
             trio.open_nursery() as stores,
         ):
             self._catalog = catalog
@@ -123,7 +123,7 @@ class Node:
             self._row_stores.times.raise_to(max(self._keys.newest_ingested_us(), now_us))
             await stores.start(self._row_stores.run)
             self._make_storage()
-            self._make_services(files)
+            self._make_services(queued)
             await self._serve(task_status)
 
     def _make_storage(self) -> None:
@@ -186,7 +186,7 @@ class Node:
             processors=platform.processors,
         )
 
-    def _make_services(self, files: QueuedFiles | None) -> None:
+    def _make_services(self, queued: OpenQueued | None) -> None:
         """What the doors pass requests to; nothing runs yet."""
         limits, clock = self._config.limits, self._clock
         self._update_policies = UpdatePolicies(
@@ -206,7 +206,7 @@ class Node:
         )
         self._identity = open_identity(self._config, self._catalog, clock)
         self._queued = NodeQueued(
-            files,
+            queued,
             self._config,
             self._platform,
             catalog=self._catalog,

@@ -11,6 +11,7 @@ from cluster.errors import InvalidRequestError
 from cluster.gateway.identity.hosts import check_host
 from cluster.gateway.identity.links import Links
 from cluster.limits import LIMITS, Limits
+from cluster.queued.account.settings import QueuedSettings, settings_from_values
 
 _KINDS = {
     "cluster": str,
@@ -31,10 +32,11 @@ _KINDS = {
     "processor": int,
     "storage_root": str,
     "ingest_folder": str,
+    "queued": dict,
     "limits": dict,
 }
 """Type of each key, as JSON has it."""
-_SECRET = ("auth", "links")
+_SECRET = ("auth", "links", "queued")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class NodeConfig:
     ``ingest_folder`` is the only folder whose files ``.ingest into`` reads; empty: ``ingest`` in
     ``data``. There is HTTPS if ``links``, how processes of the setup talk to each other, has a
     certificate. ``host`` is the address of gRPC and HTTPS; empty: loopback, where plain HTTP is in
-    any case. ``auth``: who may get in.
+    any case. ``auth``: who may get in. ``queued``: which storage account queued clients upload to.
     """
 
     cluster: str
@@ -71,6 +73,7 @@ class NodeConfig:
     processor: int = -1
     storage_root: str = ""
     ingest_folder: str = ""
+    queued: QueuedSettings = field(default_factory=QueuedSettings)
     limits: Limits = field(default=LIMITS)
 
     @property
@@ -108,6 +111,7 @@ class NodeConfig:
         values["data"] = Path(values["data"])
         auth = values["auth"] = auth_from_values(values.get("auth", {}))
         links = values["links"] = Links.from_values(values.get("links", {}))
+        values["queued"] = settings_from_values(values.get("queued", {}))
         if values.get("host"):
             check_host(
                 values["host"], is_required=auth.is_required, has_tls=bool(links.certificate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cluster.access.permissions import INGEST
@@ -10,8 +11,15 @@ from cluster.batch.download import Downloads
 from cluster.batch.driver import BatchIngestion
 from cluster.commands.resources import NoResources
 from cluster.ingest.worker import BatchDecode
-from cluster.queued.resources import StorageResources
-from cluster.queued.service import QueuedIngestion, open_files
+from cluster.queued.account.addresses import AccountAddresses
+from cluster.queued.account.client import open_account
+from cluster.queued.account.names import ResourceNames
+from cluster.queued.account.storage import AccountStorage
+from cluster.queued.builtin import BuiltInStorage
+from cluster.queued.files import open_files
+from cluster.queued.resources import BuiltInAddresses, StorageResources
+from cluster.queued.service import QueuedIngestion
+from cluster.queued.signatures import Signer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,7 +33,10 @@ if TYPE_CHECKING:
     from cluster.node.config import NodeConfig
     from cluster.node.platform import Platform
     from cluster.node.storage import NodeStorage
-    from cluster.queued.service import QueuedFiles
+    from cluster.queued.account.client import AccountClient
+    from cluster.queued.account.settings import StorageAccount
+    from cluster.queued.files import QueuedFiles
+    from cluster.queued.resources import AddressesPort
     from cluster.rowstore.times import IngestionTimes
 
 FOLDER: Final = "queued"
@@ -60,9 +71,19 @@ def batch_ingestion(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OpenQueued:
+    """What queued ingestion has open: its files, and the storage account if it uses one."""
+
+    files: QueuedFiles
+    account: StorageAccount | None = None
+    names: ResourceNames | None = None
+    client: AccountClient | None = None
+
+
 @asynccontextmanager
-async def queued_files(config: NodeConfig, platform: Platform) -> AsyncIterator[QueuedFiles | None]:
-    """The files of queued ingestion, open for as long as the context; None without HTTP.
+async def queued_files(config: NodeConfig, platform: Platform) -> AsyncIterator[OpenQueued | None]:
+    """What queued ingestion uses, open for as long as the context; None without HTTP.
 
     Raises CorruptionError, ConflictError (in use), UnavailableError.
     """
@@ -70,8 +91,16 @@ async def queued_files(config: NodeConfig, platform: Platform) -> AsyncIterator[
         yield None
         return
     secret = platform.random_bits(8 * _SECRET_BYTES).to_bytes(_SECRET_BYTES, "big")
-    async with open_files(config.data / FOLDER, secret=secret, limits=config.limits) as files:
-        yield files
+    folder, limits, clock = config.data / FOLDER, config.limits, platform.clock
+    async with open_files(folder, secret=secret, limits=limits) as files:
+        account = config.queued.account()
+        if account is None:
+            yield OpenQueued(files)
+            return
+        names = ResourceNames.of(config.cluster, files.store.secret)
+        downloads = Downloads(folder=folder, work=folder / "downloads", limits=limits)
+        async with open_account(account, names, downloads=downloads, clock=clock) as client:
+            yield OpenQueued(files, account, names, client)
 
 
 class NodeQueued:
@@ -82,7 +111,7 @@ class NodeQueued:
 
     def __init__(
         self,
-        files: QueuedFiles | None,
+        opened: OpenQueued | None,
         config: NodeConfig,
         platform: Platform,
         *,
@@ -94,10 +123,26 @@ class NodeQueued:
     ) -> None:
         self.service: QueuedIngestion | None = None
         self.resources: ResourcesDoor = NoResources()
-        if files is None:
+        if opened is None:
             return
+        signer = Signer(opened.files.store.secret)
+        built_in = BuiltInStorage(opened.files, signer)
+        storage: BuiltInStorage | AccountStorage = built_in
+        addresses: AddressesPort = BuiltInAddresses(signer, url_of)
+        account, names, client = opened.account, opened.names, opened.client
+        if account is not None and names is not None and client is not None:
+            storage = AccountStorage(
+                account,
+                names,
+                client,
+                files=opened.files,
+                own=built_in,
+                clock=platform.clock,
+                limits=config.limits,
+            )
+            addresses = AccountAddresses(account, names, storage.trouble)
         self.service = QueuedIngestion(
-            files,
+            opened.files,
             catalog=catalog,
             ingestion=ingestion,
             history=history,
@@ -106,7 +151,8 @@ class NodeQueued:
             ),
             clock=platform.clock,
             limits=config.limits,
+            storage=storage,
         )
         self.resources = StorageResources(
-            self.service.signer, origin_of=url_of, clock=platform.clock, limits=config.limits
+            signer, addresses, clock=platform.clock, limits=config.limits
         )

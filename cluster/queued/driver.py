@@ -18,7 +18,7 @@ import logging
 import uuid
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import trio
 
@@ -35,11 +35,10 @@ from cluster.errors import (
     RemoraError,
     RequestError,
     RetryAttemptsError,
-    SourceNotFoundError,
     StateError,
+    TransientError,
 )
 from cluster.history.records import IngestionFailure
-from cluster.queued.resources import own_blob
 from cluster.queued.statuses import (
     Event,
     Outcome,
@@ -52,15 +51,15 @@ from cluster.queued.values import FAILURES, STATUS_TABLE, SUCCESSES, Attempt, En
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from cluster.batch.sources import Source
+    from cluster.catalog.model import Database
     from cluster.clock import Clock
     from cluster.history.log import History
     from cluster.limits import Limits
     from cluster.queued.accepting import Waiting
-    from cluster.queued.disk import BlobFiles
-    from cluster.queued.ports import CatalogPort, IngestionPort
-    from cluster.queued.signatures import Signer
+    from cluster.queued.ports import CatalogPort, IngestionPort, StoragePort
     from cluster.queued.store import QueuedStore
     from cluster.queued.worker import FilesThread
     from cluster.request import Caller
@@ -84,9 +83,8 @@ class BatchDriver:
         self,
         *,
         store: QueuedStore,
-        files: BlobFiles,
         thread: FilesThread,
-        signer: Signer,
+        storage: StoragePort,
         catalog: CatalogPort,
         ingestion: IngestionPort,
         history: History,
@@ -97,9 +95,8 @@ class BatchDriver:
         limits: Limits,
     ) -> None:
         self._store = store
-        self._files = files
         self._run = thread.run
-        self._signer = signer
+        self._storage = storage
         self._catalog = catalog
         self._ingestion = ingestion
         self._history = history
@@ -162,9 +159,21 @@ class BatchDriver:
         except (RequestError, StateError) as error:
             await self.refuse(items, error)
             return (), None
-        items, sources = await self._located(items)
-        if not items:
-            return (), None
+        sources: list[Source | LocalSource] = []
+        try:
+            items, away = await self._located(items, sources)
+            if away is not None or not items:
+                return items, away  # nothing was begun: this is no attempt
+            return await self._attempt_with(items, sources, database)
+        finally:
+            if copies := [item.path for item in sources if _is_copy(item)]:
+                await self._run(_remove, copies)
+
+    async def _attempt_with(
+        self, items: Sequence[Waiting], sources: Sequence[Source | LocalSource], database: Database
+    ) -> tuple[Sequence[Waiting], RemoraError | None]:
+        """One attempt with blobs that were found."""
+        group = items[0].group
         attempt = Attempt(
             str(uuid.uuid4()),
             database.name,
@@ -253,36 +262,35 @@ class BatchDriver:
         return [item for item in items if item.dequeued < most]
 
     async def _located(
-        self, items: Sequence[Waiting]
-    ) -> tuple[list[Waiting], list[Source | LocalSource]]:
-        """The sources of messages; those that name none that can be read are refused."""
+        self, items: Sequence[Waiting], sources: list[Source | LocalSource]
+    ) -> tuple[Sequence[Waiting], RemoraError | None]:
+        """Adds the sources of messages; those that name none that can be read are refused.
+
+        Returns what is still to be ingested, and why that is not possible for now, if it is not.
+        """
         found: list[Waiting] = []
-        sources: list[Source | LocalSource] = []
-        for item in items:
+        for number, item in enumerate(items):
             try:
                 sources.append(await self._source(item))
             except (RequestError, StateError) as error:
                 await self.refuse([item], error)
+            except TransientError as error:
+                return [*found, *items[number:]], error
             else:
                 found.append(item)
-        return found, sources
+        return found, None
 
     async def _source(self, item: Waiting) -> Source | LocalSource:
         message = item.message
         if message is None:
             raise BlobAddressError("The message could not be read.")
-        own = own_blob(message.address, self._signer, item.arrived_ns / 1e9)
+        own = self._storage.own(message.address, item.arrived_ns)
         if own is None:
             source = parse_source(message.address)
             if isinstance(source, FileSource):
                 raise BlobAddressError(f"{message.shown} is not the address of a blob.")
             return source
-        blob = await self._run(self._files.get, *own)
-        if blob is None:
-            raise SourceNotFoundError(f"There is no blob {message.shown}.")
-        name = blob.name.rpartition("/")[2]
-        path = self._files.path(blob)
-        return LocalSource(path, name, message.shown, blob.size, is_copy=False)
+        return await self._storage.source(own, message.shown)
 
     def _was_committed(self, attempt: Attempt) -> bool | None:
         """Whether the journal has the attempt; None: it does not go back that far."""
@@ -324,14 +332,14 @@ class BatchDriver:
             message = item.message
             if message is None:
                 continue
-            own = own_blob(message.address, self._signer, item.arrived_ns / 1e9)
+            own = self._storage.own(message.address, item.arrived_ns)
             if own is None:
                 continue
             try:
                 if outcome.state is State.SUCCEEDED and not message.is_retained:
-                    await self._run(self._files.delete, *own)
+                    await self._storage.release(own, is_deleted=True)
                 elif not self._is_needed(own):
-                    await self._run(self._files.use, *own)
+                    await self._storage.release(own, is_deleted=False)
             except RemoraError as error:
                 logger.warning("a blob that is not needed stays: %s", error)
 
@@ -355,6 +363,16 @@ class BatchDriver:
                 properties=str(properties),
             )
         )
+
+
+def _is_copy(source: Source | LocalSource) -> TypeGuard[LocalSource]:
+    return isinstance(source, LocalSource) and source.is_copy
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    """Ingestion removes what it has come to; an attempt that ends early leaves the rest."""
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _ended(item: Waiting, outcome: Outcome, operation_id: str, now_ns: int) -> Ended:

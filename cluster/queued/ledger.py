@@ -68,6 +68,11 @@ def add_source(
     return True
 
 
+def is_known(connection: sqlite3.Connection, key: str) -> bool:
+    """Whether there is a source of that key."""
+    return connection.execute("SELECT 1 FROM sources WHERE key = ?", (key,)).fetchone() is not None
+
+
 def end_source(connection: sqlite3.Connection, ended: Ended, now_ns: int) -> None:
     """A blob has ended."""
     connection.execute(

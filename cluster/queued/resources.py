@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cluster.errors import NotSupportedError
@@ -41,23 +41,69 @@ _RESOURCES: Final = (
 )
 
 
-class StorageResources:
-    """Answers the commands of queued clients (``cluster.commands.doors.ResourcesDoor``).
+class AddressesPort(Protocol):
+    """Where resources are, for clients. There are two, as there are two kinds of storage."""
+
+    def address(
+        self,
+        request: ClientRequest,
+        kind: StorageKind,
+        name: str,
+        permissions: str,
+        expires_seconds: int,
+    ) -> str:
+        """The address of a container, queue or table, with a SAS.
+
+        Raises NotSupportedError, UnavailableError (nothing can be uploaded at the moment).
+        """
+
+
+class BuiltInAddresses:
+    """Addresses of the node's own storage.
 
     ``origin_of`` gives scheme and host of the node's own HTTP door, for requests that came
     another way; empty: there is none.
     """
 
-    def __init__(
-        self, signer: Signer, *, origin_of: Callable[[], str], clock: Clock, limits: Limits
-    ) -> None:
+    def __init__(self, signer: Signer, origin_of: Callable[[], str]) -> None:
         self._signer = signer
         self._origin_of = origin_of
+
+    def address(
+        self,
+        request: ClientRequest,
+        kind: StorageKind,
+        name: str,
+        permissions: str,
+        expires_seconds: int,
+    ) -> str:
+        """On the host by which the client has reached the node. Raises NotSupportedError."""
+        origin = request.origin or self._origin_of()
+        if not origin:
+            raise NotSupportedError(
+                "This node has no HTTP door, so there is nothing to upload to.",
+                remedy="Ingest by streaming, or start the node with its HTTP door.",
+            )
+        sas = self._signer.sas(name, permissions, expires_seconds)
+        return f"{storage_address(origin, kind, name)}?{sas}"
+
+
+class StorageResources:
+    """Answers the commands of queued clients (``cluster.commands.doors.ResourcesDoor``)."""
+
+    def __init__(
+        self, signer: Signer, addresses: AddressesPort, *, clock: Clock, limits: Limits
+    ) -> None:
+        self._signer = signer
+        self._addresses = addresses
         self._clock = clock
         self._limits = limits
 
     async def ingestion_resources(self, request: ClientRequest) -> Sequence[tuple[str, str]]:
-        """Kind and address of each resource, one of each kind. Raises NotSupportedError."""
+        """Kind and address of each resource, one of each kind.
+
+        Raises NotSupportedError, UnavailableError.
+        """
         return [
             (title, self._address(request, kind, name, permissions))
             for title, kind, name, permissions in _RESOURCES
@@ -68,11 +114,11 @@ class StorageResources:
         return self._signer.identity(request.caller, self._expires_seconds())
 
     async def export_containers(self, request: ClientRequest) -> Sequence[str]:
-        """One container. Raises NotSupportedError."""
+        """One container. Raises NotSupportedError, UnavailableError."""
         return [self._address(request, StorageKind.BLOB, EXPORTS, _BLOBS)]
 
     async def temporary_storage(self, request: ClientRequest) -> Sequence[str]:
-        """One container. Raises NotSupportedError."""
+        """One container. Raises NotSupportedError, UnavailableError."""
         return [self._address(request, StorageKind.BLOB, TEMPORARY, _BLOBS)]
 
     async def refresh_batching(self, database: str, table: str) -> None:
@@ -81,14 +127,8 @@ class StorageResources:
     def _address(
         self, request: ClientRequest, kind: StorageKind, name: str, permissions: str
     ) -> str:
-        origin = request.origin or self._origin_of()
-        if not origin:
-            raise NotSupportedError(
-                "This node has no HTTP door, so there is nothing to upload to.",
-                remedy="Ingest by streaming, or start the node with its HTTP door.",
-            )
-        sas = self._signer.sas(name, permissions, self._expires_seconds())
-        return f"{storage_address(origin, kind, name)}?{sas}"
+        expires_seconds = self._expires_seconds()
+        return self._addresses.address(request, kind, name, permissions, expires_seconds)
 
     def _expires_seconds(self) -> int:
         return self._clock.now_ns() // 1_000_000_000 + int(self._limits.storage_signature_seconds)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -13,28 +12,24 @@ import trio
 from cluster.catalog.model import DEFAULT_DATABASE
 from cluster.catalog.policies import ingestionbatching_of
 from cluster.errors import DatabaseNotFoundError, RemoraError, ThrottledError
-from cluster.extents.disk import make_folder
 from cluster.queued.accepting import Waiting, accepted, source_of
 from cluster.queued.batching import Aggregator, Item
-from cluster.queued.disk import BlobFiles
+from cluster.queued.builtin import BuiltInStorage
 from cluster.queued.driver import BatchDriver
-from cluster.queued.resources import own_blob
 from cluster.queued.signatures import Signer
 from cluster.queued.statuses import Event
-from cluster.queued.store import FILE_NAME, QueuedStore
-from cluster.queued.worker import FilesThread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable, Sequence
 
     from cluster.catalog.policies import IngestionBatchingPolicy
     from cluster.clock import Clock
     from cluster.history.log import History
     from cluster.limits import Limits
     from cluster.queued.batching import Batch, GroupKey
-    from cluster.queued.ports import CatalogPort, IngestionPort
-    from cluster.queued.values import Source, StoredMessage
+    from cluster.queued.files import QueuedFiles
+    from cluster.queued.ports import CatalogPort, IngestionPort, StoragePort
+    from cluster.queued.values import Arrival, OwnBlob, Source, StoredMessage
     from cluster.request import Caller
 
 logger = logging.getLogger(__name__)
@@ -48,7 +43,6 @@ _COMPRESSION: Final = 11
 """How many times larger data is than its archive where nobody says: the SDKs' own estimate."""
 
 _MICROSECOND_NS: Final = 1000
-_BLOBS: Final = "blobs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +51,8 @@ class QueuedStatistics:
 
     ``batches`` were sealed; ``stored``, ``skipped`` (nothing to ingest, or ingested before) and
     ``failed`` count messages; ``duplicates`` came again with a known source id; ``retries`` are
-    attempts that failed and were repeated.
+    attempts that failed and were repeated. ``trouble`` says why nothing can be uploaded, empty: it
+    can.
     """
 
     waiting: int
@@ -67,21 +62,14 @@ class QueuedStatistics:
     failed: int
     duplicates: int
     retries: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedFiles:
-    """What queued ingestion keeps on disk, and the thread that uses it."""
-
-    store: QueuedStore
-    blobs: BlobFiles
-    thread: FilesThread
+    trouble: str
 
 
 class QueuedIngestion:
     """Queued ingestion. One a node; :meth:`run` is its life.
 
     ``authorize`` raises AccessDeniedError unless the caller may ingest into the database and table.
+    ``storage`` is where clients upload; None: the node's own.
     """
 
     def __init__(
@@ -94,26 +82,27 @@ class QueuedIngestion:
         authorize: Callable[[Caller, str, str], None],
         clock: Clock,
         limits: Limits,
+        storage: StoragePort | None = None,
     ) -> None:
         self.store = files.store
         self.files = files.blobs
         self.thread = files.thread
         self.signer = Signer(files.store.secret)
+        self.storage: StoragePort = storage or BuiltInStorage(files, self.signer)
         self._catalog = catalog
         self._clock = clock
         self._limits = limits
         flush_us = int(limits.queued_flush_seconds * 1_000_000)
         self._aggregator = Aggregator(self._policy_of, flush_us=flush_us)
         self._waiting: dict[int, Waiting] = {}
-        self._needed: Counter[tuple[str, str]] = Counter()
+        self._needed: Counter[OwnBlob] = Counter()
         self._refused: list[Waiting] = []
         self._news = trio.Event()
         self._batches = self._duplicates = 0
         self._driver = BatchDriver(
             store=self.store,
-            files=self.files,
             thread=self.thread,
-            signer=self.signer,
+            storage=self.storage,
             catalog=catalog,
             ingestion=ingestion,
             history=history,
@@ -140,7 +129,10 @@ class QueuedIngestion:
         now_ns = self._clock.now_ns()
         # Shielded: a message that is written is one that is known.
         with trio.CancelScope(shield=True):
-            stored, is_new = await self.thread.run(self._enqueue, text, now_ns)
+            source, changed_ns = await self._about(text, now_ns)
+            stored, is_new = await self.thread.run(
+                self.store.enqueue, text, source, now_ns=now_ns, changed_ns=changed_ns
+            )
             if is_new:
                 item = accepted(stored, self.signer)
                 self._take(item)
@@ -153,9 +145,30 @@ class QueuedIngestion:
         """What has become of the blobs of an operation; () if there is no such operation."""
         return tuple(await self.thread.run(self.store.sources_of, operation_id))
 
-    def own_blob(self, address: str) -> tuple[str, str] | None:
-        """Container and name of a blob of this node's storage; None: it is elsewhere."""
-        return own_blob(address, self.signer, self._clock.now_ns() / 1e9)
+    def room(self) -> int:
+        """So many more messages may wait."""
+        return max(0, self._limits.storage_messages - len(self._waiting))
+
+    async def receive(self, origin: str, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
+        """Takes messages of a queue elsewhere (:class:`cluster.queued.ports.InboxPort`)."""
+        now_ns = self._clock.now_ns()
+        unseen = await self.thread.run(self.store.unseen, origin, arrivals)
+        about: list[tuple[Arrival, Source | None]] = []
+        for arrival in arrivals:
+            source, changed_ns = None, 0
+            if arrival.message_id in unseen:
+                source, changed_ns = await self._about(arrival.text, arrival.inserted_ns)
+            about.append((replace(arrival, changed_ns=changed_ns), source))
+        with trio.CancelScope(shield=True):
+            new, waiting, duplicates = await self.thread.run(
+                self.store.receive, origin, about, now_ns=now_ns
+            )
+            self._duplicates += duplicates
+            for stored in new:
+                item = accepted(stored, self.signer)
+                self._take(item)
+                await self._accept(item)
+        return waiting
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Finishes what an earlier process had begun, then ingests until cancelled.
@@ -170,6 +183,7 @@ class QueuedIngestion:
             await self._accept(item)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sweep)
+            nursery.start_soon(self.storage.run, self)
             task_status.started()
             while True:
                 await self._turn(nursery)
@@ -185,22 +199,19 @@ class QueuedIngestion:
             failed=ended[Event.REFUSED] + ended[Event.GIVEN_UP],
             duplicates=self._duplicates,
             retries=self._driver.retries,
+            trouble=self.storage.trouble(),
         )
 
     # Inside
 
-    def _enqueue(self, text: str, now_ns: int) -> tuple[StoredMessage, bool]:
-        """In the thread of files. A blob that was put again since is another one."""
+    async def _about(self, text: str, arrived_ns: int) -> tuple[Source | None, int]:
+        """What a message is about, and when its blob was last put: put again it is another one."""
         found = source_of(text)
         if found is None:
-            return self.store.enqueue(text, None, now_ns=now_ns)
+            return None, 0
         source, address = found
-        own = own_blob(address, self.signer, now_ns / 1e9)
-        blob = None if own is None else self.files.get(*own)
-        if own is not None and blob is not None and blob.is_used:
-            self.files.use(*own, is_used=False)
-        changed_ns = 0 if blob is None else blob.modified_ns
-        return self.store.enqueue(text, source, now_ns=now_ns, changed_ns=changed_ns)
+        own = self.storage.own(address, arrived_ns)
+        return source, 0 if own is None else await self.storage.needed(own, source.key)
 
     def _take(self, item: Waiting) -> None:
         """It waits from now on, and its blob is needed."""
@@ -208,10 +219,10 @@ class QueuedIngestion:
         if (own := self._blob_of(item)) is not None:
             self._needed[own] += 1
 
-    def _blob_of(self, item: Waiting) -> tuple[str, str] | None:
+    def _blob_of(self, item: Waiting) -> OwnBlob | None:
         if item.message is None:
             return None
-        return own_blob(item.message.address, self.signer, item.arrived_ns / 1e9)
+        return self.storage.own(item.message.address, item.arrived_ns)
 
     async def _accept(self, item: Waiting) -> None:
         if item.error is not None:
@@ -225,13 +236,12 @@ class QueuedIngestion:
         if message is None:
             raise ValueError(f"message {item.number} was not read")
         raw_bytes = message.raw_bytes
-        if not raw_bytes and (own := self.own_blob(message.address)) is not None:
+        if not raw_bytes and (own := self._blob_of(item)) is not None:
             try:
-                blob = await self.thread.run(self.files.get, *own)
+                size = await self.storage.size_of(own)
             except RemoraError:
-                blob = None  # the message is stored: it must wait here, and its size is a guess
-            factor = _COMPRESSION if message.is_compressed else 1
-            raw_bytes = 0 if blob is None else blob.size * factor
+                size = None  # the message is stored: it must wait here, and its size is a guess
+            raw_bytes = (size or 0) * (_COMPRESSION if message.is_compressed else 1)
         arrived_us = item.arrived_ns // _MICROSECOND_NS
         return Item(item.number, item.group, arrived_us, raw_bytes, message.is_flush)
 
@@ -266,6 +276,7 @@ class QueuedIngestion:
 
     def _ended(self, number: int) -> None:
         item = self._waiting.pop(number, None)
+        self.storage.poke()
         own = None if item is None else self._blob_of(item)
         if own is not None:
             self._needed[own] -= 1
@@ -286,22 +297,6 @@ class QueuedIngestion:
         """Deletes what is too old, but for blobs that messages wait for."""
         while True:
             now_ns = self._clock.now_ns()
-            kept = tuple(self._needed)
             await self.thread.run(self.store.sweep, now_ns=now_ns)
-            await self.thread.run(self.files.sweep, kept, now_ns=now_ns)
+            await self.storage.sweep(tuple(self._needed), now_ns=now_ns)
             await trio.sleep(_SWEEP_SECONDS)
-
-
-@asynccontextmanager
-async def open_files(folder: Path, *, secret: bytes, limits: Limits) -> AsyncIterator[QueuedFiles]:
-    """Opens the files of a folder; they are closed when the context ends.
-
-    ``secret`` is for a new folder: signatures are made with it. Raises CorruptionError,
-    ConflictError (in use), UnavailableError.
-    """
-    make_folder(folder)
-    store = QueuedStore.open(folder / FILE_NAME, secret=secret, limits=limits)
-    try:
-        yield QueuedFiles(store, BlobFiles(folder / _BLOBS, store, limits), FilesThread())
-    finally:
-        store.close()

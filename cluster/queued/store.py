@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 from cluster.errors import ConflictError, CorruptionError, StorageFullError, UnavailableError
-from cluster.queued import blobs, entities, ledger, queues
+from cluster.queued import blobs, entities, ledger, queues, received
 from cluster.queued.values import READY
 
 if TYPE_CHECKING:
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cluster.limits import Limits
-    from cluster.queued.values import Attempt, Ended, Entity, Source, StoredMessage
+    from cluster.queued.received import Received
+    from cluster.queued.values import Arrival, Attempt, Ended, Entity, Source, StoredMessage
 
 FILE_NAME: Final = "queued.sqlite3"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+_WITHOUT_RECEIVED: Final = 1
 _APPLICATION_ID: Final = 0x52515545
 
 _TABLES: Final = (
@@ -31,6 +33,7 @@ _TABLES: Final = (
     *entities.TABLES,
     *ledger.TABLES,
     *blobs.TABLES,
+    *received.TABLES,
 )
 
 
@@ -154,6 +157,79 @@ class QueuedStore:
         with self.transaction() as connection:
             return entities.listed(connection, table, partition, row, count)
 
+    # What goes to and comes from elsewhere
+
+    def is_known(self, key: str) -> bool:
+        """Whether a message with this source key has come before."""
+        with self.transaction() as connection:
+            return ledger.is_known(connection, key)
+
+    def unseen(self, origin: str, arrivals: Sequence[Arrival]) -> set[str]:
+        """Ids of those messages of a queue elsewhere that were never seen."""
+        with self.transaction() as connection:
+            return {
+                arrival.message_id
+                for arrival in arrivals
+                if not received.is_known(connection, origin, arrival.message_id)
+            }
+
+    def receive(
+        self, origin: str, arrivals: Sequence[tuple[Arrival, Source | None]], *, now_ns: int
+    ) -> tuple[list[StoredMessage], list[Arrival], int]:
+        """Takes messages of a queue elsewhere, each once, as :meth:`enqueue` does.
+
+        Returns the new ones, those that wait already, and how many repeat a known source.
+        """
+        new: list[StoredMessage] = []
+        waiting: list[Arrival] = []
+        most, duplicates = self._limits.queued_sources, 0
+        with self.transaction() as connection:
+            for arrival, source in arrivals:
+                known = received.is_waiting(connection, origin, arrival.message_id, arrival.receipt)
+                if known is not None:
+                    if known:
+                        waiting.append(arrival)
+                    continue
+                number, arrived_ns = 0, min(arrival.inserted_ns, now_ns)
+                if source is None or ledger.add_source(
+                    connection, source, now_ns, arrival.changed_ns, most
+                ):
+                    stored = queues.put(
+                        connection, READY, arrival.text, arrived_ns, now_ns, queues.NEVER_NS
+                    )
+                    new.append(stored)
+                    number = stored.number
+                else:
+                    duplicates += 1
+                received.add(connection, origin, arrival.message_id, arrival.receipt, number)
+        return new, waiting, duplicates
+
+    def renew(self, origin: str, message_id: str, receipt: str) -> None:
+        """A message of a queue elsewhere has another receipt now."""
+        with self.transaction() as connection:
+            received.renew(connection, origin, message_id, receipt)
+
+    def ended_elsewhere(self, origin: str, count: int) -> Sequence[Received]:
+        """Messages of a queue elsewhere that have ended and are to be deleted there."""
+        with self.transaction() as connection:
+            return received.ended(connection, origin, count)
+
+    def settle(self, origin: str, message: Received, *, is_gone: bool) -> None:
+        """A message is gone elsewhere; or it has another receipt, which is not known."""
+        with self.transaction() as connection:
+            received.settle(connection, origin, message, is_gone, self._limits.queued_sources)
+
+    def told(self, message: StoredMessage) -> None:
+        """A message of a queue of outcomes was passed on."""
+        with self.transaction() as connection:
+            queues.remove(connection, message.number)
+
+    def told_entity(self, entity: Entity) -> None:
+        """A row was passed on, and goes unless it has changed since."""
+        with self.transaction() as connection:
+            if entities.get(connection, entity.table, entity.partition, entity.row) == entity:
+                entities.delete(connection, entity.table, entity.partition, entity.row)
+
     # Ingestion
 
     def waiting(self) -> Sequence[StoredMessage]:
@@ -240,6 +316,10 @@ def _prepared(connection: sqlite3.Connection, path: Path, secret: bytes) -> byte
                 connection.execute(statement)
             connection.execute("INSERT INTO facts VALUES ('secret', ?)", (secret,))
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        elif application == _APPLICATION_ID and version == _WITHOUT_RECEIVED:
+            for statement in received.TABLES:
+                connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         elif application != _APPLICATION_ID or version != FORMAT_VERSION:
             raise CorruptionError(

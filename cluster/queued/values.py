@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from xxhash import xxh3_128_hexdigest
 
@@ -44,6 +44,26 @@ class StoredMessage:
     visible_ns: int
     receipt: str
     dequeued: int
+
+
+OwnBlob: TypeAlias = tuple[str, str]
+"""Container and name of a blob."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that was taken from a queue elsewhere, where it is hidden for a while.
+
+    ``inserted_ns`` is never earlier than the message came, and up to a second later: a storage
+    account says whole seconds. ``changed_ns`` is when its blob was last put, 0: unknown.
+    """
+
+    message_id: str
+    receipt: str
+    inserted_ns: int
+    dequeued: int
+    text: str = field(repr=False)
+    changed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

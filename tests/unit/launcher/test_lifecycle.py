@@ -41,6 +41,7 @@ async def test_up_starts_everything_and_tells_nodes_where_the_coordinator_is(wor
     assert coordinator["links"] == leader["links"]
     assert len(leader.pop("links")["secret"]) == 64
     assert leader.pop("auth")["mode"] == "optional"
+    assert leader.pop("queued") == {"storage": "", "allow_remote": False}
     assert coordinator["limits"] == {"lease_seconds": 2.5}
     del leader["ready_fd"]
     assert leader == {

@@ -18,7 +18,8 @@ from cluster.gateway.http.messages import HttpRequest
 from cluster.gateway.storage.routes import StorageDoor
 from cluster.history.log import History
 from cluster.limits import LIMITS
-from cluster.queued.service import QueuedFiles, QueuedIngestion, open_files
+from cluster.queued.files import QueuedFiles, open_files
+from cluster.queued.service import QueuedIngestion
 from cluster.queued.worker import FilesThread
 
 if TYPE_CHECKING:

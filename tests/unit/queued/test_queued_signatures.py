@@ -9,7 +9,7 @@ import pytest
 from cluster.errors import IdentityTokenError, NotSupportedError
 from cluster.limits import LIMITS
 from cluster.queued.addresses import storage_path
-from cluster.queued.resources import StorageResources, own_blob
+from cluster.queued.resources import BuiltInAddresses, StorageResources, own_blob
 from cluster.queued.signatures import SignatureRefusedError, Signer
 from cluster.request import Caller, ClientRequest
 
@@ -73,7 +73,8 @@ def test_a_token_says_who_got_it() -> None:
 
 
 def resources(own: str = "") -> StorageResources:
-    return StorageResources(SIGNER, origin_of=lambda: own, clock=FixedClock(), limits=LIMITS)
+    addresses = BuiltInAddresses(SIGNER, lambda: own)
+    return StorageResources(SIGNER, addresses, clock=FixedClock(), limits=LIMITS)
 
 
 async def test_addresses_are_where_the_client_came_from() -> None:

@@ -25,7 +25,7 @@ from cluster.gateway.http.routes import Routes
 from cluster.gateway.rest.headers import anybody
 from cluster.gateway.rest.queued import QueuedRest
 from cluster.limits import LIMITS
-from cluster.queued.resources import StorageResources
+from cluster.queued.resources import BuiltInAddresses, StorageResources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,9 @@ async def ask(world: World, method: str, path: str, body: object = None, **query
     signer = world.service.signer
     rest = QueuedRest(
         world.service,
-        StorageResources(signer, origin_of=lambda: "", clock=world.clock, limits=limits),
+        StorageResources(
+            signer, BuiltInAddresses(signer, lambda: ""), clock=world.clock, limits=limits
+        ),
         authenticate=anybody,
         authorize=authorize,
         limits=limits,

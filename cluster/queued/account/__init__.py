@@ -1,0 +1,1 @@
+"""Queued ingestion with an Azure Storage account, or Azurite, as the place to upload to."""
