@@ -42,8 +42,8 @@ _FORCED: Final = "set query_force_row_level_security; "
 def check_row_level(database: Database, table: Table, policy: str) -> None:
     """Whether a policy may be set on the table, and be enabled.
 
-    Raises InvalidRequestError for a command, and where its view is restricted; NotSupportedError where an update
-    policy reads it.
+    Raises InvalidRequestError for a command, and where its view is restricted; NotSupportedError
+    where an update policy reads it.
     """
     given = json.loads(policy)
     if is_command(given["Query"]):

@@ -81,16 +81,17 @@ def scopes(command: Command, database: str) -> tuple[Scope, ...]:
     )
     if found:
         return tuple(found)
-    databases = _folded(values.get("databases"))
-    if databases:
+    databases = [name for name in _folded(values.get("databases")) if _WILDCARD not in name]
+    if databases or _lists_databases(command):
         return tuple(Scope(name) for name in dict.fromkeys(databases))
-    if _lists_databases(command):
-        return ()
     return (Scope(context),)
 
 
 def _lists_databases(command: Command) -> bool:
-    """Forms over all databases: they show those that may be seen (see :class:`CallersCatalog`)."""
+    """Forms over all databases: they show those that may be seen (see :class:`CallersCatalog`).
+
+    So do patterns of names; a database that is named must be one that may be seen.
+    """
     return command.spec.permission == VIEWER and bool(command.words & {"databases", "cluster"})
 
 

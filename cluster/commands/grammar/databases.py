@@ -6,7 +6,6 @@ from typing import Final
 
 from cluster.commands.grammar.spec import (
     CLUSTER_ADMIN,
-    CLUSTER_MONITOR,
     DATABASE_ADMIN,
     VIEWER,
     WITH,
@@ -55,7 +54,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *(
         CommandSpec(f"show databases{flavor}",
                     f"show [cluster] databases [<databases:patterns>]{_WORDS.get(flavor, flavor)} "
-                    f"{WITH}", result, Kind.SHOW, CLUSTER_MONITOR)
+                    f"{WITH}", result, Kind.SHOW, VIEWER)
         for flavor, result in _RESULTS.items()
     ),
     *(

@@ -86,8 +86,31 @@ async def test_only_what_may_be_seen_is_shown(guarded):
         await guarded.run(".show database Other journal", "m")
     with pytest.raises(AccessDeniedError):
         await guarded.run(".show tables", "m", database="Other")
-    with pytest.raises(AccessDeniedError, match="AllDatabasesMonitor"):
-        await guarded.run(".show databases", "m")
+
+
+@pytest.mark.fidelity(
+    "show-databases.md",
+    ".show databases lists the databases that the caller has access to",
+    differs="For every caller, as clients ask it first; the page also says AllDatabasesMonitor",
+)
+@pytest.mark.parametrize("flavor", ["", " details", " identity", " policies", " datastats"])
+async def test_databases_that_the_caller_may_see_are_listed(guarded, flavor):
+    await guarded.prepare()
+    await guarded.run(".add database Sales viewers ('aadapp=v')")
+    await guarded.run(".add cluster alldatabasesmonitors ('aadapp=m')")
+
+    async def listed(text, caller):
+        return [row[0] for row in await guarded.run(f"{text}{flavor}", caller, "NetDefaultDB")]
+
+    assert await listed(".show databases", "v") == ["Sales"]
+    assert await listed(".show cluster databases", "v") == ["Sales"]
+    assert await listed(".show databases (*)", "v") == ["Sales"]
+    assert await listed(".show databases (Sa*, Ot*)", "v") == ["Sales"]
+    assert await listed(".show databases (Sales)", "v") == ["Sales"]
+    assert await listed(".show databases", "nobody") == []
+    assert {"Sales", "Other"} < set(await listed(".show databases", "m"))
+    with pytest.raises(AccessDeniedError):
+        await listed(".show databases (Other)", "v")
 
 
 async def test_a_query_behind_a_command_needs_the_right_to_read(guarded):
