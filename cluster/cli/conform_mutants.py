@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -136,7 +137,9 @@ def mutants(
         print_json(total.line())
     else:
         _print_table(outcomes)
-        typer.echo(f"{caught} of {len(selected)} mutants caught; {clean} clean seeds")
+        typer.echo(
+            f"{caught} of {len(selected)} mutants caught; {clean} clean seeds{_median(outcomes)}"
+        )
     # Clean seeds are few: that they leave something unknown is not what was asked here.
     raise typer.Exit(0 if caught == len(selected) else 1)
 
@@ -201,6 +204,13 @@ def _survived(outcome: HuntOutcome) -> str:
         f"SURVIVED {outcome.mutant}: {outcome.rule} did not fail in {outcome.runs} runs"
         f"{noticed}{trouble}"
     )
+
+
+def _median(outcomes: Sequence[HuntOutcome]) -> str:
+    faults = [outcome.faults for outcome in outcomes if outcome.faults is not None]
+    if not faults:
+        return ""
+    return f"; shrunk schedules: {median(faults):g} faults in the median, {max(faults)} at most"
 
 
 def _print_names(selected: Sequence[Mutant], as_json: bool) -> None:
