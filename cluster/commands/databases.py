@@ -68,7 +68,7 @@ async def drop_database(context: Context) -> list[Row]:
     if "ifexists" in context.words and not _exists(context, name):
         return []
     database = context.catalog.get(name)
-    followers = context.node.services.attachments.followers_of(database.name)
+    followers = await context.node.services.attachments.followers_of(database.name)
     if followers:
         raise ConflictError(
             f"Database '{database.name}' cannot be dropped: it is followed by "

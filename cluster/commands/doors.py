@@ -183,8 +183,8 @@ class AttachmentsDoor(Protocol):
     async def detach(self, leader_cluster: str, leader_database: str) -> None:
         """Ends an attachment; nothing of it is visible here when this returns."""
 
-    def followers_of(self, database: str) -> tuple[str, ...]:
-        """The clusters that follow a database of this one. UnavailableError if nobody knows."""
+    async def followers_of(self, database: str) -> tuple[str, ...]:
+        """The clusters that follow a database of this one now. UnavailableError if in doubt."""
 
 
 class OperationsDoor(Protocol):

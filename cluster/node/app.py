@@ -10,12 +10,10 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-import psutil
 import trio
 
-from cluster import __version__
 from cluster.catalog.driver import Catalog
-from cluster.commands.context import NodeFacts, Services
+from cluster.commands.context import Services
 from cluster.commands.results import CommandResult
 from cluster.commands.service import CommandService
 from cluster.coordinator.reports import Report
@@ -33,7 +31,7 @@ from cluster.node.doors import Behind, add_grpc_services, listen_grpc, open_http
 from cluster.node.draining import CapabilityDrain
 from cluster.node.ingestion import NodeQueued, batch_ingestion, queued_files
 from cluster.node.link import CoordinatorLink, Identity
-from cluster.node.load import node_load
+from cluster.node.load import node_facts, node_load
 from cluster.node.lookup import DroppedKeys, KeyLookup
 from cluster.node.other_clusters import with_other_clusters
 from cluster.node.reporting import HistoryReports, NodeStatistics
@@ -45,6 +43,7 @@ from follower.driver import FollowerManager
 
 if TYPE_CHECKING:
     from cluster.catalog.model import Version
+    from cluster.commands.context import NodeFacts
     from cluster.commands.doors import NodeLoad
     from cluster.node.config import NodeConfig
     from cluster.node.ingestion import OpenQueued
@@ -241,7 +240,9 @@ class Node:
             row_stores=self._row_stores,
             databases=self._databases,
             followers=self._followers,
-            attachments=NodeAttachments(self._config, self._platform, self._authority),
+            attachments=NodeAttachments(
+                self._config, self._platform, self._authority, lambda: self._link.refresh()
+            ),
             resources=self._queued.resources,
             cancel_query=self._cancel_query,
             load=self._load,
@@ -347,19 +348,7 @@ class Node:
 
     def facts(self) -> NodeFacts:
         """For ``.show cluster`` and ``.show version``."""
-        memory = psutil.virtual_memory()
-        return NodeFacts(
-            cluster=self._config.cluster,
-            node_id=self._config.node,
-            address=self._address,
-            started_at_ns=self._started_at_ns,
-            is_admin=True,
-            total_memory_bytes=memory.total,
-            available_memory_bytes=memory.available,
-            processor_count=self._platform.cores,
-            build_version=__version__,
-            built_at_ns=0,
-        )
+        return node_facts(self._config, self._platform, self._address, self._started_at_ns)
 
     def statistics(self) -> NodeStatistics:
         """Counters since the start. Only while it serves."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from cluster.catalog.naming import fold_database_name
 from cluster.errors import UnavailableError
 from cluster.replication.authority import Capability
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cluster.node.config import NodeConfig
     from cluster.node.platform import Platform
     from cluster.replication.authority import Authority
@@ -18,14 +22,23 @@ if TYPE_CHECKING:
 class NodeAttachments:
     """The attachments of the node's cluster, which its coordinator decides about."""
 
-    def __init__(self, config: NodeConfig, platform: Platform, authority: Authority) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        platform: Platform,
+        authority: Authority,
+        refresh: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``refresh`` returns when the authority knows what the coordinator has answered before."""
         self._authority = authority
+        self._refresh = refresh
         self._clock = platform.clock
         self._cluster = config.cluster
         self._address = config.coordinator
         self._transport = platform.transport
         # Detaching is certain when every node has confirmed it, or its lease has run out.
-        self._patience_seconds = 2 * config.limits.lease_seconds
+        self._lease_seconds = config.limits.lease_seconds
+        self._patience_seconds = 2 * self._lease_seconds
 
     async def detach(self, leader_cluster: str, leader_database: str) -> None:
         """Ends an attachment; nothing of it is visible on any node when this returns.
@@ -42,15 +55,19 @@ class NodeAttachments:
             stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
             await stub.Detach(request, timeout=self._patience_seconds)
 
-    def followers_of(self, database: str) -> tuple[str, ...]:
+    async def followers_of(self, database: str) -> tuple[str, ...]:
         """The clusters that follow a database of this one, by name.
 
-        Raises UnavailableError if that is in doubt: the lease has run out, or nothing has been
-        heard of the coordinator.
+        The coordinator is asked: it answers who detaches when followers have, and does not wait for
+        the leader's nodes to hear of it. Raises UnavailableError if it is in doubt: nobody answers
+        for a lease, or the lease has run out.
         """
+        with trio.move_on_after(self._lease_seconds) as waiting:
+            await self._refresh()
         view = self._authority.view
         if (
-            view is None
+            waiting.cancelled_caught
+            or view is None
             or self._authority.capability(self._clock.monotonic()) is Capability.UNKNOWN
         ):
             raise UnavailableError(

@@ -22,6 +22,7 @@ import trio
 from cluster.coordinator.messages import database_to_message, following_to_message
 from cluster.errors import EntityNotFoundError, RemoraError, UnavailableError
 from cluster.limits import LIMITS, Limits
+from cluster.node.asking import Asking, said
 from cluster.node.dialing import Dialer
 from cluster.node.pauses import Pauses
 from cluster.rpc.convert import issuer_to_message, view_from_message
@@ -120,7 +121,7 @@ class CoordinatorLink:
         self._beating = trio.Event()
         self._said: object = None
         self._registration = 0
-        self._sequence = 0
+        self._asking = Asking()
         self._registrations = 0
         self._heartbeats = 0
         self._heartbeat_failures = 0
@@ -155,6 +156,16 @@ class CoordinatorLink:
         Cheap, and without effect if the report says what the last heartbeat said.
         """
         self._poked.set()
+
+    async def refresh(self) -> None:
+        """Returns when a heartbeat sent from now on has been answered.
+
+        So what the coordinator has answered anybody before is known then, unless the authority is
+        in doubt who the coordinator is. Waits for as long as nobody answers.
+        """
+        number = self._asking.want()
+        self._poked.set()
+        await self._asking.until_answered(number)
 
     async def _announce(self, task_status: trio.TaskStatus[None]) -> None:
         await self._beating.wait()
@@ -232,6 +243,7 @@ class CoordinatorLink:
             else:
                 self._said = says
                 self._renew(response, sent_at)
+                self._asking.answer()
                 pauses.reset()
                 pause = self._heartbeat_seconds
             await self._until_due(pause)
@@ -239,17 +251,16 @@ class CoordinatorLink:
     def _compose(self) -> tuple[coordinator_pb2.HeartbeatRequest, object]:
         """A heartbeat, and the part of it somebody may be waiting for."""
         report = self._report()
-        self._sequence += 1
         request = coordinator_pb2.HeartbeatRequest(
             **self._who(),
-            sequence=self._sequence,
+            sequence=self._asking.send(),
             following=map(following_to_message, report.following),
             databases=map(database_to_message, report.databases),
             newest_epoch=max(self._authority.newest_epoch, report.newest_epoch),
             drained_revision=report.drained_revision,
             drain_trouble=report.drain_trouble,
         )
-        return request, _said(self._revision(), report)
+        return request, said(self._revision(), report)
 
     def _who(self) -> dict[str, Any]:
         """Which process calls, and what it has heard."""
@@ -268,7 +279,7 @@ class CoordinatorLink:
         with trio.move_on_after(pause):
             while True:
                 await self._poked.wait()
-                if _said(self._revision(), self._report()) != self._said:
+                if self._asking.is_due or said(self._revision(), self._report()) != self._said:
                     return
                 self._poked = trio.Event()
                 looks += 1
@@ -300,7 +311,7 @@ class CoordinatorLink:
             self._on_change()
         if self._authority.doubt:
             # There is nothing new to ask for until the next heartbeat is due.
-            self._said = _said(self._revision(), self._report())
+            self._said = said(self._revision(), self._report())
         elif is_newer:
             self._beating.set()
         self.poke()
@@ -383,15 +394,3 @@ class CoordinatorLink:
             last_error=self._last_error,
             doubt=self._authority.doubt,
         )
-
-
-def _said(revision: int, report: Report) -> object:
-    """The part of a heartbeat somebody may be waiting for."""
-    return (
-        revision,
-        tuple((f.leader_cluster, f.database, f.applied_epoch) for f in report.following),
-        tuple((d.name, d.streaming_tables) for d in report.databases),
-        report.drained_revision,
-        report.drain_trouble,
-        report.newest_epoch,
-    )

@@ -1,10 +1,14 @@
-"""What a node is busy with, from the counters of its parts."""
+"""What a node is, and what it is busy with, from the counters of its parts."""
 
 from __future__ import annotations
 
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
+from cluster import __version__
+from cluster.commands.context import NodeFacts
 from cluster.commands.doors import NodeLoad
 
 if TYPE_CHECKING:
@@ -12,7 +16,27 @@ if TYPE_CHECKING:
 
     from cluster.extents.files import ExtentFiles
     from cluster.history.driver import OperationRunner
-    from cluster.node.platform import Engine, Hot
+    from cluster.node.config import NodeConfig
+    from cluster.node.platform import Engine, Hot, Platform
+
+
+def node_facts(
+    config: NodeConfig, platform: Platform, address: str, started_at_ns: int
+) -> NodeFacts:
+    """What a node that serves at ``address`` says of itself."""
+    memory = psutil.virtual_memory()
+    return NodeFacts(
+        cluster=config.cluster,
+        node_id=config.node,
+        address=address,
+        started_at_ns=started_at_ns,
+        is_admin=True,
+        total_memory_bytes=memory.total,
+        available_memory_bytes=memory.available,
+        processor_count=platform.cores,
+        build_version=__version__,
+        built_at_ns=0,
+    )
 
 
 def node_load(

@@ -196,7 +196,7 @@ class FakeNode:
     async def detach(self, leader_cluster, leader_database):
         self.detached.append((leader_cluster, leader_database))
 
-    def followers_of(self, database):
+    async def followers_of(self, database):
         if isinstance(self.followers, Exception):
             raise self.followers
         return self.followers
