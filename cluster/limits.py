@@ -139,6 +139,13 @@ class Limits:
         "MalformedPayloadError",
         "ingest_malformed_total",
     )
+    ingest_reader_seconds: float = _limit(
+        600.0,
+        "seconds that a process that reads an ORC file is waited for, all its answers together",
+        _CHOICE,
+        "LimitExceededError",
+        "ingest_malformed_total",
+    )
     streaming_schema_cache_seconds: float = _limit(
         0.0,
         "seconds a node may go on with the schema and mappings it knows while streaming",

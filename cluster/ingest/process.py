@@ -4,22 +4,29 @@ The reader crashes the process it runs in on some damaged files (a few in a thou
 flipped). So a child reads, bounds its own memory, and writes Arrow; when it dies, the file is
 refused. The file is the child's standard input, the columns it wants are its arguments. It costs
 about a tenth of a second a file.
+
+Nor does the reader end by itself on every damaged file, so a child is waited for
+``limits.ingest_reader_seconds``, all its answers together; who takes them slowly costs it nothing.
+Then, or when nobody wants the rest, it is killed.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
+import select
 import subprocess
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Final
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.orc as pa_orc
 
-from cluster.errors import MalformedPayloadError
+from cluster.errors import LimitExceededError, MalformedPayloadError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -32,6 +39,7 @@ _FAILED: Final = 3
 """Exit code of a child that has said on standard error what is wrong with the file."""
 
 _SAID_BYTES: Final = 300
+_PIPE_BYTES: Final = 64 * 1024
 
 
 def orc_batches(
@@ -39,7 +47,8 @@ def orc_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file that has a descriptor, in those of these columns it has; None: in all.
 
-    Blocks, so call it in a worker thread. Raises MalformedPayloadError.
+    Blocks, so call it in a worker thread. Raises MalformedPayloadError, LimitExceededError. However
+    it ends, no child is left.
     """
     asked = json.dumps([None if columns is None else sorted(columns), limits.ingest_reader_bytes])
     file.seek(0)
@@ -50,13 +59,20 @@ def orc_batches(
             stdout=subprocess.PIPE,
             stderr=said,
         ) as child:
+            assert child.stdout is not None
+            answers = _Answers(child.stdout.fileno(), limits.ingest_reader_seconds)
             try:
-                assert child.stdout is not None
-                yield from _received(child.stdout)
+                yield from _received(answers)
+                answers.left_seconds -= _waited(child, answers.left_seconds)
             finally:
-                # It has ended by itself, or nobody wants the rest.
-                child.stdout.close()  # type: ignore[union-attr]
+                child.kill()  # without effect on one that has ended
                 code = child.wait()
+        if answers.left_seconds <= 0:
+            raise LimitExceededError(
+                f"Reading the ORC file took longer than {limits.ingest_reader_seconds:g} seconds.",
+                remedy="Check the file, or split it.",
+                metadata={"limit": "ingest_reader_seconds"},
+            )
         if code:
             said.seek(0)
             reason = said.read()[-_SAID_BYTES:].decode(errors="replace").strip()
@@ -68,12 +84,47 @@ def orc_batches(
             )
 
 
-def _received(stream: object) -> Iterator[pa.RecordBatch]:
+class _Answers(io.RawIOBase):
+    """What a child writes to a descriptor, and how long it may still be waited for."""
+
+    def __init__(self, descriptor: int, left_seconds: float) -> None:
+        self._descriptor = descriptor
+        self.left_seconds = left_seconds
+
+    def readable(self) -> bool:
+        """True: that is all it is for."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes, 0 at the end. Raises TimeoutError when no time is left."""
+        began = time.monotonic()
+        ready, _, _ = select.select([self._descriptor], [], [], max(0.0, self.left_seconds))
+        self.left_seconds -= time.monotonic() - began
+        if not ready or self.left_seconds <= 0:
+            self.left_seconds = 0.0
+            raise TimeoutError
+        data = os.read(self._descriptor, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _waited(child: subprocess.Popen[bytes], most_seconds: float) -> float:
+    """Waits for a child to end; how long that took, or ``most_seconds`` if it has not."""
+    began = time.monotonic()
+    try:
+        child.wait(max(0.0, most_seconds))
+    except subprocess.TimeoutExpired:
+        return most_seconds
+    return min(time.monotonic() - began, most_seconds)
+
+
+def _received(answers: _Answers) -> Iterator[pa.RecordBatch]:
+    stream = io.BufferedReader(answers, _PIPE_BYTES)
     try:
         with pa.ipc.open_stream(stream) as reader:
             yield from reader
     except (pa.ArrowException, OSError):
-        return  # the child's exit code says why
+        return  # the child's exit code says why, or that there is no time left
 
 
 def main(asked: str) -> int:
