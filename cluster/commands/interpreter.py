@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from cluster.commands.credentials import without_credentials
 from cluster.commands.grammar import COMMANDS, CommandSpec, Kind, candidates
 from cluster.commands.lexer import OBFUSCATED, Token, TokenKind, masked, secrets_in, token_at
 from cluster.commands.notation import Choice, Keyword, Node, Sequence, Symbol, Value
@@ -192,7 +193,7 @@ class Matcher:
         secrets = [(token.start, token.end) for token in self._tokens.values() if token.secret]
         for start, end in self._raw:
             secrets += secrets_in(self.text, start, end)
-        return masked(self.text, secrets)
+        return without_credentials(masked(self.text, secrets))
 
     def _match(
         self, node: Node, position: int, captured: Captured
@@ -302,7 +303,7 @@ class Matcher:
             for first, last in secrets_in(self.text, 0, token.start)
             if last > start
         ]
-        before = masked(self.text[start : token.start], secrets)
+        before = without_credentials(masked(self.text[start : token.start], secrets))
         if len(before) > _EXCERPT_CHARACTERS:
             before = f"...{before[-_EXCERPT_CHARACTERS:]}"
         source = "" if token.kind is TokenKind.INVALID else self.text[token.start : token.end]

@@ -33,6 +33,7 @@ from cluster.catalog.changes import (
 from cluster.catalog.model import DEFAULT_DATABASE
 from cluster.catalog.policy_text import shown
 from cluster.commands.functions import shown_body
+from cluster.commands.lexer import fit_for_logs
 from cluster.commands.literals import EPOCH
 from cluster.commands.policy_json import policy_text
 from cluster.commands.principals import principals_text
@@ -90,8 +91,8 @@ def _rows(database: str, history: Sequence[Delta], *, of_cluster: bool = False) 
                     str(delta.to_version),
                     _container(database, change),
                     _NO_STATE,
-                    state,
-                    delta.text,
+                    fit_for_logs(state),
+                    fit_for_logs(delta.text),
                     "",
                     None,
                     "",

@@ -22,10 +22,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cluster.commands.credentials import HIDDEN, holds_credential, without_credentials
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-OBFUSCATED: Final = "******"
+OBFUSCATED: Final = HIDDEN
 """Stands for an obfuscated literal wherever a command's text is kept."""
 
 
@@ -76,8 +78,8 @@ _RAW: Final = re.compile(
     r"""//[^\n]*
     | (?P<secret> (?<!\w)[hH](?: @'(?:[^']|'')*' | @"(?:[^"]|"")*"
         | '(?:[^'\\\r\n]|\\.)*' | "(?:[^"\\\r\n]|\\.)*" | ```.*?```) )
-    | @'(?:[^']|'')*' | @"(?:[^"]|"")*"
-    | '(?:[^'\\\r\n]|\\.)*' | "(?:[^"\\\r\n]|\\.)*" | ```.*?```
+    | (?P<plain> @'(?:[^']|'')*' | @"(?:[^"]|"")*"
+        | '(?:[^'\\\r\n]|\\.)*' | "(?:[^"\\\r\n]|\\.)*" | ```.*?``` )
     | (?P<bracket> [(){}\[\]] ) | (?P<open> ['"] | ```)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -164,14 +166,21 @@ def block_end(text: str, at: int) -> int | None:
     return None
 
 
-def secrets_in(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Where obfuscated literals are in raw text, which may be KQL: pairs of start and end.
+def secrets_in(
+    text: str, start: int, end: int, *, only_obfuscated: bool = False
+) -> list[tuple[int, int]]:
+    """Where secret literals are in raw text, which may be KQL: pairs of start and end.
 
-    One that is never closed goes to the end: text that is refused is logged too.
+    Those are obfuscated ones, and plain ones with credentials. One that is never closed goes to the
+    end: text that is refused is logged too.
     """
     found: list[tuple[int, int]] = []
     for piece in _RAW.finditer(text, start, end):
-        if piece.group("secret"):
+        if piece.group("secret") or (
+            piece.group("plain")
+            and not only_obfuscated
+            and holds_credential(piece.group().strip("@'\"`"))
+        ):
             found.append(piece.span())
         elif piece.group("open") and (opens := _OPENS_SECRET.search(text, start, piece.start())):
             return [*found, (opens.start(), end)]
@@ -196,13 +205,9 @@ def outside(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _joined(literals: list[Token]) -> Token:
-    return Token(
-        TokenKind.STRING,
-        "".join(token.value for token in literals),
-        literals[0].start,
-        literals[-1].end,
-        secret=any(token.secret for token in literals),
-    )
+    value = "".join(token.value for token in literals)
+    secret = any(token.secret for token in literals) or holds_credential(value)
+    return Token(TokenKind.STRING, value, literals[0].start, literals[-1].end, secret=secret)
 
 
 def lex(text: str) -> list[Token]:
@@ -210,8 +215,15 @@ def lex(text: str) -> list[Token]:
     return list(iter_tokens(text))
 
 
+def fit_for_logs(text: str) -> str:
+    """Raw text with secret literals masked, and with credentials hidden that are in none."""
+    if "h" not in text and "H" not in text and not holds_credential(text):
+        return text
+    return without_credentials(masked(text, secrets_in(text, 0, len(text))))
+
+
 def masked(text: str, secrets: Iterable[tuple[int, int]]) -> str:
-    """The text with ``secrets`` (pairs of start and end) masked, fit for a log or journal."""
+    """The text with ``secrets`` (pairs of start and end) masked."""
     parts: list[str] = []
     at = 0
     for start, end in sorted(secrets):
@@ -222,10 +234,10 @@ def masked(text: str, secrets: Iterable[tuple[int, int]]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Raw text with its obfuscated literals masked."""
+    """Raw text with its obfuscated literals masked, and everything else as it is."""
     if "h" not in text and "H" not in text:
         return text
-    return masked(text, secrets_in(text, 0, len(text)))
+    return masked(text, secrets_in(text, 0, len(text), only_obfuscated=True))
 
 
 def _skip(text: str, at: int) -> int:
@@ -254,7 +266,8 @@ def _string_token(text: str, at: int, prefix: re.Match[str]) -> Token:
         value, end = _string(text, prefix)
     except _LiteralError as error:
         return Token(TokenKind.INVALID, str(error), at, len(text))
-    return Token(TokenKind.STRING, value, at, end, secret=prefix.group()[:1] in ("h", "H"))
+    secret = prefix.group()[:1] in ("h", "H") or holds_credential(value)
+    return Token(TokenKind.STRING, value, at, end, secret=secret)
 
 
 def _string(text: str, prefix: re.Match[str]) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cluster.commands.command_types import command_type
+from cluster.commands.credentials import without_credentials
 from cluster.errors import RemoraError, ThrottledError
 from cluster.history.records import Executed, OperationState
 
@@ -71,10 +72,10 @@ class CommandRecorder:
             yield note
             state = OperationState.COMPLETED
         except ThrottledError as error:
-            state, failure = OperationState.THROTTLED, str(error)
+            state, failure = OperationState.THROTTLED, without_credentials(str(error))
             raise
         except RemoraError as error:
-            state, failure = OperationState.FAILED, str(error)
+            state, failure = OperationState.FAILED, without_credentials(str(error))
             raise
         except Exception as error:  # a defect; the transport reports it
             state, failure = OperationState.FAILED, type(error).__name__

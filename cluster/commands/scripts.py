@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cluster.commands.command_types import command_type
 from cluster.commands.grammar import VERBS, Kind
 from cluster.commands.interpreter import parse_command
-from cluster.commands.lexer import outside, without_secrets
+from cluster.commands.lexer import fit_for_logs, outside
 from cluster.commands.properties import read_properties
 from cluster.errors import InvalidRequestError, RemoraError, SyntaxRefusedError
 
@@ -44,7 +44,7 @@ async def execute_script(context: Context) -> list[Row]:
         raise InvalidRequestError("Give either ContinueOnErrors or ThrowOnErrors, not both.")
     rows: list[Row] = []
     for text in split(context.values["script"]):
-        operation_id, kind, shown = context.catalog.new_id(), "Unknown", without_secrets(text)
+        operation_id, kind, shown = context.catalog.new_id(), "Unknown", fit_for_logs(text)
         try:
             command = parse_command(text, context.node.services.limits)
             kind, shown = command_type(command.spec.name), command.text

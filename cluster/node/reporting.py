@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cluster.commands.lexer import without_secrets
+from cluster.commands.credentials import without_credentials
+from cluster.commands.lexer import fit_for_logs
 from cluster.extents.keeping import JobKind
 from cluster.history.records import Executed, Operation, OperationState
 from cluster.query.records import QueryState
@@ -69,12 +70,12 @@ class HistoryReports:
         entry = Executed(
             activity_id=activity,
             kind="Query",
-            text=without_secrets(record.text),
+            text=fit_for_logs(record.text),
             database=record.database,
             started_ns=record.started_ns,
             updated_ns=record.updated_ns or record.started_ns,
             state=_STATES[record.state],
-            failure=record.failure,
+            failure=without_credentials(record.failure),
             client_request_id=request.request_id,
             principal=request.caller.principal,
             user=request.caller.name or request.user,

@@ -28,5 +28,7 @@ def test_queries_are_kept_without_their_secrets() -> None:
     (running,) = history.running()
     reports.query(record.ended(2, QueryState.COMPLETED, ""))
     (ended,) = history.executed()
+    reports.query(QueryRecord(2, "print 'https://h/c?sig=secret'", "D", 1, NODE_REQUEST))
+    assert history.running()[0].text == "print ******"
     shown = "externaldata(x:int)[******] | where a == 'shown'"
     assert (running.text, ended.text) == (shown, shown)
