@@ -23,12 +23,13 @@ from cluster.queued.service import QueuedIngestion
 from cluster.queued.worker import FilesThread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from cluster.batch.ports import Request
     from cluster.gateway.http.messages import HttpResponse
     from cluster.limits import Limits
+    from cluster.queued.ports import StoragePort
     from cluster.request import Caller
 
 START_NS = 1_700_000_000_000_000_000
@@ -233,8 +234,9 @@ async def process(
     *,
     limits: Limits = LIMITS,
     allowed: Any = None,
+    storage_of: Callable[[QueuedFiles, VirtualClock], StoragePort] | None = None,
 ) -> AsyncIterator[World]:
-    """One process on a folder; it ends with the context."""
+    """One process on a folder; it ends with the context. ``storage_of``: where clients upload."""
     clock = VirtualClock()
     history = History(clock, limits)
 
@@ -243,14 +245,16 @@ async def process(
             allowed(caller, database, table)
 
     async with open_files(folder, secret=SECRET, limits=limits) as files:
+        inline = QueuedFiles(files.store, files.blobs, Inline())
         service = QueuedIngestion(
-            QueuedFiles(files.store, files.blobs, Inline()),
+            inline,
             catalog=node,
             ingestion=node,
             history=history,
             authorize=authorize,
             clock=clock,
             limits=limits,
+            storage=None if storage_of is None else storage_of(inline, clock),
         )
         world = World(
             service, StorageDoor(service, clock=clock, limits=limits), node, history, clock

@@ -1,0 +1,144 @@
+"""A real Azurite, and clusters whose queued clients upload to it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+import trio
+from sdk_setup import HERE, LIMITS, SdkClusters, installed, need
+
+from cluster.queued.account.settings import EMULATOR_KEY, EMULATOR_NAME
+from cluster.testing.local import launcher_in
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FOLDER: Final = HERE / "azurite"
+_LISTENS: Final = re.compile(
+    r"Azurite (Blob|Queue|Table) service is successfully listening at (\S+)"
+)
+_PROGRAM: Final = "azurite/dist/src/azurite.js"
+
+QUICK_LIMITS: Final = {
+    **LIMITS,
+    "queued_poll_seconds": 0.1,
+    "queued_visibility_seconds": 2.0,
+    "queued_retry_first_seconds": 0.25,
+}
+
+
+def packages() -> Path:
+    """The folder ``node_modules`` with what ``package-lock.json`` names, installed once."""
+    need("Azurite", "node", "npm")
+    sources = [_FOLDER / name for name in ("package.json", "package-lock.json", ".npmrc")]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+    def install(folder: Path) -> None:
+        for source in sources:
+            shutil.copy(source, folder)
+        command = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+        subprocess.run(command, cwd=folder, check=True, timeout=500)
+
+    return installed(f"azurite-{digest[:16]}", install) / "node_modules"
+
+
+class Azurite:
+    """One, on free ports of loopback. It keeps its data and its ports when it is stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._program = packages() / _PROGRAM
+        self._process: subprocess.Popen[str] | None = None
+        self.endpoints: dict[str, str] = {}
+        self.start()
+
+    def start(self) -> None:
+        """Returns when all three services listen."""
+        ports = {
+            kind: self.endpoints[kind].rpartition(":")[2] if self.endpoints else "0"
+            for kind in ("blob", "queue", "table")
+        }
+        self._process = subprocess.Popen(
+            (
+                "node",
+                str(self._program),
+                "--silent",
+                "--disableTelemetry",
+                f"--location={self._folder}",
+                *(f"--{kind}Port={port}" for kind, port in ports.items()),
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        said, found = [], {}
+        while len(found) < len(ports):
+            line = self._process.stdout.readline()
+            said.append(line)
+            assert line, f"Azurite has ended: {''.join(said)}"
+            if match := _LISTENS.search(line):
+                found[match[1].lower()] = match[2].rstrip("/")
+        self.endpoints = found
+
+    def stop(self) -> None:
+        """Ends it in good order, so that what it has is on disk."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.communicate(timeout=20)
+            self._process = None
+
+    @property
+    def connection_string(self) -> str:
+        """As Azure's own tools take it."""
+        endpoints = (
+            f"{kind.capitalize()}Endpoint={url}/{EMULATOR_NAME}"
+            for kind, url in self.endpoints.items()
+        )
+        return ";".join((f"AccountName={EMULATOR_NAME};AccountKey={EMULATOR_KEY}", *endpoints))
+
+
+class AzuriteClusters(SdkClusters):
+    """A leader and a follower that ``remora up`` has started for an Azurite."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.azurite = Azurite(folder / "azurite")
+        try:
+            super().__init__(folder)
+        except BaseException:
+            self.azurite.stop()
+            raise
+
+    async def _launch(self, folder: Path) -> None:
+        topology = folder / "topology.toml"
+        limits = "".join(f"{name} = {value}\n" for name, value in QUICK_LIMITS.items())
+        clusters = "".join(
+            f'[[clusters]]\nname = "{name}"\nstreaming_ingestion = true\n'
+            for name in ("leader", "follower")
+        )
+        topology.write_text(f"[limits]\n{limits}{clusters}")
+        launcher = launcher_in(folder)
+        environment = {
+            **{name: value for name, value in os.environ.items() if "REMORA" not in name},
+            "REMORA_HOME": str(launcher.home.folder),
+            "REMORA_QUEUED_STORAGE": self.azurite.connection_string,
+        }
+        command = (sys.executable, "-P", "-m", "cluster.cli.main", "up", str(topology))
+        options = ("--name", launcher.name, "--data", str(folder / "data"))
+        await trio.run_process((*command, *options), env=environment, capture_stdout=True)
+
+    def close(self) -> None:
+        """Ends the processes, then Azurite."""
+        try:
+            super().close()
+        finally:
+            self.azurite.stop()
