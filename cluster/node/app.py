@@ -255,7 +255,7 @@ class Node:
         behind = self._behind()
         health = add_grpc_services(server, behind)
         self._address = listen_grpc(server, config, self._platform)
-        http = open_http(config, self._platform, behind)
+        self._http = http = open_http(config, self._platform, behind)
         self._link = self._make_link()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_catalog)
@@ -358,6 +358,7 @@ class Node:
             replication=self._replication.statistics(),
             keeper=self._storage.keeper.statistics(),
             files=self._storage.files.statistics(),
+            http=None if self._http is None else self._http.server.statistics(),
         )
 
     def _load(self) -> NodeLoad:

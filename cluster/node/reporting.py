@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cluster.extents.files import ExtentFilesStatistics
     from cluster.extents.keeping import JobReport, KeeperStatistics
+    from cluster.gateway.http.server import HttpStatistics
     from cluster.history.log import History
     from cluster.node.link import LinkStatistics
     from cluster.query.binding import ScanStatistics
@@ -39,13 +40,17 @@ _NANOSECONDS: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class NodeStatistics:
-    """The parts of a node that are about other processes, and about extents."""
+    """The parts of a node that are about other processes and clients, and about extents.
+
+    ``http`` is None where the node has no HTTP door.
+    """
 
     link: LinkStatistics
     followers: FollowerStatistics
     replication: ReplicationStatistics
     keeper: KeeperStatistics
     files: ExtentFilesStatistics
+    http: HttpStatistics | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Counts:
         self.connections_total = 0
         self.connections_refused = 0
         self.requests_malformed = 0
+        self.heads_too_large = 0
         self.clients_lost = 0
 
 
@@ -226,6 +227,7 @@ class DoorProtocol(HttpToolsProtocol):
         refusal for its answer, and what it asked for may be done.
         """
         self.config.counts.requests_malformed += 1
+        self.config.counts.heads_too_large += self._is_head_too_large
         if self._is_answering:
             self.transport.close()
             return

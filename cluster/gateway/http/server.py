@@ -39,7 +39,11 @@ _STOP_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class HttpStatistics:
-    """Counters since the start. ``requests_in_progress`` is how many there are now."""
+    """Counters since the start. ``requests_in_progress`` is how many there are now.
+
+    ``requests_malformed`` are those with too large a head and those that are not HTTP;
+    ``clients_lost`` went away while they were being answered.
+    """
 
     requests_total: int = 0
     requests_in_progress: int = 0
@@ -47,6 +51,23 @@ class HttpStatistics:
     connections_total: int = 0
     connections_refused: int = 0
     requests_malformed: int = 0
+    heads_too_large: int = 0
+    bodies_too_large: int = 0
+    clients_lost: int = 0
+
+    def metrics(self) -> dict[str, int]:
+        """All of them by the names under which they are to be exported; limits name some too."""
+        return {
+            "http_requests_total": self.requests_total,
+            "http_requests_in_progress": self.requests_in_progress,
+            "http_requests_abandoned_total": self.requests_abandoned,
+            "http_connections_total": self.connections_total,
+            "http_connections_refused_total": self.connections_refused,
+            "http_malformed_total": self.requests_malformed,
+            "http_refused_total": self.heads_too_large,
+            "http_too_large_total": self.bodies_too_large,
+            "http_clients_lost_total": self.clients_lost,
+        }
 
 
 class HttpServer:
@@ -66,6 +87,7 @@ class HttpServer:
         self._stop_in_loop: Any = None
         self._requests_total = 0
         self._requests_abandoned = 0
+        self._bodies_too_large = 0
         self._in_progress: set[Exchange] = set()
         self._idle = trio.Event()
         self._is_stopping = False
@@ -130,6 +152,9 @@ class HttpServer:
             connections_total=0 if counts is None else counts.connections_total,
             connections_refused=0 if counts is None else counts.connections_refused,
             requests_malformed=0 if counts is None else counts.requests_malformed,
+            heads_too_large=0 if counts is None else counts.heads_too_large,
+            bodies_too_large=self._bodies_too_large,
+            clients_lost=0 if counts is None else counts.clients_lost,
         )
 
     # In the trio thread
@@ -147,6 +172,7 @@ class HttpServer:
         if exchange.is_abandoned:
             return
         self._requests_total += 1
+        self._bodies_too_large += bool(exchange.request.body_over_bytes)
         self._in_progress.add(exchange)
         self._nursery.start_soon(self._answer, exchange)
 

@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from functools import partial
 
 import pytest
@@ -162,6 +163,7 @@ async def test_a_body_is_bounded_and_the_handler_told(world, make, size, over):
         await connection.send(make("/", b"x" * size))
         await connection.response()
         assert world.requests[0].body_over_bytes == over
+        assert world.server.statistics().bodies_too_large == bool(over)
         assert len(world.requests[0].body) == (0 if over else size)
         await connection.send(post("/again"))  # what was too much is not taken for a request
         assert json.loads((await connection.response())[2])[1] == "/again"
@@ -187,10 +189,21 @@ async def test_a_head_is_bounded(world, size, status):
     known = len("/") + sum(map(len, ("host", "localhost", "content-length", "0", "x-a")))
     got, _, body = await world.ask(post("/", b"", f"X-A: {'a' * (size - known)}"))
     assert got == status
+    assert world.server.statistics().heads_too_large == (status == 431)
     if status == 431:
         assert json.loads(body)["error"]["@permanent"] is True
         assert not world.requests
         assert world.server.statistics().requests_malformed == 1
+
+
+async def test_statistics_have_the_names_of_metrics_that_limits_promise(world):
+    await world.ask(post("/", b"x"))
+    statistics = world.server.statistics()
+    metrics = statistics.metrics()
+    assert metrics["http_requests_total"] == statistics.requests_total == 1
+    assert len(metrics) == len(fields(statistics))
+    promised = {info.metric for info in Limits.describe() if info.metric.startswith("http_")}
+    assert {"http_too_large_total", "http_refused_total"} < promised <= metrics.keys()
 
 
 async def test_a_head_that_never_ends_is_cut_off(world):
