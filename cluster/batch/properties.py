@@ -16,10 +16,19 @@ from cluster.errors import DuplicateMappingError, IngestionPropertyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+_OPTIONS: Final = "ValidationOptions"
+_IMPLICATIONS: Final = "ValidationImplications"
+_OPTION_NAMES: Final = (
+    "DoNotValidate",
+    "ValidateCsvInputConstantColumns",
+    "ValidateCsvInputColumnLevelOnly",
+)
+_IMPLICATION_NAMES: Final = ("Fail", "BestEffort")
+
 DROP_BY: Final = "drop-by:"
 INGEST_BY: Final = "ingest-by:"
 
-NOT_MODELLED: Final = ("validationPolicy", "zipPattern", "small_dimension_table")
+NOT_MODELLED: Final = ("zipPattern", "small_dimension_table")
 """Known to Kusto, refused here: each would change what is stored."""
 
 
@@ -30,7 +39,8 @@ class IngestionProperties:
     ``created_us`` is microseconds since 1970 UTC; None: now. ``mapping`` is inline JSON.
     ``ingest_if_not_exists`` are values without the ``ingest-by:`` prefix. ``distributed`` and
     ``persist_details`` are what they are in Kusto; one node distributes to itself, and details are
-    kept for every command.
+    kept for every command. ``validation_policy`` is one of those that refuse nothing: data is taken
+    as it is (:func:`check_validation_policy`).
     """
 
     format: str = "csv"
@@ -48,6 +58,7 @@ class IngestionProperties:
     ingestion_time: bool = True
     distributed: bool = False
     persist_details: bool = False
+    validation_policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,43 @@ def parse_properties(
             "Both ingestionMapping and ingestionMappingReference are given."
         )
     return properties
+
+
+def check_validation_policy(name: str, value: object) -> str:
+    """A validation policy as text, if it asks for what is done here: nothing is refused for it.
+
+    Known are the numbers and names of the SDKs: ``ValidationOptions`` 0 DoNotValidate, 1
+    ValidateCsvInputConstantColumns, 2 ValidateCsvInputColumnLevelOnly; ``ValidationImplications``
+    0 Fail, 1 BestEffort; without either both are 1, the default policy. Raises
+    IngestionPropertyError for what is no such policy, and for one that is to fail: refusing rows of
+    other numbers of fields is not supported, and to store them would not be what was asked.
+    """
+    text = _text(name, value)
+    try:
+        given = {} if not text else json.loads(text)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict) or not given.keys() <= {_OPTIONS, _IMPLICATIONS}:
+        raise _malformed(name, f"a JSON object of {_OPTIONS} and {_IMPLICATIONS}")
+    option = _one_of(name, given.get(_OPTIONS, 1), _OPTION_NAMES)
+    implication = _one_of(name, given.get(_IMPLICATIONS, 1), _IMPLICATION_NAMES)
+    if option and not implication:
+        raise IngestionPropertyError(
+            f"Property '{name}' asks to fail where {_OPTION_NAMES[option]} fails: this is not "
+            "supported by Remora, which takes such rows: fields that are missing are null, those "
+            "there are too many of are ignored.",
+            remedy="Use BestEffort (1), the default, or check the data before.",
+            metadata={"property": name},
+        )
+    return text
+
+
+def _one_of(name: str, value: object, names: tuple[str, ...]) -> int:
+    if isinstance(value, str) and value in names:
+        return names.index(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
+        return value
+    raise _malformed(name, f"one of {', '.join(names)}, or its number, where it is one of them")
 
 
 def prefixed(values: Iterable[str]) -> frozenset[str]:
@@ -189,5 +237,6 @@ _PROPERTIES: Final = (
     _Property("policy_ingestiontime", "ingestion_time", _bool),
     _Property("distributed", "distributed", _bool),
     _Property("persistDetails", "persist_details", _bool),
+    _Property("validationPolicy", "validation_policy", check_validation_policy, of_query=False),
 )
 _BY_NAME: Final = {item.name.casefold(): item for item in _PROPERTIES}

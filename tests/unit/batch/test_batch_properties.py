@@ -75,7 +75,7 @@ def test_a_query_may_change_the_schema_and_describes_a_new_table():
     [
         ([("colour", "x")], False, "There is no ingestion property 'colour'; there are format"),
         ([("zipPattern", "*.csv")], False, "'zipPattern' is not supported"),
-        ([("validationpolicy", "{}")], False, "is not supported"),
+        ([("validationpolicy", "{}")], True, "not one of this command"),
         ([("tags", "x")], False, "must be a JSON array of strings"),
         ([("tags", '[""]')], False, "must be a JSON array of strings"),
         ([("tags", "[1]")], False, "must be a JSON array of strings"),
@@ -100,3 +100,47 @@ def test_what_cannot_be_honoured_is_refused(given, from_query, words):
 def test_two_mappings_are_one_too_many():
     with pytest.raises(DuplicateMappingError):
         parse_properties([("ingestionMapping", "[]"), ("ingestionMappingReference", "m")])
+
+
+@pytest.mark.fidelity(
+    "ingestion-properties.md",
+    "validationPolicy says what is validated, and whether that fails",
+    differs="One that would fail is refused by name; the others refuse nothing, as by default",
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        '{"ValidationOptions": 1, "ValidationImplications": 1}',
+        '{"ValidationOptions": 0, "ValidationImplications": 0}',
+        '{"ValidationOptions": 2}',
+        '{"ValidationOptions": "ValidateCsvInputConstantColumns"}',
+        '{"ValidationImplications": "BestEffort"}',
+        '{"ValidationOptions": "DoNotValidate", "ValidationImplications": "Fail"}',
+    ],
+)
+def test_validation_policies_that_refuse_nothing_are_taken(text):
+    assert parse_properties([("validationPolicy", text)]).validation_policy == text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"ValidationOptions": 1, "ValidationImplications": 0}', "not supported by Remora"),
+        ('{"ValidationOptions": 2, "ValidationImplications": "Fail"}', "not supported by Remora"),
+        ('{"ValidationImplications": 0}', "ValidateCsvInputConstantColumns fails"),
+        ('{"ValidationOptions": 3}', "must be one of"),
+        ('{"ValidationOptions": -1}', "must be one of"),
+        ('{"ValidationOptions": true}', "must be one of"),
+        ('{"ValidationImplications": "Maybe"}', "must be one of"),
+        ('{"Options": 1}', "must be a JSON object"),
+        ("[]", "must be a JSON object"),
+        ("{", "must be a JSON object"),
+        (1, "must be a string"),
+    ],
+)
+def test_validation_policies_that_would_fail_or_are_none_are_refused_by_name(text, why):
+    with pytest.raises(IngestionPropertyError, match=why) as caught:
+        parse_properties([("validationPolicy", text)])
+    assert caught.value.metadata == {"property": "validationPolicy"}
