@@ -99,6 +99,7 @@ class ReplicationService:
         self._calls: dict[FollowerName, _FollowCall] = {}
         self._acknowledged = AcknowledgedVersions(limits.garbage_follower_seconds)
         self._sessions_total = self._records_total = self._bytes_total = 0
+        row_stores.tell(self._rows_came)
 
     async def Follow(self, stream: FollowStream) -> None:  # noqa: N802 - named by the proto
         """Serves one follower until it leaves, is detached or breaks the protocol."""
@@ -203,6 +204,10 @@ class ReplicationService:
         for call in self._calls.values():
             call.wake()
 
+    def _rows_came(self) -> None:
+        for call in self._calls.values():
+            call.rows_came()
+
     def statistics(self) -> ReplicationStatistics:
         """Followers now, and totals since the node started."""
         live = tuple(call.session.statistics() for call in self._calls.values())
@@ -253,7 +258,7 @@ class _FollowCall:
         self._database = hello.database
         self._follower = hello.follower_cluster
         self._scope = trio.CancelScope()
-        self._nap = trio.CancelScope()
+        self._nap = trio.lowlevel.ParkingLot()
         self._waits_for_rows = False
         self._failure: RemoraError | None = None
         self._heard_at = service.clock.monotonic()
@@ -276,7 +281,12 @@ class _FollowCall:
 
     def wake(self) -> None:
         """Something changed: ask again what is due."""
-        self._nap.cancel()
+        self._nap.unpark_all()
+
+    def rows_came(self) -> None:
+        """Rows are durable that may be for the follower."""
+        if self._waits_for_rows:
+            self.wake()
 
     async def _receive(self, frames: Sequence[FollowerFrame]) -> None:
         while frames:
@@ -317,22 +327,16 @@ class _FollowCall:
                 moment = self._moment()
                 output = self.session.next(moment)
                 if output is None:
-                    await self._sleep(self.session.waiting_beyond(moment))
+                    # No other task has run since the moment: nothing can have come unnoticed.
+                    self._waits_for_rows = self.session.waiting_beyond(moment) is not None
+                    await self._nap.park()
+                    self._waits_for_rows = False
                 else:
                     await self._perform(output)
         except RemoraError as error:
             self.fail(error)
         except trio.BrokenResourceError:
             self._scope.cancel()  # the call is over
-
-    async def _sleep(self, beyond: int | None) -> None:
-        self._waits_for_rows = beyond is not None
-        with trio.CancelScope() as self._nap:
-            if beyond is None:
-                await trio.sleep_forever()
-            else:
-                await self._service.row_stores.wait_beyond(beyond)
-        self._waits_for_rows = False
 
     async def _perform(self, output: Output) -> None:
         match output:

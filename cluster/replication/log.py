@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from cluster.catalog.model import RowStoreKey
     from cluster.replication.position import KeyPosition
@@ -33,5 +33,5 @@ class LeaderLog(Protocol):
     ) -> Chunk:
         """Committed records of ``keys`` from ``lsn`` on that reach beyond their key's cursor."""
 
-    async def wait_beyond(self, lsn: int) -> None:
-        """Returns when the end of the log is beyond ``lsn``."""
+    def tell(self, listener: Callable[[], None]) -> None:
+        """From now on calls ``listener`` each time the log has grown."""

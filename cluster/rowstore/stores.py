@@ -90,6 +90,7 @@ class RowStores:
         self._stores: list[RowStore] = []
         self._tail = SharedTail(0, 0, 0)
         self._changed = trio.lowlevel.ParkingLot()
+        self._listeners: list[Callable[[], None]] = []
         self._catch_up_reads = 0
 
     @classmethod
@@ -346,6 +347,10 @@ class RowStores:
         while self._tail.end_lsn <= lsn:
             await self._changed.park()
 
+    def tell(self, listener: Callable[[], None]) -> None:
+        """From now on calls ``listener`` each time the log has grown; it must not raise."""
+        self._listeners.append(listener)
+
     def key_statistics(self, number: int) -> tuple[KeyStatistics, ...]:
         """What a row store holds of each key, in no order."""
         return self._stores[number].key_statistics()
@@ -363,6 +368,8 @@ class RowStores:
         self._tail.append(number, records)
         self._moved.update([record.key for record in records if record.end_ordinal])
         self._changed.unpark_all()
+        for listener in self._listeners:
+            listener()
 
     def _number_of(self, key: RowStoreKey) -> int | None:
         number = self._homes.get(key)

@@ -105,6 +105,20 @@ async def test_each_key_lives_in_its_row_store_and_stays_there() -> None:
         assert [len(found(stores, key)) for key in KEYS] == list(range(1, 9))
 
 
+async def test_a_listener_is_told_when_rows_can_be_read_and_before_that_not() -> None:
+    world = Stores()
+    async with world.all_running() as stores:
+        ends = []
+        stores.tell(lambda: ends.append(stores.end_lsn()))
+        staged = put(stores, KEYS[0], 0, 2)
+        assert ends == []
+        await staged.committed()
+        assert ends == [stores.end_lsn()]
+        await put(stores, KEYS[1], 0, 2).committed()
+        assert ends[1:] == [stores.end_lsn()]
+        assert ends[1] > ends[0]
+
+
 async def test_followers_read_in_commit_order_and_catch_up_by_cursors() -> None:
     for tail_bytes in (0, 500, 2000, 10**6):
         world = Stores(row_store_tail_bytes=tail_bytes, row_store_segment_bytes=900)
