@@ -314,7 +314,8 @@ class CoordinatorLink:
             self._said = said(self._revision(), self._report())
         elif is_newer:
             self._beating.set()
-        self.poke()
+        if changed or not is_newer:
+            self.poke()
 
     def _heard(self, message: coordinator_pb2.NodeView) -> None:
         """Takes a view that carries no lease."""

@@ -292,6 +292,27 @@ async def test_many_pokes_without_news_cost_few_reports(
     assert 40 < made < 60, "one in 20 ms"
 
 
+async def test_a_heartbeat_whose_answer_is_no_news_composes_one_report(
+    autojump_clock: MockClock, setup: Setup
+) -> None:
+    await setup.start()
+    node = await setup.node("leader")
+    await trio.sleep(LIMITS.heartbeat_seconds / 2)
+    report, made = node.link._report, 0
+
+    def counted() -> Report:
+        nonlocal made
+        made += 1
+        return report()
+
+    node.link._report = counted
+    node.link._on_change = lambda: None  # a longer lease changes nothing it would poke for
+    beats = node.link.statistics().heartbeats
+    await trio.sleep(5 * LIMITS.heartbeat_seconds)
+    assert node.link.statistics().heartbeats - beats == 5
+    assert made == 5
+
+
 async def test_a_new_database_is_reported_at_once_when_poked(
     autojump_clock: MockClock, setup: Setup
 ) -> None:
