@@ -51,7 +51,8 @@ class _Opened:
             with trio.CancelScope(shield=True):
                 await self._channel.__aenter__()
             self._ready.set()
-        await self._ready.wait()
+        elif not self._ready.is_set():
+            await self._ready.wait()
 
     async def aclose(self) -> None:
         """Ends all of its calls; nothing if it was never opened."""

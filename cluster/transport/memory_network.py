@@ -23,6 +23,7 @@ from cluster.transport.memory_timers import Timer, Timers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cluster.transport.faults import Decision
     from cluster.transport.memory import MemoryServer
     from cluster.transport.memory_call import CallTap, MemoryCall
 
@@ -108,6 +109,18 @@ class Link:
         self._last_due = -math.inf
         self._sent_until = -math.inf
 
+    @property
+    def faults(self) -> LinkFaults:
+        """What the link does to frames now."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: LinkFaults) -> None:
+        self._faults = faults
+        self._certain: Decision | None = None
+        if faults.is_certain:
+            self._certain = decide(self._network.seed, self.source, self.target, 0, faults)
+
     def duplicates(self) -> bool:
         """Whether the unary request that is sent now arrives twice."""
         number = next(self._unary)
@@ -125,7 +138,7 @@ class Link:
         if self._network.down and not self._network.down.isdisjoint((self.source, self.target)):
             lost(f"the connection to {self.target} was reset")
             return
-        fate = decide(self._network.seed, self.source, self.target, next(self._frames), self.faults)
+        fate = self._fate(next(self._frames))
         self._network.frames_carried += 1
         if fate.reset:
             self._network.connections_reset += 1
@@ -135,16 +148,21 @@ class Link:
             self._network.frames_dropped += 1
             lost(f"the connection to {self.target} lost a message")
             return
-        if self.faults.holds:
+        if self._faults.holds:
             self.waiting.append((connection, lane, deliver))
             return
         delay_seconds = fate.delay_seconds
-        if self.faults.bytes_per_second:
+        if self._faults.bytes_per_second:
             # What is under way takes its time first.
             began = max(trio.current_time(), self._sent_until)
-            self._sent_until = began + size_bytes / self.faults.bytes_per_second
+            self._sent_until = began + size_bytes / self._faults.bytes_per_second
             delay_seconds += self._sent_until - trio.current_time()
         self._deliver(lane, deliver, delay_seconds, overtaken=fate.overtaken)
+
+    def _fate(self, number: int) -> Decision:
+        if self._certain is not None:
+            return self._certain
+        return decide(self._network.seed, self.source, self.target, number, self._faults)
 
     def _deliver(
         self, lane: Lane, deliver: Callable[[], None], delay_seconds: float, *, overtaken: bool
@@ -222,7 +240,11 @@ class MemoryNetwork:
         link = self._links.get((source, target))
         if link is None:
             link = self._links[source, target] = Link(self, source, target)
+            self.joined(link)
         return link
+
+    def joined(self, link: Link) -> None:
+        """Two hosts have a link that is not perfect, for subclasses to say so."""
 
     def set_faults(self, source: str, target: str, faults: LinkFaults) -> None:
         """Sets what the link from ``source`` to ``target`` does to frames from now on."""

@@ -36,12 +36,9 @@ class SimulatedNetwork(MemoryNetwork):
         """Addresses that every other call to another address comes to instead."""
         self._calls_to_twins: dict[tuple[str, str], int] = {}
 
-    def link(self, source: str, target: str) -> Link:
-        """The link from ``source`` to ``target``."""
-        if (source, target) not in self._links:
-            super().link(source, target)
-            self._apply(source, target)
-        return super().link(source, target)
+    def joined(self, link: Link) -> None:
+        """A link begins with the delays of the world, and with what strikes it already."""
+        self._apply(link.source, link.target)
 
     def server_at(self, source: str, address: str, method: str) -> MemoryServer | None:
         """Who answers a call.
@@ -89,7 +86,7 @@ class SimulatedNetwork(MemoryNetwork):
             merged = _worse(merged, faults)
         if self._held.get(source) or self._held.get(target):
             merged = _worse(merged, LinkFaults(partitioned=True))
-        if merged != super().link(source, target).faults:
+        if merged != self.link(source, target).faults:
             self.set_faults(source, target, merged)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -24,7 +25,7 @@ from cluster.transport.hub import Waiter
 from cluster.transport.memory_timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, MutableSequence
 
 T = TypeVar("T")
 
@@ -37,6 +38,18 @@ _CHANCE = "_r"
 _trio_sleep: Final = trio.sleep
 
 
+class _Chance(random.Random):
+    """What the scheduler shuffles with; most often one task or two are runnable."""
+
+    def shuffle(self, x: MutableSequence[Any]) -> None:
+        """See :meth:`random.Random.shuffle`."""
+        if len(x) == 2:
+            if self.random() < 0.5:
+                x.reverse()
+        elif len(x) > 1:
+            super().shuffle(x)
+
+
 @contextmanager
 def pinned(seed: int) -> Iterator[None]:
     """Inside, trio's scheduler follows ``seed`` and threads run in place.
@@ -44,22 +57,21 @@ def pinned(seed: int) -> Iterator[None]:
     Raises RuntimeError if trio has not the names this needs.
     """
     if not isinstance(getattr(trio_run, _SORTED, None), bool) or not hasattr(
-        getattr(trio_run, _CHANCE, None), "getstate"
+        getattr(trio_run, _CHANCE, None), "shuffle"
     ):
         raise RuntimeError(
             f"trio {trio.__version__} schedules in another way than this simulation pins: "
             f"trio._core._run has no {_SORTED} or no {_CHANCE}"
         )
-    chance: Any = getattr(trio_run, _CHANCE)
     before = (
         getattr(trio_run, _SORTED),
-        chance.getstate(),
+        getattr(trio_run, _CHANCE),
         trio.to_thread.run_sync,
         trio.lowlevel.start_thread_soon,
         trio.lowlevel.current_trio_token,
     )
-    chance.seed(seed)
     setattr(trio_run, _SORTED, True)
+    setattr(trio_run, _CHANCE, _Chance(seed))
     trio.to_thread.run_sync = run_in_place  # type: ignore[assignment]
     trio.lowlevel.start_thread_soon = start_in_place  # type: ignore[assignment]
     trio.lowlevel.current_trio_token = DirectToken  # type: ignore[assignment]
@@ -67,7 +79,7 @@ def pinned(seed: int) -> Iterator[None]:
         yield
     finally:
         setattr(trio_run, _SORTED, before[0])
-        chance.setstate(before[1])
+        setattr(trio_run, _CHANCE, before[1])
         trio.to_thread.run_sync = before[2]
         trio.lowlevel.start_thread_soon = before[3]
         trio.lowlevel.current_trio_token = before[4]
