@@ -28,12 +28,7 @@ from cluster.catalog.changes import apply, touched_tables
 from cluster.catalog.following import FollowingSettings
 from cluster.catalog.garbage import FileLedger, GarbageFile, count_files
 from cluster.catalog.journal import Delta, advance
-from cluster.catalog.model import (
-    DEFAULT_DATABASE,
-    Database,
-    FollowingSource,
-    RowStoreKey,
-)
+from cluster.catalog.model import DEFAULT_DATABASE, Database, FollowingSource, RowStoreKey
 from cluster.catalog.naming import check_entity_name, check_text, fold_database_name
 from cluster.catalog.reading import CatalogReader
 from cluster.catalog.references import plan_references
@@ -188,7 +183,7 @@ class Catalog(CatalogReader):
         and whatever :func:`cluster.catalog.changes.apply` raises.
         """
         async with self._lock:
-            return await self._commit(self._owned(name), changes, text)
+            return await self._commit(self._owned(name), changes, text, "")
 
     async def forget_garbage(self, files: Iterable[GarbageFile]) -> None:
         """Forgets files that are deleted. Those that are not on the list are passed over."""
@@ -196,9 +191,9 @@ class Catalog(CatalogReader):
             await self._writer.forget_garbage(files)
 
     async def transact(
-        self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str
+        self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str, user: str = ""
     ) -> tuple[Database, Delta | None]:
-        """Like :meth:`commit`, with the changes planned from the newest tree.
+        """Like :meth:`commit`, with the changes planned from the newest tree on behalf of ``user``.
 
         ``plan`` runs when no other transaction can come between; what it raises is raised here.
         No changes: nothing is committed and the delta is None. Returns the tree that is in force.
@@ -210,7 +205,7 @@ class Catalog(CatalogReader):
             except BaseException:
                 self._refused += 1
                 raise
-            delta = await self._commit(entry, changes, text) if changes else None
+            delta = await self._commit(entry, changes, text, user) if changes else None
             return entry.database, delta
 
     async def create_database(
@@ -360,7 +355,7 @@ class Catalog(CatalogReader):
     def _references(self, database: Database) -> Sequence[Change]:
         return plan_references(database, database.tables, self._limits.row_stores, self.new_key)
 
-    async def _commit(self, entry: Entry, changes: Sequence[Change], text: str) -> Delta:
+    async def _commit(self, entry: Entry, changes: Sequence[Change], text: str, user: str) -> Delta:
         before = entry.database
         ledger = FileLedger()
         try:
@@ -375,7 +370,7 @@ class Catalog(CatalogReader):
             more = apply(database, assigned, self._limits)
             database = replace(more, version=database.version)
         now_ns = self._clock.now_ns()
-        delta = Delta(before.version, database.version, tuple(changes), now_ns, text)
+        delta = Delta(before.version, database.version, tuple(changes), now_ns, text, user)
         orphans = [
             GarbageFile(
                 database.name, database.storage_root, file, database.version, now_ns // 1000

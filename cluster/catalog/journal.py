@@ -20,7 +20,8 @@ class Delta:
     """One committed transaction: what turns the tree of one version into that of the next.
 
     ``event_time_ns`` is the wall clock of the node that committed it here, nanoseconds since 1970
-    UTC. ``text`` is the command behind it, obfuscated literals masked; empty on a follower.
+    UTC. ``text`` is the command behind it, secrets masked, and ``user`` who sent it; both are empty
+    on a follower.
     """
 
     from_version: Version
@@ -28,6 +29,7 @@ class Delta:
     changes: tuple[Change, ...]
     event_time_ns: int = 0
     text: str = ""
+    user: str = ""
 
     @property
     def events(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from cluster.catalog.stored import (
     FORMAT_VERSION,
     GARBAGE_TABLE,
     TABLES,
+    USER_COLUMN,
     StoredDatabase,
     Written,
 )
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cluster.catalog.model import Database
+
+    _DeltaRow = tuple[int, int, int, int, bytes, int, str, str]
 
 
 class CatalogStore:
@@ -207,11 +210,11 @@ class CatalogStore:
                 self._pragma(f"user_version = {FORMAT_VERSION}")
         elif application != APPLICATION_ID:
             raise self._corrupt("it is a SQLite file, but not a catalog")
-        elif version in (1, 2):
+        elif version in (1, 2, 3):
             self._migrate(version)
         elif version != FORMAT_VERSION:
             raise self._corrupt(
-                f"its format is {version}, this program reads {FORMAT_VERSION}, 2 and 1",
+                f"its format is {version}, this program reads 1 to {FORMAT_VERSION}",
                 remedy="Start a version at least as new as the one that wrote it.",
             )
         else:
@@ -222,7 +225,7 @@ class CatalogStore:
     def _migrate(self, version: int) -> None:
         """Rewrites every snapshot and delta in today's format, all or nothing.
 
-        Format 1 had no garbage, format 2 no settings of following databases.
+        Format 1 had no garbage, format 2 no settings of following databases, format 3 no users.
         What it reads must replay as :meth:`load` would; anything else is refused and the file stays
         as it was.
         """
@@ -231,9 +234,11 @@ class CatalogStore:
         with self._transaction() as connection:
             if version == 1:
                 connection.execute(GARBAGE_TABLE)
-            connection.execute("ALTER TABLE databases ADD COLUMN settings BLOB")
-            for (name,) in folded:
-                self._migrate_database(name)
+            connection.execute(USER_COLUMN)
+            if version < 3:
+                connection.execute("ALTER TABLE databases ADD COLUMN settings BLOB")
+                for (name,) in folded:
+                    self._migrate_database(name)
             self._pragma(f"user_version = {FORMAT_VERSION}")
 
     def _migrate_database(self, folded: str) -> None:
@@ -255,7 +260,7 @@ class CatalogStore:
 
     def _insert_delta(self, folded: str, delta: Delta, changes: bytes) -> None:
         self._connection.execute(
-            "INSERT INTO deltas VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO deltas VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 folded,
                 delta.to_version.major,
@@ -265,6 +270,7 @@ class CatalogStore:
                 changes,
                 delta.event_time_ns,
                 delta.text,
+                delta.user,
             ),
         )
 
@@ -304,9 +310,9 @@ class CatalogStore:
             database, source, settings, tuple(history), len(snapshot), journal_bytes
         )
 
-    def _delta_rows(self, folded: str) -> list[tuple[int, int, int, int, bytes, int, str]]:
+    def _delta_rows(self, folded: str) -> list[_DeltaRow]:
         return self._connection.execute(
-            "SELECT from_major, from_minor, major, minor, changes, event_time_ns, text"
+            "SELECT from_major, from_minor, major, minor, changes, event_time_ns, text, user"
             " FROM deltas WHERE folded = ? ORDER BY major, minor",
             (folded,),
         ).fetchall()
@@ -347,14 +353,15 @@ def _size(changes: bytes, text: str) -> int:
     return len(changes) + len(text) + DELTA_OVERHEAD_BYTES
 
 
-def _read_delta(row: tuple[int, int, int, int, bytes, int, str]) -> tuple[Delta, int]:
-    from_major, from_minor, major, minor, changes, event_time_ns, text = row
+def _read_delta(row: _DeltaRow) -> tuple[Delta, int]:
+    from_major, from_minor, major, minor, changes, event_time_ns, text, user = row
     delta = Delta(
         Version(from_major, from_minor),
         Version(major, minor),
         codec.decode_changes(changes),
         event_time_ns,
         text,
+        user,
     )
     return delta, _size(changes, text)
 

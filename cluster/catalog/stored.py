@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 APPLICATION_ID: Final = 0x52454D43
 """``REMC``: marks the file as a Remora catalog in SQLite's header."""
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 """Format of the file. An older one is migrated when it is opened, in one transaction; a newer one
 is refused, never rewritten by guess."""
 
 DELTA_OVERHEAD_BYTES: Final = 128
 """What a delta counts for besides its changes and its text: keys, times, pages."""
+
+USER_COLUMN: Final = "ALTER TABLE deltas ADD COLUMN user TEXT NOT NULL DEFAULT ''"
+"""What formats before 4 did not have: who sent the command."""
 
 GARBAGE_TABLE: Final = """CREATE TABLE garbage (
         folded TEXT NOT NULL,
@@ -48,6 +51,7 @@ TABLES: Final = (
         changes BLOB NOT NULL,
         event_time_ns INTEGER NOT NULL,
         text TEXT NOT NULL,
+        user TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (folded, major, minor)
     ) WITHOUT ROWID, STRICT""",
     GARBAGE_TABLE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cluster.access.reading import readable
 from cluster.commands.results import CommandResult, Row
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from cluster.history.log import History
     from cluster.limits import Limits
     from cluster.query.binding import QueryResult, QuerySnapshot
+
+_USER_CHARACTERS: Final = 256
+"""So much of who sent a command is kept in the journal; clients say it as they like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ class CatalogDoor(Protocol):
     def new_id(self) -> str: ...
 
     async def transact(
-        self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str
+        self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str, user: str = ""
     ) -> tuple[Database, Delta | None]: ...
 
     async def create_database(
@@ -221,7 +224,8 @@ class Context:
         self, database: str, plan: Callable[[Database], Sequence[Change]]
     ) -> Database:
         """Changes a database on behalf of the command; returns the tree in force after it."""
-        tree, _ = await self.catalog.transact(database, plan, text=self.command.text)
+        who = (self.request.caller.name or self.request.user)[:_USER_CHARACTERS]
+        tree, _ = await self.catalog.transact(database, plan, text=self.command.text, user=who)
         return tree
 
 

@@ -2,7 +2,8 @@
 
 One row a change; those that only add, move or seal data are not journaled. The journal goes back
 as far as the history kept for followers (``limits.catalog_history_deltas``). What columns hold is
-not contractual; there are no users or client request ids.
+not contractual; there are no client request ids. ``User`` is who was authenticated, else who the
+client says it is.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def _rows(database: str, history: Sequence[Delta], *, of_cluster: bool = False) 
                     "",
                     None,
                     "",
-                    "",
+                    delta.user,
                     str(delta.from_version),
                 )
 

@@ -151,7 +151,7 @@ class CallersCatalog:
         return self._access.allowed(self._caller, permission, database)
 
     async def transact(
-        self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str
+        self, name: str, plan: Callable[[Database], Sequence[Change]], *, text: str, user: str = ""
     ) -> tuple[Database, Delta | None]:
         """As the catalog does."""
 
@@ -165,7 +165,7 @@ class CallersCatalog:
             ]
             return [*changes, *(SetPrincipals(table, self._administrator()) for table in made)]
 
-        return await self._catalog.transact(name, planned, text=text)
+        return await self._catalog.transact(name, planned, text=text, user=user)
 
     def _administrator(self) -> tuple[RoleAssignment, ...]:
         if not self._caller.principal:

@@ -128,7 +128,7 @@ def _sql(statement):
     [
         _overwrite,
         _other_application,
-        _sql("PRAGMA user_version = 4"),
+        _sql("PRAGMA user_version = 5"),
         _sql("UPDATE databases SET snapshot = x'7b7d'"),
         _sql("UPDATE databases SET folded = 'other'"),
         _sql("DELETE FROM deltas WHERE minor = 2"),

@@ -124,7 +124,7 @@ async def test_a_file_of_format_1_is_migrated_when_it_is_opened(folder, node):
         assert len(telemetry.references) == (4 if is_ours else 1)
         deltas = catalog.deltas_since(plant.name, before[plant.name.lower()][0].version)
         assert deltas is not None
-    assert rows(path, "PRAGMA user_version") == [(3,)]
+    assert rows(path, "PRAGMA user_version") == [(4,)]
     for name, _, text in rows(path, "SELECT folded, snapshot, leader_cluster FROM databases"):
         assert name in before
         assert (text is not None) == (not is_ours and "plant" in name)
@@ -155,8 +155,8 @@ async def test_a_file_of_a_newer_format_is_refused_with_a_remedy(path):
     async with await open_catalog(path) as catalog:
         assert catalog.get("NetDefaultDB").version == Version(1, 0)
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 4")
+    connection.execute("PRAGMA user_version = 5")
     connection.close()
-    with pytest.raises(CorruptionError, match="format is 4") as caught:
+    with pytest.raises(CorruptionError, match="format is 5") as caught:
         await open_catalog(path)
     assert "as new as" in caught.value.remedy

@@ -54,6 +54,7 @@ WHOLE = {
     "partitioning": '{"PartitionKeys":[]}',
     "restricted_view_access": '{"IsEnabled":false}',
     "retention": '{"SoftDeletePeriod":"365000.00:00:00","Recoverability":"Enabled"}',
+    "row_level_security": '{"IsEnabled":true,"Query":"T | where a > 0"}',
     "roworder": '[{"ColumnName":"a","SortOrder":"desc"}]',
     "rowstore": (
         '{"TableSealThresholdBytes":209715200,"SealIntervalLimit":"1.00:00:00",'
@@ -142,6 +143,9 @@ def test_what_no_kind_takes(kind, text):
         ("ingestiontime", '"true"', "one JSON object"),
         ("roworder", '[{"ColumnName":"a","SortOrder":"up"}]', "must be one of asc, desc"),
         ("rowstore", '{"WriteAheadDistanceToSizeRatioThreshold":1e999}', "less than or equal"),
+        ("row_level_security", '{"IsEnabled":true}', "Query is missing"),
+        ("row_level_security", '{"IsEnabled":true,"Query":" "}', "Query must be a query"),
+        ("row_level_security", '{"Query":"T"}', "IsEnabled is missing"),
         ("nothing", "{}", "is not a kind of policy"),
     ],
 )
@@ -254,6 +258,7 @@ def test_defaults_are_in_force_where_nothing_is_set():
     assert p.update_of(table) == ()
     assert p.ingestiontime_of(table)
     assert not p.restricted_view_access_of(table)
+    assert p.row_level_security_of(table) is None
     assert p.roworder_of(table) == ()
     assert p.auto_delete_of(table) is None
     assert p.extent_tags_retention_of(tree, table) == ()

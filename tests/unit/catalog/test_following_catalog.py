@@ -258,6 +258,7 @@ def downgrade(path: Path) -> None:
                 (tree_of_format_2(snapshot), folded),
             )
         connection.execute("ALTER TABLE databases DROP COLUMN settings")
+        connection.execute("ALTER TABLE deltas DROP COLUMN user")
         connection.execute("PRAGMA user_version = 2")
     connection.close()
 
@@ -283,6 +284,25 @@ async def test_a_file_of_format_2_is_migrated_when_it_is_opened(path: Path) -> N
         await catalog.set_following("F", lambda _: EVERY_SETTING)
     async with await open_catalog(path) as catalog:
         assert catalog.following_settings("F") == EVERY_SETTING
+
+
+async def test_a_file_of_format_3_is_migrated_and_its_journal_names_nobody(path: Path) -> None:
+    async with await open_catalog(path) as catalog:
+        await catalog.transact("NetDefaultDB", lambda _: created("Own"), text="one", user="ann")
+        assert [delta.user for delta in catalog.history("NetDefaultDB")] == ["ann"]
+    async with await open_catalog(path) as catalog:
+        assert [delta.user for delta in catalog.history("NetDefaultDB")] == ["ann"]
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("ALTER TABLE deltas DROP COLUMN user")
+        connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    async with await open_catalog(path) as catalog:
+        history = catalog.history("NetDefaultDB")
+        assert [(delta.text, delta.user) for delta in history] == [("one", "")]
+        await catalog.transact("NetDefaultDB", lambda _: created("Two"), text="two", user="bob")
+    async with await open_catalog(path) as catalog:
+        assert [delta.user for delta in catalog.history("NetDefaultDB")] == ["", "bob"]
 
 
 def test_a_tree_of_format_2_has_no_principals() -> None:

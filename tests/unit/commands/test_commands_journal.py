@@ -9,6 +9,7 @@ from command_examples import EXAMPLES
 from commands_world import extent
 
 from cluster.catalog.changes import EVENTS, ClearTable, ReplaceExtents
+from cluster.request import NODE_REQUEST, Caller, ClientRequest
 
 
 @pytest.mark.fidelity("journal.md", "Changes of schema are events of the journal")
@@ -52,6 +53,23 @@ async def test_the_story_of_a_table(world):
     assert rows[5][3:6] == ("Newer", "", str(version))
     assert rows[5][9] == ".drop table Newer"
     assert {row[1] for row in rows} == {datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)}
+
+
+@pytest.mark.fidelity("journal.md", "User is who sent the command")
+@pytest.mark.parametrize(
+    ("request_", "user"),
+    [
+        (ClientRequest(Caller("aaduser=ann@x;t"), user="somebody"), "ann@x"),
+        (ClientRequest(Caller(), user="bob"), "bob"),
+        (ClientRequest(Caller(), user="b" * 300), "b" * 256),
+        (NODE_REQUEST, ""),
+    ],
+)
+async def test_the_journal_names_who_sent_the_command(world, request_, user):
+    await world.run(".create table New (a:int)", request=request_)
+    await world.run(".alter table New folder 'f'")
+    rows = await world.run(".show database Sales journal")
+    assert [row[13] for row in rows[-2:]] == [user, ""]
 
 
 async def test_of_all_databases_in_order_of_time(world):
