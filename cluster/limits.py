@@ -335,6 +335,34 @@ class Limits:
         "LimitExceededError",
         "query_refused_total",
     )
+    query_operators: int = _limit(
+        500,
+        "operators piped one behind the other in a query",
+        _CHOICE,
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    query_tables: int = _limit(
+        1000,
+        "tables of one union, those that its wildcards match included",
+        _CHOICE,
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    query_made_columns: int = _limit(
+        1000,
+        "columns made of rows by bag_unpack or pivot",
+        _CHOICE,
+        "LimitExceededError",
+        "query_refused_total",
+    )
+    query_partitions: int = _limit(
+        64,
+        "partitions of the partition operator by its legacy strategy",
+        "partition-operator.md",
+        "LimitExceededError",
+        "query_refused_total",
+    )
     query_translator_bytes: int = _limit(
         1024 * MIB,
         "bytes of address space of the translator process",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Column, Function
     from cluster.clock import Clock
     from cluster.query.binding import BoundTable, QueryResult
+    from cluster.query.discovery import Found
     from cluster.query.hot.driver import HotCache
     from cluster.query.pruning import ExtentSource
     from cluster.query.remote import OtherClusters
@@ -353,10 +354,24 @@ class QueryEngine:
                 self._clusters, request, script.settings, self._limits.query_result_bytes
             )
             shaped = await reaching.shaped(statement.text, snapshot)
-            prepared = await self._translations.of(
-                statement.text, shaped, prefix, facts, is_forced=is_forced
-            )
-            given = await reaching.filled(prepared.translation, shaped, now_us)
+            discovered: tuple[Found, ...] = ()
+            while True:
+                prepared = await self._translations.of(
+                    statement.text,
+                    shaped,
+                    prefix,
+                    facts,
+                    is_forced=is_forced,
+                    discovered=discovered,
+                )
+                given = await reaching.filled(prepared.translation, shaped, now_us)
+                if not prepared.translation.discovers:
+                    break
+                found, seconds = await self._runner.discover(
+                    prepared, shaped, bounds, given, self._limits
+                )
+                discovered += (found,)
+                cpu_seconds += seconds
             result, seconds = await self._runner.run(prepared, shaped, bounds, given)
             results.append(replace(result, name=statement.name) if statement.name else result)
             cpu_seconds += seconds

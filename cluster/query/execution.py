@@ -28,6 +28,7 @@ from cluster.errors import (
 )
 from cluster.query.binding import QueryResult, ResultColumn
 from cluster.query.relation import quote, relation_sql, text
+from cluster.query.run_errors import raised
 from cluster.query.translation import CURSOR_SLOT, TOO_LONG, too_long, two_types
 from cluster.query.types import RESULT_TYPES, kusto_name, outgoing
 
@@ -57,6 +58,7 @@ Shape: TypeAlias = "tuple[tuple[str, Outgoing], ...]"
 
 _BATCH_ROWS: Final = 65_536
 _EPOCH: Final = dt.datetime(1970, 1, 1)  # no zone: Kusto datetimes are UTC by definition
+_TOO_DEEP: Final = "expression depth limit"
 _MISSING: Final = re.compile(r'Referenced column "(.*?)" (?:not found|was not found)')
 _COMPARED: Final = re.compile(r"Cannot compare values of type (.+?) and type (.+?)(?: -|$|\.)")
 _CALLED: Final = re.compile(r"No function matches the given name and argument types '.*?\((.*)\)'")
@@ -251,6 +253,13 @@ def _ours(error: duckdb.Error, bounds: Bounds) -> RemoraError:
             metadata={"limit": "query_memory_bytes"},
         )
     text = str(error).partition("\n")[0]
+    refused = raised(text)
+    if refused is not None:
+        return refused
+    if _TOO_DEEP in text:
+        return LimitExceededError(
+            "The query is too complex: it nests too deeply.", metadata={"limit": "query_operators"}
+        )
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
         return _binder(text)
     if isinstance(error, duckdb.ConversionException | duckdb.OutOfRangeException):

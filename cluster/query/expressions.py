@@ -21,7 +21,7 @@ from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import aggregates as aggregates_of
 from cluster.query import bins, calls, growth, hidden, principal_functions, vocabulary, windows
-from cluster.query.nodes import AnyColumn
+from cluster.query.nodes import AnyColumn, OuterKey
 from cluster.query.rewrites import Typed, collector, decimal_as_text, inexact, scaled
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _TOO_FINE: Final = re.compile(r"\.\d{6}[1-9]\d*\s*(?:[Zz]|[+-]\d\d:?\d\d)?\s*$")
 _GRAPH: Final = (ir.GraphVar, ir.GraphProperty, ir.GraphElement, ir.GraphCall)
-_AS_IS: Final = (ir.Wildcard, ir.RowContext, ir.RenderedAggregate)
-"""Left as they are. The last are conditions made by predicates.py; no text can spell one."""
+_AS_IS: Final = (ir.Wildcard, ir.RowContext, ir.RenderedAggregate, OuterKey)
+"""Left as they are. Rendered ones are conditions of predicates.py; no text can spell one."""
 
 _BOOLEAN: Final = (ir.InList, ir.HasList, ir.Between)
 _HIDDEN: Final = frozenset([*hidden.FUNCTIONS, *hidden.CURSOR_TESTS, *hidden.CURRENT_CURSOR])
@@ -160,7 +160,8 @@ class Expressions:
             base = self.resolve(node.base, aggregates=aggregates).expr
             return Typed(ir.PathAccess(base, steps), "dynamic")
         if isinstance(node, _AS_IS):
-            return Typed(node, "bool" if isinstance(node, ir.RenderedAggregate) else None)
+            known = "bool" if isinstance(node, ir.RenderedAggregate) else None
+            return Typed(node, getattr(node, "kind", known))
         if isinstance(node, ir.Parameter):
             raise NotSupportedError("Query parameters are not supported.")
         what = "Graph operators" if isinstance(node, _GRAPH) else type(node).__name__

@@ -10,6 +10,7 @@ from duckdb_kql import ir
 from duckdb_kql.translate import quote_ident
 
 from cluster.errors import NotSupportedError, SemanticError
+from cluster.query import more_operators
 from cluster.query import nodes as own
 from cluster.query.calls import MOST_ELEMENTS, Fragment
 from cluster.query.filters import constant_of
@@ -219,11 +220,13 @@ HANDLERS: Final[dict[type, Any]] = {
     own.SearchWithin: search_within,
     own.Apply: apply,
     own.MakeSeries: make_series,
+    **more_operators.HANDLERS,
 }
 
-NAMES: Final = {
+NAMES: Final[dict[type, str]] = {
     own.Choose: "project", own.Serialize: "serialize", own.As: "as",
     own.SearchWithin: "search", own.Sample: "sample", own.DistinctAll: "distinct",
     own.Apply: "mv-apply",
     own.MakeSeries: "make-series",
+    **more_operators.NAMES,
 }  # fmt: skip

@@ -11,12 +11,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from duckdb_kql import ir, schema, translate
+from duckdb_kql import ir, parser, schema, translate
 from duckdb_kql import lower as lowering
-from duckdb_kql.parser import parse
 
 from cluster.errors import NotSupportedError, SemanticError
-from cluster.query import tabular_functions
+from cluster.query import more_operators, spellings, tabular_functions
 from cluster.query.calls import Fragment
 from cluster.query.lexical import DECIMAL_MARK
 from cluster.query.nodes import (
@@ -27,12 +26,14 @@ from cluster.query.nodes import (
     As,
     Choose,
     DistinctAll,
-    MakeSeries,
+    OuterKey,
+    Partition,
     Render,
     Rows,
     Sample,
     SearchWithin,
     Serialize,
+    Written,
 )
 
 _LIBRARY_OPERATOR: Final = lowering._lower_operator
@@ -43,6 +44,7 @@ _LIBRARY_SUBSTITUTE: Final = lowering._substitute_operator
 _LIBRARY_SUBSTITUTE_ONCE: Final = lowering._substitute_once
 _LIBRARY_EXPRESSION: Final = translate.render_expr
 _LIBRARY_RENDER: Final = translate.render_operator
+_LIBRARY_BUILD: Final = parser._build
 _LIBRARY_COLUMNS: Final = schema._operator_columns_unchecked
 
 
@@ -57,10 +59,16 @@ def register() -> None:
     translate.render_expr = render_expression
     translate.render_operator = render_operator
     schema._operator_columns_unchecked = operator_columns
+    parser._build = build
     tabular_functions.register()
 
 
 # -- lowering ------------------------------------------------------------------------------------
+
+
+def build(kql: str) -> Any:
+    """The parse tree of a text, with spellings the grammar does not have."""
+    return _LIBRARY_BUILD(spellings.respelled(kql))
 
 
 def lower_operator(node: Any) -> Any:
@@ -208,51 +216,6 @@ def _apply(node: Any) -> Any:
     return Apply((*expand, ir.MvExpand(tuple(expanded))), ir.Query(ir.TableRef(""), operators))
 
 
-def _rewritten(node: Any, children: list[Any]) -> list[Any]:
-    """``name=f(x)`` at the first place, which the grammar takes for a parameter and a rest."""
-    if len(children) < 2 or "Parameter" not in lowering._cls(children[0]):
-        return children
-    if children[0].getText().partition("=")[0].startswith(("kind", "hint.")):
-        return children
-    stream = children[0].start.getInputStream()
-    text = stream.getText(children[0].start.start, children[1].stop.stop)
-    printed = lowering._find_all(parse(f"print {text}").tree, "PrintOperator")
-    return [*lowering._rule_children(printed[0]), *children[2:]]
-
-
-def _make_series(node: Any) -> Any:
-    aggregates, defaults, by = [], [], ()
-    on: Any = None
-    bounds: list[Any] = []
-    for child in _rewritten(node, lowering._rule_children(node)):
-        kind = lowering._cls(child)
-        if kind == "MakeSeriesOperatorOnClause":
-            on = lowering._lower_named(lowering._rule_children(child)[0])
-        elif kind == "MakeSeriesOperatorFromToStepClause":
-            words = [c.getText().lower() for c in lowering._children(child)]
-            if words[0::2] != ["from", "to", "step"]:
-                raise NotSupportedError(
-                    "make-series is supported by Remora with from, to and step.",
-                    remedy="Write: on t from <start> to <end> step <size>.",
-                )
-            bounds = [lowering._lower_expr(c) for c in lowering._rule_children(child)]
-        elif kind == "MakeSeriesOperatorByClause":
-            by = tuple(lowering._lower_named(c) for c in lowering._rule_children(child))
-        elif "Parameter" in kind or "InRange" in kind:
-            raise NotSupportedError(f"make-series: '{child.getText()}' is not supported by Remora.")
-        else:
-            parts = lowering._rule_children(child)
-            default: Any = ir.Literal(0, "long")
-            named = child
-            if kind == "MakeSeriesOperatorAggregation":
-                if len(parts) > 1:
-                    default = lowering._lower_expr(lowering._rule_children(parts[1])[-1])
-                named = parts[0]
-            aggregates.append(lowering._lower_named(named))
-            defaults.append(default)
-    return MakeSeries(tuple(aggregates), tuple(defaults), on, *bounds, by)
-
-
 def _refuse_parameters(node: Any) -> None:
     for child in lowering._rule_children(node):
         text = child.getText()
@@ -324,8 +287,8 @@ _LOWERED: Final[dict[str, Any]] = {
     "SampleDistinctOperator": _sample,
     "DistinctOperator": _distinct,
     "MvapplyOperator": _apply,
-    "MakeSeriesOperator": _make_series,
     "SearchOperator": _search_within,
+    **more_operators.LOWERED,
 }
 
 
@@ -337,7 +300,9 @@ def substitute_operator(operator: Any, scalars: Any) -> Any:
     if isinstance(operator, Apply):
         expand = tuple(substitute_operator(step, scalars) for step in operator.expand)
         return Apply(expand, lowering._substitute_query(operator.body, scalars))
-    if isinstance(operator, Serialize | MakeSeries | Sample):
+    if isinstance(operator, Partition):  # its key is in front of what let binds
+        scalars = {name: bound for name, bound in scalars.items() if name != operator.column}
+    if isinstance(operator, Written):
         changes = {
             field.name: _substituted(getattr(operator, field.name), scalars)
             for field in dataclasses.fields(operator)
@@ -355,6 +320,8 @@ def substitute_operator(operator: Any, scalars: Any) -> Any:
 def _substituted(value: Any, scalars: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_substituted(one, scalars) for one in value)
+    if isinstance(value, ir.Query):
+        return lowering._substitute_query(value, scalars)
     return lowering._substitute(value, scalars) if isinstance(value, ir.Node) else value
 
 
@@ -362,6 +329,10 @@ def substitute_once(node: Any, scalars: Any, memo: Any) -> Any:
     """Puts ``let`` references into one expression."""
     if isinstance(node, AnyColumn):
         return AnyColumn(node.op, lowering._substitute_memo(node.value, scalars, memo))
+    if isinstance(node, ir.ToScalar) and isinstance(node.query.source, ir.TableRef):
+        bound = scalars.get(node.query.source.name)
+        if isinstance(bound, ir.LetRef) and isinstance(bound.value, OuterKey):
+            return bound.value
     return _LIBRARY_SUBSTITUTE_ONCE(node, scalars, memo)
 
 
@@ -370,6 +341,8 @@ def substitute_once(node: Any, scalars: Any, memo: Any) -> Any:
 
 def render_expression(node: Any) -> str:
     """SQL of an expression; those of the library are left to it."""
+    if isinstance(node, OuterKey):
+        return node.sql
     if not isinstance(node, Fragment):
         return str(_LIBRARY_EXPRESSION(node))
     return "".join(p if isinstance(p, str) else translate.render_expr(p) for p in node.parts)
@@ -385,6 +358,8 @@ def render_operator(operator: Any, previous: str, columns: list[str] | None = No
             pieces.append(previous)
         elif isinstance(part, ir.Query):
             pieces.append(str(translate.to_sql(part, translate._nested_schema())))
+        elif isinstance(part, ir.NamedExpr):
+            pieces.append(translate.render_aggregate(part))
         else:
             pieces.append(part if isinstance(part, str) else translate.render_expr(part))
     return "".join(pieces)

@@ -70,6 +70,8 @@ class Query(msgspec.Struct, frozen=True, array_like=True):
     """Values of functions of the request, such as ``current_principal``, by their names."""
     policies: tuple[PolicyText, ...] = ()
     """What stands in the place of tables that the query may name."""
+    discovered: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """Columns that depend on rows, found by first passes: see ``discovery.py``."""
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True):
@@ -79,6 +81,9 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     sql_bytes: int
     string_bytes: int
     cpu_seconds: float
+    operators: int
+    tables: int
+    partitions: int
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from duckdb_kql import ir
 
 TABLE_COLUMN: Final = "$table"
 """Column of ``search`` that names the table of a row."""
+
+
+@dataclass(frozen=True)
+class Written(ir.Operator):  # type: ignore[misc]  # the library has no types
+    """An operator whose fields are all that ``let`` may put names into."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Choose(ir.Operator):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Serialize(ir.Operator):  # type: ignore[misc]
+class Serialize(Written):
     """``serialize``."""
 
     expressions: tuple[Any, ...]
@@ -44,7 +49,7 @@ class As(ir.Operator):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Sample(ir.Operator):  # type: ignore[misc]
+class Sample(Written):
     """``sample n``; with ``of`` it is ``sample-distinct n of expression``."""
 
     count: int
@@ -73,7 +78,7 @@ class Apply(ir.Operator):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class MakeSeries(ir.Operator):  # type: ignore[misc]
+class MakeSeries(Written):
     """``make-series``; ``defaults`` one an aggregate."""
 
     aggregates: tuple[Any, ...]
@@ -86,6 +91,78 @@ class MakeSeries(ir.Operator):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
+class Evaluate(Written):
+    """``evaluate plugin(...)``."""
+
+    plugin: str
+    arguments: tuple[tuple[str, Any], ...]
+    """Names, empty for one by position, and values."""
+    schema: tuple[tuple[str, str], ...] | None = None
+    """Names and types of the columns it gives, None if it does not say."""
+    with_source: bool = False
+    """Besides ``schema``, the columns there were."""
+
+
+@dataclass(frozen=True)
+class ParseKv(Written):
+    """``parse-kv``: ``keys`` are names and types, ``settings`` what stands behind ``with``."""
+
+    expression: Any
+    keys: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class TopHitters(Written):
+    """``top-hitters count of column by weight``."""
+
+    count: Any
+    column: str
+    weight: Any = None
+
+
+class Level(NamedTuple):
+    """One ``top-nested``; ``count`` and ``others`` are None where they are not said."""
+
+    count: Any
+    of: Any
+    others: Any
+    by: Any
+    ascending: bool
+
+
+@dataclass(frozen=True)
+class TopNested(Written):
+    """``top-nested``, one level or several."""
+
+    levels: tuple[tuple[Any, ...], ...]
+    """Each with the fields of a :class:`Level`."""
+
+
+@dataclass(frozen=True)
+class Partition(Written):
+    """``partition by column (...)``; ``body`` has a source of its own if written in braces."""
+
+    column: str
+    body: ir.Query
+    strategy: str
+    has_source: bool
+
+
+@dataclass(frozen=True)
+class Consume(Written):
+    """``consume``."""
+
+
+@dataclass(frozen=True)
+class OuterKey(ir.Expr):  # type: ignore[misc]
+    """The key of a partition, as an expression within it."""
+
+    sql: str
+    kind: str | None
+
+
+@dataclass(frozen=True)
 class AnyColumn(ir.Expr):  # type: ignore[misc]
     """``* has "x"``: whether the operator holds for any column."""
 
@@ -95,7 +172,10 @@ class AnyColumn(ir.Expr):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class Rows(ir.Operator):  # type: ignore[misc]
-    """One SELECT over the rows before it, ``PREVIOUS`` among its parts; ``names`` it gives."""
+    """One SELECT over the rows before it, ``PREVIOUS`` among its parts; ``names`` it gives.
+
+    A ``NamedExpr`` among the parts is an aggregate, whose name does not count.
+    """
 
     parts: tuple[Any, ...]
     names: tuple[str, ...]

@@ -140,9 +140,18 @@ class OperatorResolver:
         """A scalar expression over the rows here."""
         return self._expr(node)
 
+    def aggregate(self, node: Any) -> Typed:
+        """An expression of aggregates over groups of the rows here."""
+        return self._expressions.resolve(node, aggregates=True)
+
     def require(self, names: Sequence[str]) -> None:
         """Raises SemanticError for a name that is no column here."""
         self._require(names)
+
+    def so_far(self) -> ir.Query:
+        """A query of the rows here."""
+        source, operators = self._before
+        return ir.Query(source, list(operators), list(self.scope.lets))
 
     def table_name(self) -> str:
         """The table whose rows these are, empty if it is not one table's."""
@@ -328,7 +337,7 @@ class OperatorResolver:
         source_name = op.with_source
         if source_name not in (None, own.TABLE_COLUMN) and not source_name.isidentifier():
             raise NotSupportedError("withsource= takes a plain name.")
-        branches = self.resolver.expand(op.branches, self.scope, fuzzy=op.isfuzzy)
+        branches = self.resolver.expand(op.branches, self.scope, fuzzy=op.isfuzzy, besides=1)
         keep = frozenset(name for name in self.columns if name in HIDDEN)
         if keep and op.with_source is not None:
             raise NotSupportedError("withsource= with functions of extents is not supported.")
@@ -338,8 +347,7 @@ class OperatorResolver:
         shared = {n for n in columns if sum(n in t for t in tables) > 1}
         if any(t.get(name, "") is None for name in shared for t in tables):
             lets = list(self.scope.lets)
-            source, operators = self._before
-            arms = [ir.Query(source, list(operators), lets)]
+            arms = [self.so_far()]
             arms += [ir.Query(q.source, q.operators, [*lets, *q.lets]) for q, _ in resolved]
             self.resolver.found.same_types.append(tuple(arms))
         union = dataclasses.replace(

@@ -74,6 +74,9 @@ class TranslatorProcess:
                 limits.query_sql_bytes,
                 limits.string_value_bytes,
                 limits.query_translate_seconds,
+                limits.query_operators,
+                limits.query_tables,
+                limits.query_partitions,
             )
         )
         async with self._lock:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cluster.errors import LimitExceededError
 from cluster.query.translation import HIDDEN, TableUse
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from duckdb_kql import ir
 
+    from cluster.limits import Limits
     from cluster.query.expressions import Columns
     from cluster.query.translation import Filter
 
@@ -75,3 +77,15 @@ class Resolution:
                 continue
             read, known = self.needs[alias], self.schema[alias]
             self.schema[alias] = [n for n in known if n in read or n in HIDDEN] or known[:1]
+
+
+def require_within(what: str, count: int, limits: Limits) -> None:
+    """Raises LimitExceededError for more ``operators`` or ``tables`` than a query may have."""
+    most = limits.query_operators if what == "operators" else limits.query_tables
+    if count > most:
+        where = "one behind the other" if what == "operators" else "in one union"
+        raise LimitExceededError(
+            f"The query has {count} {what} {where}, the limit is {most}.",
+            remedy="Take it apart into several queries.",
+            metadata={"limit": f"query_{what}", "limit_value": str(most)},
+        )

@@ -23,6 +23,7 @@ from cluster.errors import NotSupportedError, SemanticError
 from cluster.limits import LIMITS
 from cluster.query import hidden, windows
 from cluster.query import nodes as own
+from cluster.query.discovery import Discovery
 from cluster.query.expressions import Columns, Expressions, refuse_case_collision, unresolved
 from cluster.query.filters import filters_of
 from cluster.query.needs import needed
@@ -30,7 +31,7 @@ from cluster.query.operators import OperatorResolver, operator_name
 from cluster.query.predicates import plain
 from cluster.query.ranges import range_rows
 from cluster.query.remote import remote_name
-from cluster.query.resolution import Catalog, Resolution, Schema, Scope
+from cluster.query.resolution import Catalog, Resolution, Schema, Scope, require_within
 from cluster.query.row_level_views import RowLevelViews
 from cluster.query.shapes import nodes
 from cluster.query.translation import HIDDEN, ROW_COUNT, TableUse
@@ -65,6 +66,8 @@ class Resolver:
         self.catalog = catalog
         self.directions = directions or {}
         self.found = Resolution()
+        self.discovery = Discovery()
+        self.limits = LIMITS
         self._folded: dict[str, str] = {}
         self._numbers = 0
 
@@ -104,6 +107,7 @@ class Resolver:
                 scope = scope.with_let(name, resolved, bound_columns)
         query = self._expand_first(query, scope)
         operators = list(query.operators)
+        require_within("operators", len(operators), self.limits)
         following = operator_name(operators[0]) if operators else ""
         uses = [hidden.columns_used(_functions(operator)) for operator in operators]
         wanted = keep.union(*uses)
@@ -309,14 +313,20 @@ class Resolver:
         """True if ``name`` alone can stand as a table here."""
         return name in scope.columns or name in self.catalog[self.database.casefold()]
 
-    def expand(self, branches: Sequence[ir.Query], scope: Scope, *, fuzzy: bool) -> list[ir.Query]:
-        """Branches of a union with wildcards expanded, and missing tables dropped if ``fuzzy``."""
+    def expand(
+        self, branches: Sequence[ir.Query], scope: Scope, *, fuzzy: bool, besides: int = 0
+    ) -> list[ir.Query]:
+        """Branches of a union with wildcards expanded, and missing tables dropped if ``fuzzy``.
+
+        ``besides``: tables of the union that are not among these branches.
+        """
         kept: list[ir.Query] = []
         for branch in branches:
             if isinstance(branch.source, ir.WildcardTableRef):
                 kept.extend(self._matching(branch.source))
             elif not fuzzy or not self._is_missing(branch.source, scope):
                 kept.append(branch)
+        require_within("tables", len(kept) + besides, self.limits)
         return kept
 
     def _matching(self, source: ir.WildcardTableRef) -> list[ir.Query]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from cluster.errors import InternalError, NotSupportedError
+from cluster.errors import InternalError, LimitExceededError, NotSupportedError
 from cluster.processors import on_all
 from cluster.query.cursors import cursor_text
 from cluster.query.execution import Execution
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from cluster.limits import Limits
     from cluster.query.binding import BoundTable, QueryResult, QuerySnapshot
+    from cluster.query.discovery import Found
     from cluster.query.execution import Bounds
     from cluster.query.hot.driver import HotCache
     from cluster.query.pruning import ExtentSource
@@ -113,6 +115,33 @@ class Runner:
         if translation.uses_cursor and snapshot.cursor_us is not None:
             cursor = cursor_text(snapshot.cursor_us)
         return replace(result, cursor=cursor, scanned=scanned(inputs)), cpu_seconds
+
+    async def discover(
+        self,
+        prepared: Prepared,
+        snapshot: QuerySnapshot,
+        bounds: Bounds,
+        given: Mapping[int, BoundTable],
+        limits: Limits,
+    ) -> tuple[Found, float]:
+        """What a first pass finds, and the seconds of processor time it took.
+
+        Raises LimitExceededError for more than ``query_made_columns``, besides what :meth:`run`
+        raises.
+        """
+        most = limits.query_made_columns
+        rows = most + 1
+        bounds = replace(bounds, rows=rows, take=rows, result_bytes=limits.query_result_bytes)
+        result, cpu_seconds = await self.run(prepared, snapshot, bounds, given)
+        found = tuple((row["name"], row["kind"]) for row in result.table.to_pylist())
+        if len(found) > most:
+            plugin = prepared.translation.discovers
+            raise LimitExceededError(
+                f"evaluate {plugin}() would make more than {most} columns.",
+                remedy="Leave some out before it, or give it an output schema.",
+                metadata={"limit": "query_made_columns", "limit_value": str(most)},
+            )
+        return found, cpu_seconds
 
     def _cover(self, bound: BoundTable, use: TableUse) -> Coverage:
         if use.counted or not bound.extents:

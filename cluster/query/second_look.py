@@ -42,8 +42,16 @@ class SecondLook:
         self._tree = parse(kql).tree
 
     def refuse_named_arguments(self) -> None:
-        """Raises NotSupportedError if a call names an argument."""
+        """Raises NotSupportedError if a call names an argument, but for those of plugins."""
+        plugins = {
+            id(argument)
+            for node in _nodes(self._tree, "EvaluateOperator")
+            for call in lowering._rule_children(node)
+            for argument in lowering._rule_children(lowering._collapse(call))
+        }
         for node in _nodes(self._tree, "ArgumentExpression"):
+            if id(node) in plugins:
+                continue
             if any(True for _ in _nodes(node, "NamedExpressionNameClause")):
                 raise NotSupportedError(
                     f"Named arguments are not supported: {node.getText()}.",

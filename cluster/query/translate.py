@@ -38,6 +38,7 @@ from cluster.query import (
     vocabulary,
     windows,
 )
+from cluster.query.discovery import Discovery, UndiscoveredError
 from cluster.query.resolve import Resolver
 from cluster.query.row_level_views import RowLevelViews
 from cluster.query.second_look import SecondLook, sort_may_be_misread
@@ -108,7 +109,13 @@ def _translate(asked: Query, catalog: Any, limits: Limits) -> Translation:
             dict(asked.facts),
             row_level,
         )
-        query = resolver.whole(lowered)
+        resolver.discovery = Discovery(asked.discovered)
+        resolver.limits = limits
+        discovers = ""
+        try:
+            query = resolver.whole(lowered)
+        except UndiscoveredError as stopped:
+            query, discovers = stopped.query, stopped.plugin
         found = resolver.found
         found.forget_unread()
         views = {
@@ -133,6 +140,7 @@ def _translate(asked: Query, catalog: Any, limits: Limits) -> Translation:
         only_count="" if views else _only_count(query, found),
         visualization=found.visualization,
         uses_cursor=found.uses_cursor,
+        discovers=discovers,
     )
 
 

@@ -77,6 +77,8 @@ class Translation:
     """If not empty: the answer is the number of rows of ``tables[0]``, in a column of this name."""
     visualization: dict[str, object] | None = None
     """What ``render`` says, see ``visualization.py``; None without one."""
+    discovers: str = ""
+    """If not empty: this is a first pass for the plugin of this name, see ``discovery.py``."""
     uses_cursor: bool = False
     """It uses a function of the database cursor; the SQL may have :data:`CURSOR_SLOT`."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cluster.catalog.model import Column
     from cluster.limits import Limits
     from cluster.query.binding import BoundTable, QuerySnapshot
+    from cluster.query.discovery import Found
     from cluster.query.execution import Shape
     from cluster.query.messages import Schemas
     from cluster.query.process import TranslatorStatistics
@@ -67,11 +68,12 @@ class Translations:
         facts: Mapping[str, str] = _NOTHING,
         *,
         is_forced: bool = False,
+        discovered: tuple[Found, ...] = (),
     ) -> Prepared:
         """The translation of one query. Raises what the translator raises.
 
-        ``prefix`` and ``facts`` as in :class:`cluster.query.messages.Query`. ``is_forced``: under
-        policies of row level security that are disabled too.
+        ``prefix``, ``facts``, ``discovered`` as in :class:`cluster.query.messages.Query`;
+        ``is_forced``: under policies of row level security that are disabled too.
         """
         functions = functions_mentioned(kql, snapshot.functions)
         text = " ".join([kql, *(part for function in functions for part in function[1:])])
@@ -102,9 +104,9 @@ class Translations:
             prefix,
             said,
             under.policies,
+            discovered,
         )
-        hit = self._cache.get(key)
-        if hit is not None:
+        if (hit := self._cache.get(key)) is not None:
             self.hits += 1
             self._cache.move_to_end(key)
             return hit
@@ -118,7 +120,8 @@ class Translations:
                 elsewhere,
                 prefix,
                 said,
-            under.policies,
+                under.policies,
+                discovered,
             )
         )
         prepared = Prepared(translation)

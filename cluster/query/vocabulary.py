@@ -60,7 +60,6 @@ KUSTO_FUNCTIONS: Final = _words(
 """Functions Kusto has that may be missing here: refused as not supported, not as unknown."""
 
 ALTERNATIVES: Final = {
-    "evaluate": "Name the members of a bag with extend: extend a = tolong(bag.a).",
     "facet-by": "Send a summarize count() by column for each column, separated by semicolons.",
     "top-hitters": "Use summarize n = count() by x | top 10 by n.",
     "top-nested-part": "Use summarize and top, one level at a time.",

@@ -52,6 +52,9 @@ def _answer(question: Question) -> Answer:
                 LIMITS,
                 query_sql_bytes=question.sql_bytes,
                 string_value_bytes=question.string_bytes,
+                query_operators=question.operators,
+                query_tables=question.tables,
+                query_partitions=question.partitions,
             ),
         )
     except RemoraError as error:

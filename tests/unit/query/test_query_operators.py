@@ -140,8 +140,6 @@ REFUSED = {
     "U | sort by l | summarize count() by z | extend row_number()": (SemanticError, "serialized"),
     "U | sort by l | where row_number(1, l > 1) > 1": (NotSupportedError, "restart condition"),
     f"{LIST} (order by e | extend prev(e))": (SemanticError, "serialized"),
-    "T | evaluate bag_unpack(j)": (NotSupportedError, "'evaluate' is not supported by Remora"),
-    "T | parse-kv s as (a:long)": (NotSupportedError, "'parse-kv' is not supported by Remora"),
     "externaldata(x:string)['https://x']": (NotSupportedError, "not supported by Remora"),
     "external_table('x')": (NotSupportedError, "'external_table' is not supported by Remora"),
     "T | make-series count() on t from datetime(2024-01-01) to now() step 1h by i | take 1; T "

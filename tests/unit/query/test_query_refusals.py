@@ -147,7 +147,7 @@ NOT_SUPPORTED = {
     "externaldata(a:string)['http://x']": "not supported",
     "external_table('x')": "not supported|Unknown function",
     "T | make-series count() on t step 1h": "make-series is supported",
-    "T | evaluate bag_unpack(s)": "'evaluate'",
+    "T | evaluate autocluster()": "'evaluate autocluster'",
     "T; U": "multi-statement",
     "set notruncation; T": "notruncation",
     "T | make-graph a --> s | graph-to-table nodes": "not supported",
