@@ -26,6 +26,7 @@ from cluster.errors import (
     SemanticError,
     TimedOutError,
 )
+from cluster.query import pairs
 from cluster.query.binding import QueryResult, ResultColumn
 from cluster.query.relation import quote, relation_sql, text
 from cluster.query.run_errors import raised
@@ -77,6 +78,7 @@ def open_database(
     connection.execute(f"SET allowed_directories=[{allowed}]")
     for name, value in SETTINGS:
         connection.execute(f"SET {name}={value}")
+    pairs.install(connection)
     memory_bytes = limits.query_memory_bytes + limits.hot_cache_bytes
     connection.execute(f"SET memory_limit='{memory_bytes}B'")
     connection.execute(f"SET threads={max(1, threads)}")

@@ -56,7 +56,7 @@ _OFFENDER: Final = re.compile(r"(?:input|at:|at input) '((?:[^'\\]|\\.)*)'?")
 _INNER_TALK: Final = re.compile(
     r"wave|translate/|duckdb|internal|schema=|\(R\d|options\.|translator", re.IGNORECASE
 )
-_NOT_IN_GRAMMAR: Final = re.compile(r"\|\s*(parse-kv|project-by-names|graph-\w[\w-]*)\b")
+_NOT_IN_GRAMMAR: Final = re.compile(r"\|\s*(project-by-names|graph-\w[\w-]*)\b")
 _COMPLEX: Final = "The query is too complex: it nests too deeply or expands too far."
 
 

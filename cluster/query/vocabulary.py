@@ -67,7 +67,6 @@ ALTERNATIVES: Final = {
     "partition": "Use summarize by the key, or one query for each of its values.",
     "scan": "Use sort with prev(), next() or row_cumsum().",
     "consume": "Use count.",
-    "parse-kv": "Use extract() for each key.",
     "external-data": "Ingest the file and query the table.",
     "external_table": "Ingest the file and query the table.",
 }

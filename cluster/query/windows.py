@@ -47,7 +47,7 @@ _WINDOWS: Final = frozenset(row.name for row in _ROWS)
 
 ORDERED: Final = (
     ir.Where, ir.Extend, ir.Project, ir.ProjectAway, ir.ProjectRename, ir.Take, ir.MvExpand,
-    ir.Parse, own.Choose, own.As,
+    ir.Parse, own.Choose, own.As, own.ParseKv,
 )  # fmt: skip
 """Operators behind which rows stay in order (serialize-operator.md)."""
 
