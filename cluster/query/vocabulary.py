@@ -61,8 +61,6 @@ KUSTO_FUNCTIONS: Final = _words(
 
 ALTERNATIVES: Final = {
     "facet-by": "Send a summarize count() by column for each column, separated by semicolons.",
-    "top-hitters": "Use summarize n = count() by x | top 10 by n.",
-    "top-nested-part": "Use summarize and top, one level at a time.",
     "reduce-by": "Use summarize over an expression that makes texts alike, as replace_regex().",
     "partition": "Use summarize by the key, or one query for each of its values.",
     "scan": "Use sort with prev(), next() or row_cumsum().",
