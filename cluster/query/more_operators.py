@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cluster.query import hitters, key_values, plugins, series
+from cluster.query import hitters, key_values, partitions, plugins, series
 from cluster.query import nodes as own
 
 LOWERED: Final[dict[str, Any]] = {
     "EvaluateOperator": plugins.lower_evaluate,
     "ParseKvOperator": key_values.lower_parse_kv,
     "MakeSeriesOperator": series.lower_make_series,
+    "PartitionOperator": partitions.lower_partition,
     "TopHittersOperator": hitters.lower_top_hitters,
     "TopNestedOperator": hitters.lower_top_nested,
     "TopNestedOperatorPart": hitters.lower_top_nested,  # one level
@@ -20,6 +21,7 @@ LOWERED: Final[dict[str, Any]] = {
 HANDLERS: Final[dict[type, Any]] = {
     own.Evaluate: plugins.evaluate,
     own.ParseKv: key_values.parse_kv,
+    own.Partition: partitions.partition,
     own.TopHitters: hitters.top_hitters,
     own.TopNested: hitters.top_nested,
 }
@@ -28,6 +30,7 @@ HANDLERS: Final[dict[type, Any]] = {
 NAMES: Final[dict[type, str]] = {
     own.Evaluate: "evaluate",
     own.ParseKv: "parse-kv",
+    own.Partition: "partition",
     own.TopHitters: "top-hitters",
     own.TopNested: "top-nested",
 }

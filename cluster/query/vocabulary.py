@@ -62,7 +62,6 @@ KUSTO_FUNCTIONS: Final = _words(
 ALTERNATIVES: Final = {
     "facet-by": "Send a summarize count() by column for each column, separated by semicolons.",
     "reduce-by": "Use summarize over an expression that makes texts alike, as replace_regex().",
-    "partition": "Use summarize by the key, or one query for each of its values.",
     "scan": "Use sort with prev(), next() or row_cumsum().",
     "consume": "Use count.",
     "external-data": "Ingest the file and query the table.",
