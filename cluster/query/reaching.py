@@ -16,6 +16,7 @@ from cluster.catalog.arrow_types import arrow_schema
 from cluster.catalog.model import Column, ScalarType
 from cluster.errors import LimitExceededError, NotSupportedError, SemanticError
 from cluster.query.binding import BoundTable, GivenRows, QueryResult, QuerySnapshot, given_table
+from cluster.query.lexical import functions_mentioned
 from cluster.query.records import storage_batches
 from cluster.query.remote import (
     ASKED,
@@ -26,7 +27,6 @@ from cluster.query.remote import (
     rows_of,
     shape_of,
 )
-from cluster.query.lexical import functions_mentioned
 from cluster.request import NODE_REQUEST
 
 if TYPE_CHECKING:

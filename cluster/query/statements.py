@@ -1,6 +1,7 @@
 """A text of several statements taken apart. Pure, without the parser: most texts are one query.
 
-``Q1; Q2`` gives two results and ``T | fork (a) n=(b)`` gives two; ``let`` statements are in force
+``Q1; Q2`` gives two results, ``T | fork (a) n=(b)`` gives two, and ``T | facet by a, b`` one for
+each column, behind that of its ``with (...)``; ``let`` statements are in force
 in every query behind them, ``set`` and ``declare query_parameters`` in the whole text. Each query
 becomes a text of its own in which everything else is blank, so that positions in messages are
 those of the caller's text.
@@ -16,9 +17,9 @@ from cluster.errors import LimitExceededError, SemanticError
 from cluster.query import lexical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-_MAY_BE_SEVERAL: Final = re.compile(r";|\bfork\b")
+_MAY_BE_SEVERAL: Final = re.compile(r";|\bfork\b|\bfacet\b")
 _NOT_A_LINE_END: Final = re.compile(r"[^\n]")
 _SETTING: Final = re.compile(r"\s*set\s+(\w+)\s*(?:=\s*(\S[\s\S]*?))?\s*\Z")
 _DECLARATION: Final = re.compile(r"\s*declare\s+query_parameters\s*\(([\s\S]*)\)\s*\Z")
@@ -27,6 +28,9 @@ _PARAMETER: Final = re.compile(
     r"\s*(?:=\s*(?P<default>\S[\s\S]*?))?\s*\Z"
 )
 _LEG: Final = re.compile(r"\s*(?:(\w+)\s*=\s*)?\(")
+_FACET: Final = re.compile(r"facet\s+by\s+")
+_FACET_COLUMN: Final = re.compile(r"\s*(\w+|\[\s*(?:'[^'\\]+'|\"[^\"\\]+\")\s*\])\s*(,)?")
+_FACET_WITH: Final = re.compile(r"\s*with\s*\(")
 _OPENING: Final = "([{"
 _CLOSING: Final = ")]}"
 
@@ -81,9 +85,10 @@ def take_apart(kql: str, most: int) -> Script:
             parameters.extend(_declared(kql, start, end))
         elif words or text.strip():
             kept = [*lets, (start, end)]
-            parts = (
-                _legs(kql, lets, start, end, forks[0]) if forks else [Statement(_only(kql, kept))]
-            )
+            parts: Iterable[Statement] = [Statement(_only(kql, kept))]
+            if forks:
+                is_fork = kql[forks[0] + 1 : end].lstrip().startswith("fork")
+                parts = (_legs if is_fork else _facets)(kql, lets, start, end, forks[0])
             for part in parts:  # counted one by one: each is as long as the text
                 if len(results) == most:
                     raise LimitExceededError(
@@ -98,14 +103,14 @@ def take_apart(kql: str, most: int) -> Script:
 
 
 def _spans(kql: str) -> Iterator[tuple[int, int, list[str], list[int]]]:
-    """Start and end of each statement, its first words, and where its ``| fork`` begin."""
+    """Start and end of a statement, its first words, and where ``| fork`` or ``facet`` begin."""
     start = depth = 0
     words: list[str] = []
     forks: list[int] = []
     pipe = -1
     for position, character, word in _significant(kql):
         if word:
-            if pipe >= 0 and depth == 0 and word == "fork":
+            if pipe >= 0 and depth == 0 and word in ("fork", "facet"):
                 forks.append(pipe)
             if len(words) < 2:
                 words.append(word)
@@ -167,6 +172,36 @@ def _legs(
     if position < end and kql[position:end].strip():
         offender = kql[position:end].lstrip()[:1]
         raise lexical.syntax_refused(offender, *lexical.position(kql, position))
+
+
+def _facets(
+    kql: str, lets: list[tuple[int, int]], start: int, end: int, facet: int
+) -> Iterator[Statement]:
+    """One statement for the ``with`` of the ``facet`` at ``facet``, and one for each column."""
+    before = _only(kql, [*lets, (start, facet + 1)])
+    head = _FACET.search(kql, facet, end)
+    position = facet + 1 if head is None else head.end()
+    columns: list[str] = []
+    while (column := _FACET_COLUMN.match(kql, position, end)) is not None:
+        columns.append(column[1])
+        position = column.end()
+        if column[2] is None:
+            break
+    behind = _FACET_WITH.match(kql, position, end)
+    inside = ""
+    if behind is not None:
+        position = _closing(kql, behind.end(), end) + 1
+        inside = _NOT_A_LINE_END.sub(" ", kql[facet + 1 : behind.end()])
+        inside += kql[behind.end() : position - 1]
+    if head is None or not columns or kql[position:end].strip():
+        offender = kql[position:end].lstrip()[:1]
+        raise lexical.syntax_refused(offender, *lexical.position(kql, position))
+    if behind is not None:
+        yield Statement(before + inside)
+    for name in columns:
+        plain = name.strip("[]").strip().strip("'\"")
+        counted = f"[{lexical.encoded(f'count_{plain}')}]"
+        yield Statement(f"{before} summarize {counted} = count() by {name}")
 
 
 def _closing(kql: str, start: int, end: int) -> int:

@@ -60,7 +60,7 @@ KUSTO_FUNCTIONS: Final = _words(
 """Functions Kusto has that may be missing here: refused as not supported, not as unknown."""
 
 ALTERNATIVES: Final = {
-    "facet-by": "Send a summarize count() by column for each column, separated by semicolons.",
+    "facet-by": "Put it last in the query, outside of parentheses.",
     "reduce-by": "Use summarize over an expression that makes texts alike, as replace_regex().",
     "scan": "Use sort with prev(), next() or row_cumsum().",
     "consume": "Use count.",

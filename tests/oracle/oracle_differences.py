@@ -29,7 +29,6 @@ DIFFERENCES: Final[dict[str, str]] = {
     'strcat_delim(",", s, s), strcat_array(j.x, ","), pack_all(), column_ifexists("l", 0)': (
         "column_ifexists() without a name of its own is Column1 here"
     ),
-    "T | count as n": "a syntax error here; write summarize n = count()",
     "union kind=inner T, U": "the columns in all tables (union-operator.md); the binder has all",
     "T | getschema": "ColumnOrdinal is System.Int32, an int, with the service",
     "T | extend x = t + t": "the sum of two points in time: refused sooner",
@@ -38,8 +37,11 @@ DIFFERENCES: Final[dict[str, str]] = {
 
 REFUSED: Final[dict[str, str]] = {
     "U | sort by l | where row_number(1, l > 1) > 1": "restarts in extend and serialize only",
-    "T | evaluate bag_unpack(j)": "columns that depend on rows",
-    "T | parse-kv s as (a:long)": "not in the translator's grammar",
+    "T | parse-kv s as (a:long)": "what is a key without delimiters is not documented",
+    "T | evaluate narrow()": "how it writes nulls and points in time is not documented",
+    "T | evaluate autocluster()": "no plugin here",
+    "T | partition by s (sort by l | extend row_number())": "rows within are in no order here",
+    "T | consume | count": "a result without columns; write count",
     "T | where * !has 'x'": "no rule is documented for values that are no strings",
     "T | summarize (a, b) = arg_max(l, s)": "several names for percentiles() only",
     "print ipv4_is_in_range('10.0.0.1', strcat('10.0.0.0', '/8'))": "constant ranges only",

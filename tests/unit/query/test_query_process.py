@@ -35,7 +35,7 @@ async def test_one_process_answers_many_questions_and_keeps_errors_whole(transla
         await translator.translate(Query("T | where b == 1", "Home", schemas))
     assert refused.value.metadata == {"name": "b"}
     with pytest.raises(NotSupportedError) as unsupported:
-        await translator.translate(Query("T | facet by a", "Home", schemas))
+        await translator.translate(Query("T | consume", "Home", schemas))
     assert unsupported.value.metadata == {"line": "1", "column": "5"}
     statistics = translator.statistics()
     assert (statistics.started, statistics.asked, statistics.killed) == (1, 3, 0)
