@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from cluster.batch.download import LocalSource
 from cluster.errors import SourceNotFoundError
 from cluster.queued.resources import own_blob
@@ -25,8 +27,11 @@ class BuiltInStorage:
         self._run = files.thread.run
         self._signer = signer
 
-    async def run(self, inbox: InboxPort) -> None:
+    async def run(
+        self, inbox: InboxPort, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Nothing: the endpoints do it."""
+        task_status.started()
 
     def poke(self) -> None:
         """Outcomes are where clients look as soon as they are written."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from trio import TaskStatus
+
     from cluster.batch.download import LocalSource
     from cluster.batch.ports import Request
     from cluster.batch.sources import Source
@@ -56,8 +58,11 @@ class StoragePort(Protocol):
     ingested once is in the node's folder with either, and so are outcomes until they are told.
     """
 
-    async def run(self, inbox: InboxPort) -> None:
-        """Its life: brings messages into the inbox, and outcomes to clients."""
+    async def run(self, inbox: InboxPort, *, task_status: TaskStatus[None]) -> None:
+        """Its life: brings messages into the inbox, and outcomes to clients.
+
+        Started when it is known whether it can be used.
+        """
 
     def poke(self) -> None:
         """Messages have ended."""

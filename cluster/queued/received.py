@@ -80,18 +80,17 @@ def ended(connection: sqlite3.Connection, origin: str, limit: int) -> list[Recei
     return [Received(*row) for row in rows]
 
 
-def settle(
-    connection: sqlite3.Connection, origin: str, found: Received, is_gone: bool, most: int
-) -> None:
-    """It is gone there; or its receipt is not good any more, until it is seen again.
-
-    Of those that are gone the newest ``most`` are remembered.
-    """
+def settle(connection: sqlite3.Connection, origin: str, found: Received, is_gone: bool) -> None:
+    """It is gone there; or its receipt is not good any more, until it is seen again."""
     connection.execute(
         "UPDATE received SET is_gone = ?, receipt = '' "
         "WHERE origin = ? AND message_id = ? AND receipt = ?",
         (is_gone, origin, found.message_id, found.receipt),
     )
+
+
+def trim(connection: sqlite3.Connection, most: int) -> None:
+    """Of messages that are gone the newest ``most`` are remembered."""
     connection.execute(
         "DELETE FROM received WHERE is_gone AND sequence <= "
         "(SELECT sequence FROM received ORDER BY sequence DESC LIMIT 1 OFFSET ?)",

@@ -183,7 +183,7 @@ class QueuedIngestion:
             await self._accept(item)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sweep)
-            nursery.start_soon(self.storage.run, self)
+            await nursery.start(self.storage.run, self)
             task_status.started()
             while True:
                 await self._turn(nursery)

@@ -214,10 +214,12 @@ class QueuedStore:
         with self.transaction() as connection:
             return received.ended(connection, origin, count)
 
-    def settle(self, origin: str, message: Received, *, is_gone: bool) -> None:
-        """A message is gone elsewhere; or it has another receipt, which is not known."""
+    def settle(self, origin: str, settled: Sequence[tuple[Received, bool]]) -> None:
+        """Messages are gone elsewhere (True); or have another receipt, which is not known."""
         with self.transaction() as connection:
-            received.settle(connection, origin, message, is_gone, self._limits.queued_sources)
+            for message, is_gone in settled:
+                received.settle(connection, origin, message, is_gone)
+            received.trim(connection, self._limits.queued_sources)
 
     def told(self, message: StoredMessage) -> None:
         """A message of a queue of outcomes was passed on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import trio
 from sdk_setup import HERE, LIMITS, SdkClusters, installed, need
 
-from cluster.queued.account.settings import EMULATOR_KEY, EMULATOR_NAME
 from cluster.testing.local import launcher_in
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ _LISTENS: Final = re.compile(
     r"Azurite (Blob|Queue|Table) service is successfully listening at (\S+)"
 )
 _PROGRAM: Final = "azurite/dist/src/azurite.js"
+
+ACCOUNT: Final = "remorasdk"
+KEY: Final = base64.b64encode(b"a key that must be in no output, log or command line").decode()
+"""Not Azurite's own account, whose key everybody knows."""
 
 QUICK_LIMITS: Final = {
     **LIMITS,
@@ -78,6 +82,7 @@ class Azurite:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env={**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"},
         )
         assert self._process.stdout is not None
         said, found = [], {}
@@ -100,10 +105,9 @@ class Azurite:
     def connection_string(self) -> str:
         """As Azure's own tools take it."""
         endpoints = (
-            f"{kind.capitalize()}Endpoint={url}/{EMULATOR_NAME}"
-            for kind, url in self.endpoints.items()
+            f"{kind.capitalize()}Endpoint={url}/{ACCOUNT}" for kind, url in self.endpoints.items()
         )
-        return ";".join((f"AccountName={EMULATOR_NAME};AccountKey={EMULATOR_KEY}", *endpoints))
+        return ";".join((f"AccountName={ACCOUNT};AccountKey={KEY}", *endpoints))
 
 
 class AzuriteClusters(SdkClusters):
@@ -132,9 +136,18 @@ class AzuriteClusters(SdkClusters):
             "REMORA_HOME": str(launcher.home.folder),
             "REMORA_QUEUED_STORAGE": self.azurite.connection_string,
         }
+        self.environment = environment
         command = (sys.executable, "-P", "-m", "cluster.cli.main", "up", str(topology))
         options = ("--name", launcher.name, "--data", str(folder / "data"))
         await trio.run_process((*command, *options), env=environment, capture_stdout=True)
+
+    def remora(self, *words: str) -> str:
+        """What a command of ``remora`` prints."""
+        command = (sys.executable, "-P", "-m", "cluster.cli.main", *words)
+        options = ("--name", self.launcher.name)
+        return subprocess.run(
+            (*command, *options), env=self.environment, capture_output=True, text=True, check=True
+        ).stdout
 
     def close(self) -> None:
         """Ends the processes, then Azurite."""

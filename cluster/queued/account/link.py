@@ -29,6 +29,7 @@ _IDLE_SECONDS: Final = 2.0
 """Azurite closes connections that are idle for 5 seconds."""
 
 _IDLE_MOST: Final = 4
+_CONNECT_SECONDS: Final = 5.0
 _READ_BYTES: Final = 64 * 1024
 _Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -162,7 +163,11 @@ class HttpLink:
             if connection.is_fresh():
                 return connection
             await trio.aclose_forcefully(connection.stream)
-        plain = await trio.open_tcp_stream(self._host, self._port)
+        with trio.move_on_after(_CONNECT_SECONDS) as scope:
+            plain = await trio.open_tcp_stream(self._host, self._port)
+        if scope.cancelled_caught:
+            text = f"{self._shown} has not taken a connection within {_CONNECT_SECONDS:g} seconds"
+            raise UnavailableError(text)
         http = h11.Connection(h11.CLIENT)
         if not self._is_tls:
             return _Connection(plain, http, plain.socket)

@@ -36,13 +36,15 @@ if TYPE_CHECKING:
     from cluster.queued.account.settings import StorageAccount
     from cluster.queued.files import QueuedFiles
     from cluster.queued.ports import InboxPort, StoragePort
+    from cluster.queued.received import Received
     from cluster.queued.values import OwnBlob
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_DELAY_SECONDS: Final = 30.0
-_KNOWN_HIDDEN_SECONDS: Final = 3600
-"""A message that waits here need not be seen for long: its end deletes it, however long that is."""
+_KNOWN_TIMES: Final = 10
+"""A message that waits here is hidden for so many times as long. Not for ever: a node that is
+killed before it has written the new receipt can delete it only when it is seen again."""
 
 _SWEEP_NS: Final = 3600 * 1_000_000_000
 _NOT_YET: Final = "it has not answered yet"
@@ -76,17 +78,25 @@ class AccountStorage:
         self._news = trio.Event()
         self._swept_ns = 0
 
-    async def run(self, inbox: InboxPort) -> None:
-        """Brings messages here and outcomes there, whenever the account answers."""
+    async def run(
+        self, inbox: InboxPort, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Brings messages here and outcomes there, whenever the account answers.
+
+        Started when the account was asked for the first time, whatever it has said.
+        """
         delay = first = self._limits.queued_retry_first_seconds
-        is_ready = False
+        is_ready = is_started = False
         while True:
             try:
                 if not is_ready:
                     await self._client.prepare()
                     is_ready = True
+                    self._answers()
+                    if not is_started:
+                        task_status.started()
+                        is_started = True
                 is_idle = not await self._turn(inbox)
-                self._answers()
                 delay = first
             except RemoraError as error:
                 is_ready, is_idle = False, False
@@ -95,6 +105,9 @@ class AccountStorage:
                 logger.exception("the storage account of queued ingestion cannot be used")
                 is_ready, is_idle = False, False
                 self._is_away(InternalError(f"a defect: {type(error).__name__}"), delay)
+            if not is_started:
+                task_status.started()
+                is_started = True
             if not is_ready:
                 await trio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
@@ -196,12 +209,12 @@ class AccountStorage:
         count = min(MESSAGES_MOST, inbox.room())
         if not count:
             return told or removed
-        hidden = int(self._limits.queued_visibility_seconds)
+        hidden = max(1, int(self._limits.queued_visibility_seconds))
         arrivals = await self._client.take(READY, count, hidden)
         if not arrivals:
             return told or removed
         for arrival in await inbox.receive(self._origin, arrivals):
-            receipt = await self._client.hide(READY, arrival, _KNOWN_HIDDEN_SECONDS)
+            receipt = await self._client.hide(READY, arrival, _KNOWN_TIMES * hidden)
             if receipt is not None:
                 await self._run(self._store.renew, self._origin, arrival.message_id, receipt)
         return True
@@ -233,9 +246,14 @@ class AccountStorage:
 
     async def _remove_ended(self) -> bool:
         ended = await self._run(self._store.ended_elsewhere, self._origin, MESSAGES_MOST)
-        for message in ended:
-            is_gone = await self._client.remove(READY, message)
-            await self._run(self._store.settle, self._origin, message, is_gone=is_gone)
+        settled: list[tuple[Received, bool]] = []
+        try:
+            for message in ended:
+                is_gone = await self._client.remove(READY, message)
+                settled.append((message, is_gone))
+        finally:
+            if settled:
+                await self._run(self._store.settle, self._origin, settled)
         return bool(ended)
 
     def _answers(self) -> None:
