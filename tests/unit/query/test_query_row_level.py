@@ -100,11 +100,30 @@ async def test_each_reads_what_the_policy_gives_them(ask, request_, amounts):
         "let who = 'aaduser=b@x'; Sales | count",
         "set query_force_row_level_security = false; Sales | count",
         "Stored | count",
+        "Sales | extend b = bag_pack(mail, 1) | evaluate bag_unpack(b) | count",
+        "Sales | evaluate pivot(mail, count()) | count",
+        "Sales | partition by who (count)",
+        "search 'aaduser' | where $table == 'Sales' | count",
+        "Sales | fork (count)",
+        "Sales | summarize take_any(mail) by who | count",
+        "Sales | lookup kind=leftouter (Open) on mail | count",
+        "let f = (rows:(amount:long)) { rows | count }; Sales | invoke f()",
     ],
 )
 async def test_there_is_no_way_around_it(ask, kql):
     functions = {"Stored": Function("Stored", "()", "{ Sales }")}
     assert await ask(kql, world(functions=functions)) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "kql", ["search in (Sales) 'aaduser' | count", "find in (Sales) where amount > 0 | count"]
+)
+async def test_what_reads_tables_in_other_ways_is_secured_too_or_refused(ask, kql):
+    try:
+        rows = await ask(kql, world())
+    except NotSupportedError:
+        return
+    assert rows == [(1,)]
 
 
 async def test_a_union_names_the_table(ask):
