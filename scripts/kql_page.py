@@ -7,9 +7,18 @@ from pathlib import Path
 from duckdb_kql.translate import _SPECIAL_FORMS
 from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
-from cluster.query import aggregates, calls, functions, hidden, vocabulary, windows
+from cluster.query import (
+    aggregates,
+    calls,
+    functions,
+    hidden,
+    native_calls,
+    rewritten_calls,
+    vocabulary,
+    windows,
+)
 from cluster.query import nodes as own
-from cluster.query.expressions import OF_COLUMNS
+from cluster.query.known_functions import OF_COLUMNS
 from cluster.query.operators import NAMES
 
 PAGE = Path(__file__).resolve().parent.parent / "cluster" / "query" / "KQL.md"
@@ -26,6 +35,7 @@ def _registered() -> tuple[set[str], set[str]]:
     functions.register()
     windows.register()
     scalar = set(SCALAR_FUNCTIONS) | set(_SPECIAL_FORMS) | calls.NAMES | OF_COLUMNS
+    scalar |= native_calls.NAMES | rewritten_calls.NAMES
     scalar |= {*hidden.FUNCTIONS, *hidden.CURSOR_TESTS, *hidden.CURRENT_CURSOR}
     scalar |= {"current_database", "current_cluster_endpoint", "toscalar"}
     scalar |= {"current_principal", "current_principal_details", "current_principal_is_member_of"}
@@ -61,10 +71,11 @@ def refused() -> str:
     """What Kusto has and is refused by name."""
     scalar, collected = _registered()
     known = scalar | collected | windows.NAMES
+    hints = {f"{n}()": h for n, h in vocabulary.FUNCTION_ALTERNATIVES.items() if n not in known}
     rows = ["| refused | what to write instead |", "|---|---|"]
     rows += [
         f"| `{name}` | {hint.replace('|', chr(92) + '|')} |"
-        for name, hint in sorted(vocabulary.ALTERNATIVES.items())
+        for name, hint in sorted((vocabulary.ALTERNATIVES | hints).items())
     ]
     missing = (vocabulary.KUSTO_FUNCTIONS | vocabulary.NEXT_STEP) - known
     return "\n".join(rows) + f"\n\nFunctions: {_listed(set(missing))}"

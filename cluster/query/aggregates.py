@@ -14,6 +14,7 @@ from duckdb_kql.translate.functions import (
 from duckdb_kql.translate.naming import expression_name
 
 from cluster.errors import NotSupportedError
+from cluster.query.translation import REFUSED_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,9 +31,31 @@ _BAG: Final = (
 CONDITIONAL: Final = {
     "maxif": "max", "minif": "min", "take_anyif": "take_any", "make_list_if": "make_list",
     "make_set_if": "make_set", "make_bag_if": "make_bag", "count_distinctif": "count_distinct",
-    "variancepif": "variancep",
+    "variancepif": "variancep", "hll_if": "hll",
 }  # fmt: skip
 """Aggregates of the rows that fulfil their second argument, and those of all rows."""
+
+
+_TOO_FEW: Final = f"error('{REFUSED_VALUE}a covariance of too few rows')"
+_COVARIANCES: Final = {
+    "covariance": "covar_samp({0}, {1})",
+    "covariancep": "covar_pop({0}, {1})",
+    "covarianceif": "covar_samp(CASE WHEN {2} THEN {0} END, {1})",
+    "covariancepif": "covar_pop(CASE WHEN {2} THEN {0} END, {1})",
+}
+_HLL: Final = (
+    "json_object('hll', list_sort(coalesce(list(DISTINCT substr(md5(CAST({0} AS VARCHAR)), 1, 16))"
+    " FILTER (WHERE {0} IS NOT NULL), [])))"
+)
+"""Distinct values as 64 bits of a hash each: exact, and no other program's."""
+
+_HLL_MERGE: Final = (
+    "json_object('hll', list_sort(list_distinct(coalesce(flatten(list(CASE "
+    "WHEN json_type(json_extract({0}, '/hll')) IS DISTINCT FROM 'ARRAY' "
+    f"THEN error('{REFUSED_VALUE}hll_merge() of what hll() has not made') "
+    "ELSE CAST(json_extract({0}, '/hll') AS VARCHAR[]) END) FILTER (WHERE {0} IS NOT NULL)), "
+    "[]))))"
+)
 
 
 def _bits(operation: str) -> AggregateSpec:
@@ -50,6 +73,14 @@ _ROWS: Final = (
     AggregateSpec("make_bag", _BAG, (1,), name_prefix="bag"),
     AggregateSpec("count_distinct", "count(DISTINCT {0})", (1,)),
     AggregateSpec("count_distinctif", "", (2,)),
+    *(
+        AggregateSpec(name, f"coalesce({sql}, {_TOO_FEW})", (3 if "{2}" in sql else 2,))
+        for name, sql in _COVARIANCES.items()
+    ),
+    AggregateSpec("hll", _HLL, (1, 2)),
+    AggregateSpec("hll_if", "", (2, 3)),
+    AggregateSpec("hll_merge", _HLL_MERGE, (1,)),
+    AggregateSpec("make_list_with_nulls", "coalesce(list({0}), [])", (1,), name_prefix="list"),
     AggregateSpec("stdevp", "coalesce(stddev_pop({0}), 0.0)", (1,)),
     AggregateSpec("variancep", "coalesce(var_pop({0}), 0.0)", (1,)),
     AggregateSpec("variancepif", "", (2,)),
@@ -83,17 +114,25 @@ RETURN_TYPES: Final = {
     "make_list_if": "dynamic", "make_set_if": "dynamic", "make_bag": "dynamic",
     "make_bag_if": "dynamic", "count_distinct": "long", "count_distinctif": "long",
     "stdevp": "real", "variancep": "real", "variancepif": "real",
+    "covariance": "real", "covariancep": "real", "covarianceif": "real", "covariancepif": "real",
+    "hll": "dynamic", "hll_if": "dynamic", "hll_merge": "dynamic",
+    "make_list_with_nulls": "dynamic",
     "binary_all_and": "long", "binary_all_or": "long", "binary_all_xor": "long",
 }  # fmt: skip
 """Types of the aggregates here; the others have that of their first argument."""
 
+_LISTED: Final = frozenset(["bool", "int", "long", "real", "string", "guid", "dynamic"])
+
+_JSON_OR_NULL: Final = FunctionSpec(
+    "$json_or_null", "template", "coalesce(to_json({0}), CAST('null' AS JSON))", (1,)
+)
 _WHEN: Final = FunctionSpec("$when", "template", "CASE WHEN {0} THEN {1} END", (2,))
 
 
 def register() -> None:
     """Adds the rows to the library's registry of this process. Repeating it changes nothing."""
     AGGREGATE_FUNCTIONS.update({row.name: row for row in _ROWS})
-    SCALAR_FUNCTIONS[_WHEN.name] = _WHEN
+    SCALAR_FUNCTIONS.update({row.name: row for row in (_WHEN, _JSON_OR_NULL)})
 
 
 def one_by_one(
@@ -121,8 +160,24 @@ def one_by_one(
                 chosen = tuple(ir.ColumnRef(n) for n in columns if n not in keys and n[0] != "$")
             for column in chosen:
                 yield ir.NamedExpr(ir.FunctionCall("take_any", (column,)))
+        elif isinstance(expr, ir.FunctionCall) and expr.name in _COVARIANCES and named.name is None:
+            of = "_".join(expression_name(value) or "" for value in expr.args[:2])
+            yield ir.NamedExpr(expr, f"{expr.name}_{of}")
         else:
             yield named
+
+
+def with_nulls(value: Any, kind: str | None) -> Any:
+    """What ``make_list`` must be given so that nulls stay: they are values of dynamics then.
+
+    Raises NotSupportedError for a type whose values a list spells in another way.
+    """
+    if kind not in _LISTED:
+        raise NotSupportedError(
+            f"make_list_with_nulls() of {kind or 'an unknown type'} is not supported by Remora.",
+            remedy="Convert with tostring().",
+        )
+    return ir.FunctionCall("$json_or_null", (value,))
 
 
 def _percentiles(call: Any, names: tuple[str, ...], name: str | None) -> Iterator[Any]:

@@ -90,8 +90,10 @@ def _nanoseconds(arguments: Sequence[Argument]) -> Called:
 
 
 def _tohex(arguments: Sequence[Argument]) -> Called:
-    name = "$tohex" if len(arguments) == 1 else "$tohex_padded"
-    return _sql(name, *(a.expr for a in arguments)), "string"
+    value, *size = (a.expr for a in arguments)
+    if arguments[0].type == "int":  # the complement of two in 32 bits
+        value = _sql("$low_bits", value)
+    return _sql("$tohex_padded" if size else "$tohex", value, *size), "string"
 
 
 def _bag_merge(arguments: Sequence[Argument]) -> Called:
@@ -114,6 +116,8 @@ def _is_private(arguments: Sequence[Argument]) -> Called:
 
 
 def _in_range(arguments: Sequence[Argument]) -> Called:
+    if not isinstance(arguments[1].expr, ir.Literal):
+        return _sql("$native_ipv4_is_in_range", *(a.expr for a in arguments)), "bool"
     text = _text(arguments[1], "The range of ipv4_is_in_range()")
     try:
         network = ipaddress.IPv4Network(text, strict=False)

@@ -28,9 +28,16 @@ from cluster.errors import (
 )
 from cluster.query import pairs
 from cluster.query.binding import QueryResult, ResultColumn
+from cluster.query.native.table import install
 from cluster.query.relation import quote, relation_sql, text
 from cluster.query.run_errors import raised
-from cluster.query.translation import CURSOR_SLOT, TOO_LONG, too_long, two_types
+from cluster.query.translation import (
+    CURSOR_SLOT,
+    REFUSED_VALUE,
+    TOO_LONG,
+    too_long,
+    two_types,
+)
 from cluster.query.types import RESULT_TYPES, kusto_name, outgoing
 
 if TYPE_CHECKING:
@@ -78,6 +85,7 @@ def open_database(
     connection.execute(f"SET allowed_directories=[{allowed}]")
     for name, value in SETTINGS:
         connection.execute(f"SET {name}={value}")
+    install(connection, limits.string_value_bytes)
     pairs.install(connection)
     memory_bytes = limits.query_memory_bytes + limits.hot_cache_bytes
     connection.execute(f"SET memory_limit='{memory_bytes}B'")
@@ -270,6 +278,11 @@ def _ours(error: duckdb.Error, bounds: Bounds) -> RemoraError:
         )
     if TOO_LONG in text:
         return too_long(bounds.string_bytes)
+    if "Unknown TimeZone" in text:
+        return SemanticError("Semantic error: the name of a time zone is not known.")
+    if REFUSED_VALUE in text:
+        what = text.partition(REFUSED_VALUE)[2]
+        return NotSupportedError(f"{what} is not supported by Remora.")
     if isinstance(error, duckdb.InvalidInputException):
         return SemanticError("Semantic error: a function was given a value it does not take.")
     if isinstance(error, duckdb.NotImplementedException):

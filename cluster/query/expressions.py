@@ -15,12 +15,23 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from duckdb_kql import ir
-from duckdb_kql.translate import _SPECIAL_FORMS, quote_ident
-from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
+from duckdb_kql.translate import quote_ident
+from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import aggregates as aggregates_of
-from cluster.query import bins, calls, growth, hidden, principal_functions, vocabulary, windows
+from cluster.query import (
+    bins,
+    calls,
+    growth,
+    hidden,
+    native_calls,
+    principal_functions,
+    rewritten_calls,
+    vocabulary,
+    windows,
+)
+from cluster.query.known_functions import OF_COLUMNS, OF_HIDDEN, require_known
 from cluster.query.nodes import AnyColumn, OuterKey
 from cluster.query.rewrites import Typed, collector, decimal_as_text, inexact, scaled
 
@@ -33,10 +44,7 @@ _AS_IS: Final = (ir.Wildcard, ir.RowContext, ir.RenderedAggregate, OuterKey)
 """Left as they are. Rendered ones are conditions of predicates.py; no text can spell one."""
 
 _BOOLEAN: Final = (ir.InList, ir.HasList, ir.Between)
-_HIDDEN: Final = frozenset([*hidden.FUNCTIONS, *hidden.CURSOR_TESTS, *hidden.CURRENT_CURSOR])
 _COLLECTORS: Final = frozenset(["make_list", "make_set"])
-OF_COLUMNS: Final = frozenset(["pack_all", "column_ifexists", "columnifexists"])
-"""Functions of columns they do not name."""
 
 
 Columns = dict[str, str | None]
@@ -227,7 +235,7 @@ class Expressions:
             return Typed(ir.Literal(self._queries.database, "string"), "string")
         if name in self._queries.facts:
             return Typed(*principal_functions.call(name, node.args, self._queries.facts))
-        if name in _HIDDEN:
+        if name in OF_HIDDEN:
             return self._hidden(node)
         if name in OF_COLUMNS:
             return self._of_columns(node)
@@ -237,6 +245,9 @@ class Expressions:
             value, condition, *more = arguments
             kept = ir.FunctionCall("$when", (condition.expr, value.expr))
             arguments = [Typed(kept, value.type), *more]
+        if name == "make_list_with_nulls" and len(arguments) == 1:
+            kept = aggregates_of.with_nulls(arguments[0].expr, arguments[0].type)
+            name, arguments = "make_list", [Typed(kept, "dynamic")]
         if name in windows.NAMES:
             return self._window(name, arguments)
         return self._typed_call(name, arguments)
@@ -273,7 +284,12 @@ class Expressions:
 
     def _made(self, name: str, arguments: list[Typed]) -> Typed | None:
         """A call of a function that is made by types or constants, None if it is none."""
-        called = calls.call(name, [calls.Argument(a.expr, a.type) for a in arguments])
+        given = [calls.Argument(a.expr, a.type) for a in arguments]
+        called = (
+            calls.call(name, given)
+            or rewritten_calls.call(name, given)
+            or native_calls.call(name, given)
+        )
         if called is None:
             return None
         expr, kind = called
@@ -293,18 +309,32 @@ class Expressions:
 
     def _of_columns(self, node: ir.FunctionCall) -> Typed:
         """Functions of the columns there are."""
+        if node.name == "bag_pack_columns":
+            return self._packed([self._column_name(one) for one in node.args])
         if node.name == "pack_all":
-            if node.args:
-                raise NotSupportedError("pack_all(true) is not supported by Remora.")
-            own = [name for name in self._columns if not name.startswith("$")]
-            pairs = [e for n in own for e in (ir.Literal(n, "string"), ir.ColumnRef(n))]
-            return self.resolve(ir.FunctionCall("bag_pack", tuple(pairs)))
+            packed = self._packed([name for name in self._columns if not name.startswith("$")])
+            if not node.args or node.args[0] == ir.Literal(False, "bool"):
+                return packed
+            if node.args != (ir.Literal(True, "bool"),):
+                raise NotSupportedError("pack_all() takes a constant bool.")
+            return Typed(native_calls.without_empty(packed.expr), "dynamic")
         name = node.args[0] if len(node.args) == 2 else None
         if not (isinstance(name, ir.Literal) and name.kind == "string"):
             raise NotSupportedError(f"{node.name}() takes a constant name and a default.")
         if name.value in self._columns:
             return self.resolve(ir.ColumnRef(str(name.value)))
         return self.resolve(node.args[1])
+
+    def _packed(self, names: Sequence[str]) -> Typed:
+        """A bag of these columns."""
+        pairs = [e for n in names for e in (ir.Literal(n, "string"), ir.ColumnRef(n))]
+        return self.resolve(ir.FunctionCall("bag_pack", tuple(pairs)))
+
+    @staticmethod
+    def _column_name(node: Any) -> str:
+        if not isinstance(node, ir.ColumnRef):
+            raise NotSupportedError("bag_pack_columns() takes columns by their names.")
+        return str(node.name)
 
     def _hidden(self, node: ir.FunctionCall) -> Typed:
         without_rows = self._queries.without_rows
@@ -331,22 +361,7 @@ class Expressions:
             )
         if name in self._queries.facts:
             return
-        known = (
-            (name in SCALAR_FUNCTIONS and not name.startswith("$"))
-            or name in _SPECIAL_FORMS
-            or name == "current_database"
-            or name in windows.NAMES
-            or name in OF_COLUMNS
-            or name in calls.NAMES
-            or name in _HIDDEN
-        )
-        if known and name not in vocabulary.NEXT_STEP:
-            return
-        if name in vocabulary.NEXT_STEP or name in vocabulary.KUSTO_FUNCTIONS:
-            raise NotSupportedError(f"Function '{name}()' is not supported by Remora.")
-        raise SemanticError(
-            f"Semantic error: SEM0260: Unknown function: '{name}'.", metadata={"name": name}
-        )
+        require_known(name)
 
 
 def any_column(columns: Mapping[str, str | None], node: AnyColumn) -> Any:

@@ -55,6 +55,7 @@ _ROWS: Final = (
     _row("$unixtime_nanoseconds", "make_timestamp(CAST({0} AS BIGINT) // 1000)", 1),
     _row("$extract_json", "coalesce(json_extract_string(TRY_CAST({0} AS JSON), {1}), '')", 2),
     _row("$tohex", "lower(to_hex(CAST({0} AS BIGINT)))", 1),
+    _row("$low_bits", "(CAST({0} AS BIGINT) & 4294967295)", 1),
     _row("$tohex_padded", "list_transform([lower(to_hex(CAST({0} AS BIGINT)))], lambda _h: "
          f"CASE WHEN {{1}} > 1024 THEN error('{TOO_LONG}') ELSE "
          "lpad(_h, CAST(greatest({1}, length(_h)) AS INTEGER), '0') END)[1]", 2),
@@ -62,20 +63,13 @@ _ROWS: Final = (
          2),
     _row("string_size", "CAST(strlen({0}) AS BIGINT)", 1),
     _row("isascii", "NOT regexp_matches({0}, '[^\\x00-\\x7F]')", 1),
-    _row("url_encode_component", "url_encode({0})", 1),
     _row("new_guid", "uuid()", 0),
     _row("$random", "random()", 0),
     _row("bitset_count_ones", "CAST(bit_count(CAST({0} AS BIGINT)) AS BIGINT)", 1),
     _row("loggamma", "lgamma({0})", 1),
     _row("bag_keys", "CASE WHEN json_type({0}) = 'OBJECT' THEN to_json(json_keys({0})) END", 1),
-    _row("bag_has_key", "CASE WHEN json_type({0}) = 'OBJECT' "
-         "THEN list_contains(json_keys({0}), {1}) ELSE false END", 2),
     _row("$bag_merge", _merged("{0}", "{1}"), 2),
     _row("$is_private", _PRIVATE, 1),
-    _row("set_union", "to_json(list_distinct(list_concat(CAST({0} AS JSON[]), "
-         "CAST({1} AS JSON[]))))", 2),
-    _row("set_intersect", "to_json(list_distinct(list_intersect(CAST({0} AS JSON[]), "
-         "CAST({1} AS JSON[]))))", 2),
     _row("dayofmonth", "CAST(day({0}) AS INTEGER)", 1),
     _row("dayofyear", "CAST(dayofyear({0}) AS INTEGER)", 1),
     _row("monthofyear", "CAST(month({0}) AS INTEGER)", 1),
@@ -94,9 +88,8 @@ _ROWS: Final = (
 RETURN_TYPES: Final = {
     "todecimal": "decimal", "strcmp": "long", "string_size": "long", "isascii": "bool",
     "unixtime_seconds_todatetime": "datetime", "unixtime_milliseconds_todatetime": "datetime",
-    "unixtime_microseconds_todatetime": "datetime", "url_encode_component": "string",
+    "unixtime_microseconds_todatetime": "datetime",
     "new_guid": "guid", "bitset_count_ones": "long", "loggamma": "real", "bag_keys": "dynamic",
-    "bag_has_key": "bool", "set_union": "dynamic", "set_intersect": "dynamic",
 }  # fmt: skip
 """Types of the functions here, by the names queries spell."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from duckdb_kql import ir
 
-from cluster.query.expressions import OF_COLUMNS
+from cluster.query.known_functions import OF_COLUMNS
 from cluster.query.nodes import AnyColumn
 from cluster.query.shapes import nodes
 

@@ -34,6 +34,8 @@ from cluster.query import (
     grammar,
     growth,
     lexical,
+    native_calls,
+    rewritten_calls,
     stored_functions,
     vocabulary,
     windows,
@@ -93,6 +95,8 @@ def translate(query: Query, limits: Limits = LIMITS) -> Translation:
 def _translate(asked: Query, catalog: Any, limits: Limits) -> Translation:
     aggregates.register()
     functions.register()
+    native_calls.register()
+    rewritten_calls.register()
     windows.register()
     growth.register()
     bins.register()

@@ -10,6 +10,9 @@ from cluster.errors import LimitExceededError, NotSupportedError
 TOO_LONG: Final = "E_VALUE_TOO_LONG"
 """Text of the DuckDB error of a value that has grown too long."""
 
+REFUSED_VALUE: Final = "E_NOT_SUPPORTED: "
+"""What begins the text of the DuckDB error of a value a function is not supported for."""
+
 INGESTION_TIME: Final = "$ingestion_time"
 EXTENT_ID: Final = "$extent_id"
 EXTENT_TAGS: Final = "$extent_tags"

@@ -1,4 +1,4 @@
-"""Functions of the order of rows: ``row_number``, ``prev``, ``next``, ``row_cumsum``. Pure.
+"""Functions of the order of rows: ``row_number``, ``row_rank_*``, ``prev``, ``row_cumsum``. Pure.
 
 They are computed over rows as they come, which DuckDB keeps from a sort on through every operator
 that preserves order here (``ORDERED``), whatever number of threads; Kusto refuses them elsewhere,
@@ -16,7 +16,8 @@ from duckdb_kql.translate.functions import SCALAR_FUNCTIONS, FunctionSpec
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import nodes as own
 
-NAMES: Final = frozenset(["row_number", "prev", "next", "row_cumsum"])
+_RANKS: Final = frozenset(["row_rank_dense", "row_rank_min"])
+NAMES: Final = _RANKS | {"row_number", "prev", "next", "row_cumsum"}
 
 _RUNNING: Final = "ROWS UNBOUNDED PRECEDING"
 _ROWS: Final = (
@@ -40,6 +41,9 @@ _ROWS: Final = (
         f"CAST(sum({{0}}) OVER (PARTITION BY {{1}} ORDER BY {{2}} {_RUNNING}) AS BIGINT)",
         (3,),
     ),
+    FunctionSpec("$changed", "template",
+                 "(row_number() OVER () = 1 OR {0} IS DISTINCT FROM lag({0}) OVER ())", (1,)),
+    FunctionSpec("$least_within", "template", "min({0}) OVER (PARTITION BY {1})", (2,)),
     FunctionSpec("$row_within", "template",
                  "row_number() OVER (PARTITION BY {0} ORDER BY {1})", (2,)),
 )  # fmt: skip
@@ -112,6 +116,8 @@ def call(
     if not values:
         raise SemanticError(f"Semantic error: SEM0219: {name}(): an argument is missing.")
     kind = arguments[0][1]
+    if name in _RANKS:
+        return _rank(name, values, restarts), "long"
     if name == "row_cumsum":
         return _cumulative(values, kind, restarts)
     offset = values[1] if len(values) > 1 else ir.Literal(1, "long")
@@ -135,3 +141,28 @@ def _cumulative(values: list[Any], kind: str | None, restarts: Restarts) -> tupl
     else:
         total = ir.FunctionCall("$sum" if kind in ("int", "long") else "$sum_real", (values[0],))
     return total, "long" if kind == "int" else kind
+
+
+def _rank(name: str, values: list[Any], restarts: Restarts) -> Any:
+    """The rank of a row among those since the last restart, whose terms are in order.
+
+    Rows of equal terms are a group: the dense rank counts groups, the other rows before one.
+    """
+    if len(values) > 2:
+        raise SemanticError(
+            f"Semantic error: SEM0219: {name}(): function expects [1, 2] arguments."
+        )
+    changed: Any = ir.FunctionCall("$changed", (values[0],))
+    if len(values) == 1:
+        group = restarts.group(changed)
+        if name == "row_rank_dense":
+            return group
+        return ir.FunctionCall("$least_within", (ir.ColumnRef(ROW), group))
+    group = restarts.group(ir.BinaryOp("or", changed, values[1]))
+    part = restarts.group(values[1])
+    counted = group if name == "row_rank_dense" else ir.ColumnRef(ROW)
+    own_first = group
+    if name == "row_rank_min":
+        own_first = ir.FunctionCall("$least_within", (counted, group))
+    first = ir.FunctionCall("$least_within", (counted, part))
+    return ir.BinaryOp("+", ir.BinaryOp("-", own_first, first), ir.Literal(1, "long"))

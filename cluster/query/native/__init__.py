@@ -1,0 +1,1 @@
+"""Scalar functions computed in Python, where SQL has nothing that is exactly right."""
