@@ -36,7 +36,8 @@ def parse_v4(text: str) -> Address | None:
     if found is None:
         return None
     prefix = _V4_BITS if found[2] is None else int(found[2])
-    return int(ipaddress.IPv4Address(found[1])), prefix
+    a, b, c, d = map(int, found[1].split("."))
+    return a << 24 | b << 16 | c << 8 | d, prefix
 
 
 def parse_v6(text: str) -> Address | None:
