@@ -245,3 +245,29 @@ async def test_functions_of_the_principal(ask):
         await ask("print current_principal_is_member_of()", world())
     with pytest.raises(SemanticError):
         await ask("print current_principal(1)", world())
+
+
+CLOSED = (
+    "Sales | join kind=inner (Team | where boss == current_principal()) "
+    "on $left.who == $right.member | project who, amount, mail"
+)
+GREEDY = "parse-kv mail as (k: string) with (pair_delimiter=',', kv_delimiter='=', greedy=true)"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "where bag_has_key(dynamic({}), mail)",
+        "where not(bag_has_key(dynamic({}), mail)) and amount > 0",
+        f"{GREEDY} | where k == ''",
+        "where amount * 9223372036854775807 > 0",
+        "join kind=inner (print amount = 9) on amount | where bag_has_key(dynamic({}), mail)",
+    ],
+)
+async def test_what_fails_for_a_hidden_row_is_never_computed_of_it(ask, asked):
+    hidden = ("aaduser=x@x", 9, "$ hidden=1"), ("aaduser=b@x", 1, "m1")
+    table = given_table("Sales", SALES, (batch(SALES, *hidden),))
+    snapshot = world()
+    snapshot = replace(snapshot, tables={**snapshot.tables, "Sales": secured(table, CLOSED)})
+    assert len(await ask("Sales", snapshot)) == 1
+    assert len(await ask(f"Sales | {asked} | project amount", snapshot)) <= 1
