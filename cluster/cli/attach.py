@@ -215,6 +215,11 @@ def _as_text(leader: str, follower: str, response: coordinator_pb2.AttachRespons
         words = f"{follower} follows {leader}/{grant.database}{name}"
         if grant.rows:
             lines.append(words)
+        elif grant.strict:
+            lines.append(
+                f"{follower} is to follow {leader}/{grant.database}{name}, and does not yet:"
+            )
+            lines.append(grant.reason)
         else:
             lines.append(f"{words}, sealed data only:")
             lines.append(f"streaming rows are refused: {grant.reason}")

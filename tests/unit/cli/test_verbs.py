@@ -153,6 +153,16 @@ def test_attach_asks_for_what_is_written(world):
     assert not world.requests[1].HasField("sharing")  # as it is
 
 
+def test_a_strict_follower_is_not_said_to_follow(world):
+    reason = "streaming ingestion is off; 'Db' is not followed at all."
+    world.grant = coordinator_pb2.Grant(database="Db", epoch=3, reason=reason, strict=True)
+    result = world.run("attach", "leader/Db", "follower2")
+    assert result.stdout.splitlines() == [
+        "follower2 is to follow leader/Db, and does not yet:",
+        reason,
+    ]
+
+
 def all_of_the_leader():
     return coordinator_pb2.AttachmentConfigurationStatus(
         configuration=coordinator_pb2.AttachmentConfiguration(
