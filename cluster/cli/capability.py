@@ -23,7 +23,7 @@ class Switch(enum.StrEnum):
     OFF = "off"
 
 
-State = Annotated[Switch, typer.Argument(help="The new state.")]
+State = Annotated[Switch, typer.Argument(metavar="STATE", help="on or off.")]
 
 
 def capability(

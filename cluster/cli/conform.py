@@ -13,6 +13,7 @@ from cluster.cli import (
     conform_sim,
 )
 from cluster.cli.conform_options import EXIT_CODES
+from cluster.cli.options import help_text
 
 app = typer.Typer(
     name="conform",
@@ -37,4 +38,4 @@ for verb, more in (
     (conform_mutants.mutants, ""),
     (conform_revalidate.revalidate, ""),
 ):
-    app.command(epilog=f"{more}\n{EXIT_CODES}")(verb)
+    app.command(epilog=f"{more}\n{EXIT_CODES}", help=help_text(verb))(verb)

@@ -28,7 +28,7 @@ from cluster.cli import (
     status,
     up,
 )
-from cluster.cli.options import EXIT_CODES
+from cluster.cli.options import EXIT_CODES, help_text
 
 app = typer.Typer(
     name="remora",
@@ -62,7 +62,7 @@ for verb in (
     down.down,
     destroy.destroy,
 ):
-    app.command(epilog=EXIT_CODES)(verb)
+    app.command(epilog=EXIT_CODES, help=help_text(verb))(verb)
 
 app.add_typer(conform.app)
 app.add_typer(fault.app, name="fault")

@@ -5,11 +5,15 @@ Every flag is also an environment variable, so that a script can say it once.
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -38,7 +42,11 @@ AsCsv = Annotated[
 TimeoutSeconds = Annotated[
     float,
     typer.Option(
-        "--timeout", envvar="REMORA_TIMEOUT", min=0.001, help="Seconds until this is given up."
+        "--timeout",
+        envvar="REMORA_TIMEOUT",
+        metavar="SECONDS",
+        min=0.001,
+        help="Seconds until this is given up.",
     ),
 ]
 ClusterName = Annotated[str, typer.Argument(metavar="CLUSTER", help="For example leader.")]
@@ -52,6 +60,15 @@ def home_folder() -> Path:
     """``$REMORA_HOME``, or ``~/.local/share/remora``."""
     chosen = os.environ.get(HOME_VARIABLE)
     return Path(chosen).absolute() if chosen else Path.home() / ".local" / "share" / "remora"
+
+
+def help_text(verb: Callable[..., object]) -> str:
+    """A verb's docstring with one line a paragraph, for terminals of any width to break."""
+    paragraphs = inspect.cleandoc(verb.__doc__ or "").split("\n\n")
+    return "\n\n".join(
+        paragraph if paragraph.startswith(" ") else " ".join(paragraph.splitlines())
+        for paragraph in paragraphs
+    )
 
 
 def with_name(command: str, name: str) -> str:

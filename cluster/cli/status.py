@@ -28,6 +28,8 @@ ANSWER_SECONDS = 2.0
 WATCH_SECONDS = 1.0
 ROOMY_CHARACTERS = 150
 """Width of a terminal from which on every column is shown."""
+NARROW_CHARACTERS = 120
+"""Width below which addresses and positions are left out; ``--json`` has them."""
 
 
 def status(name: Name = DEFAULT_NAME, as_json: AsJson = False, watch: Watch = False) -> None:
@@ -94,7 +96,8 @@ async def read_status(setup: Setup) -> dict[str, Any]:
 def render(view: dict[str, Any], width: int) -> RenderableType:
     """The view for people: one line a node, then a sentence for each closed gate.
 
-    A line of ``width`` characters has what fits: pid, lease and HTTP only if there is room.
+    A line of ``width`` characters has what fits: pid, lease and HTTP only if there is room, and
+    neither gRPC nor position in 80 characters.
     """
     from rich.console import Group
     from rich.text import Text
@@ -105,8 +108,12 @@ def render(view: dict[str, Any], width: int) -> RenderableType:
     )
     right = ("lag ms p50/p99", "rows")
     hidden = () if width >= ROOMY_CHARACTERS else ("pid", "lease", "HTTP")
+    if width < NARROW_CHARACTERS:
+        hidden = (*hidden, "gRPC", "position")
     table = plain_table(
-        [column for column in (*left, *right) if column not in hidden], right=("pid", *right)
+        [column for column in (*left, *right) if column not in hidden],
+        right=("pid", *right),
+        solid=[column for column in (*left, *right) if column not in {"database", right[0]}],
     )
 
     def add(values: Sequence[RenderableType]) -> None:

@@ -51,10 +51,10 @@ Auth = Annotated[
     str | None,
     typer.Option(
         "--auth",
-        metavar="optional|required",
+        metavar="MODE",
         envvar="REMORA_AUTH",
-        help="Whether callers must say who they are with a token; default as the topology says, "
-        "else optional: who says nothing is an administrator.",
+        help="optional or required: whether callers must say who they are with a token; default "
+        "as the topology says, else optional: who says nothing is an administrator.",
     ),
 ]
 Tls = Annotated[
@@ -80,7 +80,7 @@ QueuedStorage = Annotated[
     str | None,
     typer.Option(
         "--queued-storage",
-        metavar="CONNECTION-STRING",
+        metavar="STORAGE",
         envvar="REMORA_QUEUED_STORAGE",
         help="Where queued clients upload: UseDevelopmentStorage=true, Azurite's address, or "
         "built-in, the default. A connection string with a key of yours only in the variable, or "
@@ -196,17 +196,18 @@ async def _capabilities(setup: Setup) -> dict[str, bool]:
 
 
 def _print(setup: Setup, view: dict[str, Any], seconds: float) -> None:
-    table = plain_table(("process", "streaming", "HTTP", "gRPC", "pid", "data"), right=("pid",))
+    table = plain_table(("process", "streaming", "HTTP", "gRPC", "pid"), right=("pid",))
     coordinator = view["coordinator"]
-    table.add_row("coordinator", "", "", coordinator["grpc"], str(coordinator["pid"]), "")
+    table.add_row("coordinator", "", "", coordinator["grpc"], str(coordinator["pid"]))
     for cluster in view["clusters"]:
         streaming = "on" if cluster["streaming_ingestion"] else "off"
         for node in cluster["nodes"]:
-            doors = node["http"] or "", node["grpc"]
-            table.add_row(node["id"], streaming, *doors, str(node["pid"]), node["data"])
+            doors = node["https"] or node["http"] or "", node["grpc"]
+            table.add_row(node["id"], streaming, *doors, str(node["pid"]))
     output = console()
     output.print(f"setup '{setup.name}' is ready after {seconds:.1f} s\n", markup=False)
     output.print(table)
+    typer.echo(f"\ndata and logs: {setup.folder}")
     typer.echo("\n" + _client_lines(setup))
 
 

@@ -261,3 +261,13 @@ def test_a_setup_that_is_all_down_is_exit_3(world):
     result = world.run("status", "--json")
     assert result.exit_code == 3
     assert "setup 'default' is down" in result.stderr
+
+
+@pytest.mark.parametrize("width", [80, 119])
+def test_eighty_columns_break_no_name_and_no_number(world, width):
+    view = status_view(world.setup, running(world.setup), answer())
+    text = io.StringIO()
+    Console(file=text, width=width).print(render(view, width))
+    words = text.getvalue().split()
+    assert {"node", "state", "streaming", "gate", "rows", "follower1/0", "running"} <= set(words)
+    assert max(map(len, text.getvalue().splitlines())) <= width
