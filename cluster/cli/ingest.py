@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 30.0
 """How long a node may be away, or silent, before the command gives up."""
+
+HEADER_REMEDY: Final = (
+    "The first record seems to be a line of column names. Streamed input has none: leave it out, "
+    "as with tail -n +2 FILE | remora ingest CLUSTER DB TABLE - --format csv"
+)
+_HEADER: Final = re.compile(r"record 1, column '(.+)' \(\w+\): '\1' is not ", re.IGNORECASE)
+"""A value that is no value of its column, but the column's name."""
 
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="Case-sensitive.")]
 Files = Annotated[
@@ -191,7 +199,7 @@ def _check_refused(writer: StreamWriter, source: Input) -> None:
     kinds = {kind.reason: kind for kind in error_classes() if kind is not RpcError}
     raise kinds.get(failure.reason, RemoraError)(
         f"{failure.message} (in {source.name}, after {stored} payloads stored)",
-        remedy=failure.remedy,
+        remedy=HEADER_REMEDY if _HEADER.match(failure.message) else failure.remedy,
         metadata=dict(failure.metadata),
     )
 

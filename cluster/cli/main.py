@@ -28,7 +28,7 @@ from cluster.cli import (
     status,
     up,
 )
-from cluster.cli.options import EXIT_CODES, help_text
+from cluster.cli.options import EXIT_CODES, OneText, help_text
 
 app = typer.Typer(
     name="remora",
@@ -62,7 +62,9 @@ for verb in (
     down.down,
     destroy.destroy,
 ):
-    app.command(epilog=EXIT_CODES, help=help_text(verb))(verb)
+    takes_text = verb in (command.command, query.query)
+    kind = OneText if takes_text else None
+    app.command(cls=kind, epilog=EXIT_CODES, help=help_text(verb))(verb)
 
 app.add_typer(conform.app)
 app.add_typer(fault.app, name="fault")

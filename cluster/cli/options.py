@@ -8,9 +8,10 @@ from __future__ import annotations
 import inspect
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,21 @@ def home_folder() -> Path:
     """``$REMORA_HOME``, or ``~/.local/share/remora``."""
     chosen = os.environ.get(HOME_VARIABLE)
     return Path(chosen).absolute() if chosen else Path.home() / ".local" / "share" / "remora"
+
+
+class OneText(TyperCommand):
+    """A verb whose last argument is a text: without quotes a shell makes several words of it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As every verb; more words than arguments are answered with how to write them."""
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if ctx.args:
+            extra = " ".join(ctx.args)
+            raise typer.BadParameter(
+                f"the text ends before '{extra}'; put all of it between single quotes", ctx=ctx
+            )
+        return rest
 
 
 def help_text(verb: Callable[..., object]) -> str:

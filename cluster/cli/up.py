@@ -82,9 +82,8 @@ QueuedStorage = Annotated[
         "--queued-storage",
         metavar="STORAGE",
         envvar="REMORA_QUEUED_STORAGE",
-        help="Where queued clients upload: UseDevelopmentStorage=true, Azurite's address, or "
-        "built-in, the default. A connection string with a key of yours only in the variable, or "
-        "in the topology.",
+        help="Where queued clients upload: built-in, the default, Azurite's address, or a "
+        "connection string. One with a key of yours only in the variable, or in the topology.",
     ),
 ]
 

@@ -56,6 +56,7 @@ class World:
     configuration: Any = field(default_factory=coordinator_pb2.AttachmentConfigurationStatus)
     error: RemoraError | None = None
     refuse_payload: int | None = None
+    refusal: RemoraError = field(default_factory=lambda: TableNotFoundError("no table 'T'"))
     payloads: list[Any] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
@@ -149,7 +150,7 @@ class Services(
             for item in batch:
                 self.world.answer(item.request)
                 if self.world.refuse_payload == len(self.world.payloads):
-                    refused = TableNotFoundError("no table 'T'")
+                    refused = self.world.refusal
                     failure = types_pb2.Failure(
                         status=refused.status,
                         code=refused.code,

@@ -11,7 +11,12 @@ from rich.progress import Progress
 
 from cluster.cli.ingest import PATIENCE_SECONDS, send_input
 from cluster.cli.input import Input, guess_format
-from cluster.errors import EmptyPayloadError, InvalidArchiveError, UnavailableError
+from cluster.errors import (
+    EmptyPayloadError,
+    InvalidArchiveError,
+    MalformedPayloadError,
+    UnavailableError,
+)
 from cluster.rpc.v1 import ingestion_pb2
 
 
@@ -130,6 +135,19 @@ def test_the_first_refusal_ends_the_command_with_its_own_error(world, tmp_path):
     assert result.exit_code == 1
     assert result.stdout == ""
     assert "error: BadRequest_TableNotExist: no table 'T' (in " in result.stderr
+
+
+@pytest.mark.parametrize(("value", "seen"), [("At", True), ("AT", True), ("tomorrow", False)])
+def test_a_line_of_column_names_is_recognised(world, tmp_path, value, seen):
+    file = tmp_path / "rows.csv"
+    file.write_bytes(b"At,Name\n")
+    world.refuse_payload = 0
+    world.refusal = MalformedPayloadError(
+        f"record 1, column 'At' (datetime): '{value}' is not an ISO 8601 datetime"
+    )
+    result = world.run("ingest", "leader", "D", "T", str(file))
+    assert result.exit_code == 1
+    assert ("remedy: The first record seems to be a line of column names" in result.stderr) is seen
 
 
 async def test_what_trickles_in_is_sent_as_it_comes():

@@ -123,6 +123,15 @@ def test_wrong_usage_is_exit_2_and_asks_nobody(world, arguments):
     assert world.requests == []
 
 
+@pytest.mark.parametrize("verb", ["query", "command"])
+def test_a_text_without_quotes_is_answered_with_how_to_write_it(world, verb):
+    result = world.run(verb, "leader", "D", ".show", "tables", "--json")
+    assert result.exit_code == 2
+    words = " ".join(result.stderr.replace("\u2502", " ").split())
+    assert "the text ends before 'tables'; put all of it between single quotes" in words
+    assert world.requests == []
+
+
 def test_a_typed_error_is_printed_with_code_and_remedy_and_is_exit_1(world):
     world.error = ConflictError("tables T have the policy", remedy="Disable it first.")
     result = world.run("capability", "leader", "off")
