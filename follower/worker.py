@@ -211,8 +211,8 @@ class FollowedDatabase:
             lag_ms=UNKNOWN_LAG if lag is None else lag * 1000,
             rows_visible=self.copy.row_count() if hidden is None else 0,
             connected=self._session.state is SessionState.FOLLOWING,
-            apply_lag_ms_p50=apply_lag.p50_ms,
-            apply_lag_ms_p99=apply_lag.p99_ms,
+            apply_lag_ms_p50=apply_lag.p50_ms if apply_lag.records else UNKNOWN_LAG,
+            apply_lag_ms_p99=apply_lag.p99_ms if apply_lag.records else UNKNOWN_LAG,
             newest_epoch=self.gate.newest_epoch,
         )
 

@@ -32,6 +32,13 @@ async def test_rows_arrive_in_order_and_are_reported(autojump_clock, setup):
     await trio.sleep(2)
     (report,) = setup.follower.manager.report()
     assert 0 <= report.lag_ms <= 2000
+    assert 0 <= report.apply_lag_ms_p50 <= report.apply_lag_ms_p99
+
+
+async def test_no_lag_is_told_of_rows_that_were_never_measured(autojump_clock, setup):
+    await setup.follower.until(lambda f: any(r.gate == "open" for r in f.manager.report()))
+    (report,) = setup.follower.manager.report()
+    assert (report.apply_lag_ms_p50, report.apply_lag_ms_p99) == (-1, -1)
 
 
 async def test_a_commit_leaves_at_once(autojump_clock, setup):
