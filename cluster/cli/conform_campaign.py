@@ -158,11 +158,15 @@ def print_summary(summary: Summary, store: CampaignStore | None) -> None:
     }
     if doubtful:
         heads = ("rule", "pass", "fail", "unknown", "not applicable")
-        table = plain_table(heads, right=heads[1:])
+        table = plain_table((*heads, "what was missing"), right=heads[1:])
+        why = {rule: text for one in summary.outcomes for rule, text in one.why_unknown.items()}
         for rule, counts in doubtful.items():
             numbers = (counts.passed, counts.failed, counts.unknown, counts.not_applicable)
-            table.add_row(rule, *(f"{number:,}" for number in numbers))
+            missing = "" if counts.failed else why.get(rule, "")
+            table.add_row(rule, *(f"{number:,}" for number in numbers), Text(missing))
         output.print(table)
+        if any(not counts.failed for counts in doubtful.values()):
+            typer.echo("\nNothing was proved of a rule that no seed could judge; more seeds may.")
         typer.echo("")
     typer.echo(
         f"{summary.seeds:,} seeds, {summary.violations:,} violations, {summary.unknown:,} unknown; "

@@ -15,7 +15,7 @@ from cluster.conformance.doors_grpc import GrpcControl, GrpcDoor
 from cluster.conformance.doors_rest import NO_POSITION, REST_SECONDS, RestDoor
 from cluster.conformance.doors_rest_http import HttpClient
 from cluster.conformance.system import Feature
-from cluster.errors import NotSupportedError, RemoraError
+from cluster.errors import DatabaseNotFoundError, NotSupportedError, RemoraError
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 from cluster.testing.endpoint.claims import GRPC_CALL_SECONDS, address_of, is_rest, profile_of
 from cluster.testing.endpoint.control import EndpointControl
@@ -156,7 +156,13 @@ class EndpointSystem:
         door = self.door(leader.cluster, WHO)
         for table in (*tables.all, tables.trial):
             for text in (create_or_merge(table), statements.streaming_policy(table, on=True)):
-                await self._until(f"{leader.cluster}: {text}", door.command, database, text)
+                await self._until(
+                    f"{leader.cluster}: {text}",
+                    door.command,
+                    database,
+                    text,
+                    final=DatabaseNotFoundError,
+                )
         if is_rest(leader):
             await self._until(_CLEAR_CACHE, door.command, database, _CLEAR_CACHE)
         what = f"{leader.cluster}: streaming ingestion into {database}.{tables.trial}"
@@ -179,14 +185,21 @@ class EndpointSystem:
         self._began = trio.current_time()
 
     async def _until(
-        self, what: str, call: Callable[..., Awaitable[object]], *arguments: object
+        self,
+        what: str,
+        call: Callable[..., Awaitable[object]],
+        *arguments: object,
+        final: type[RemoraError] | tuple[()] = (),
     ) -> None:
-        """A call until it works, as long as followers may take to catch up."""
+        """A call until it works, as long as followers may take to catch up; ``final`` errors are
+        not waited out."""
         began, pause = trio.current_time(), _PAUSE_SECONDS
         while True:
             try:
                 await call(*arguments)
             except (RemoraError, trio.BrokenResourceError, OSError) as error:
+                if isinstance(error, final):
+                    raise NotReadyError(f"{what}: {error} {error.remedy}") from error
                 if trio.current_time() + pause - began > self._times.liveness:
                     raise NotReadyError(
                         f"{what}: not within {self._times.liveness:g} seconds: {error}"

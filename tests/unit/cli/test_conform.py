@@ -99,6 +99,15 @@ def test_a_campaign_that_passes(conform):
     assert value["mutants"] == {"caught": 0, "total": 0}
 
 
+def test_a_rule_that_no_seed_could_judge_says_what_was_missing(conform):
+    result = conform("sim", "--seeds", "1-2", "--intensity", "0")
+    assert result.exit_code == 2
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("R9 ")]
+    assert line.split()[1:5] == ["0", "0", "2", "0"]
+    assert len(line.split()) > 5
+    assert "Nothing was proved of a rule that no seed could judge; more seeds may." in result.stdout
+
+
 def test_the_hash_does_not_depend_on_how_many_work(conform):
     hashes = {
         last_line(conform("sim", "--seeds", "1-6", "--json", "--jobs", jobs))["history_hash"]

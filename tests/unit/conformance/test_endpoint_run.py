@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from endpoint_server import ToyKusto, serving
+from endpoint_server import Reply, ToyKusto, error, serving
 
 from cluster.conformance.calls import Answer, Ingest, SetCapability
 from cluster.conformance.faults import Fault, FaultKind, Schedule
@@ -137,6 +137,22 @@ def test_what_cannot_be_reached_proves_nothing():
     assert len(why) == 1
     assert "follow: a read of Conform_s1_" in why.pop()
     assert not any(isinstance(e.what, Answer) for e in result.history.events)
+
+
+def test_a_database_that_does_not_exist_is_not_waited_for():
+    missing = error("BadRequest_DatabaseNotExist", "Database 'db' was not found.", permanent=True)
+    with serving(lambda request: Reply(missing, status=400)) as leader:
+        target = Target(
+            leaders=(Endpoint("lead", leader),),
+            followers=(Endpoint("follow", leader),),
+            database="db",
+            visible_seconds=0.0,
+        )
+        result = run_seed(RunRequest(seed=1, liveness_seconds=600.0, target=target))
+    (why,) = {v.why for v in result.verdicts if v.judgement is Judgement.UNKNOWN}
+    assert "Database 'db' was not found." in why
+    assert "List the databases" in why
+    assert "not within" not in why
 
 
 def test_what_is_no_request_for_endpoints():
