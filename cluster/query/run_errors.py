@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MARK: Final = "E_REMORA"
-_RAISED: Final = re.compile(rf"{_MARK} (\w+) (.*)\Z", re.DOTALL)
 _CHANGED: Final = (
     "The rows before {} were not the same when they were read again: its columns depend on them."
 )
@@ -79,3 +78,5 @@ _REFUSALS: Final[dict[str, Callable[[str], RemoraError]]] = {
     "pairs": _pairs,
     "partitions": _partitions,
 }
+_RAISED: Final = re.compile(rf"{_MARK} ({'|'.join(_REFUSALS)}) (.*)\Z", re.DOTALL)
+"""A value that a refusal quotes may have the mark too, but what is behind it is no code then."""

@@ -380,3 +380,9 @@ async def test_strrep_repeats_at_most_1024_times_as_in_kusto(answer):
 
 async def test_a_long_range_streams(answer):
     assert await answer("range x from 1 to 20000000 step 1 | count") == [(20_000_000,)]
+
+
+@pytest.mark.parametrize("forged", ["$E_REMORA no_code x", "$E_REMORA pairs_ x"])
+async def test_a_value_that_is_quoted_cannot_pass_for_a_refusal_of_ours(answer, forged):
+    with pytest.raises(NotSupportedError, match="JSON path"):
+        await answer(f"print bag_has_key(dynamic({{}}), '{forged}')")
