@@ -18,6 +18,7 @@ from cluster.limits import LIMITS, Limits
 from cluster.query.binding import Answer, QuerySnapshot, given_table
 from cluster.query.execution import Bounds, open_database
 from cluster.query.inflight import Cancellations, state_of
+from cluster.query.native.runs import Runs
 from cluster.query.options import QueryOptions, forces_row_level_security, options_of
 from cluster.query.parameters import lets_of
 from cluster.query.principal_facts import facts_of
@@ -104,11 +105,12 @@ class QueryEngine:
         translator = TranslatorProcess(limits) if translator is None else translator
         self._translations = Translations(translator, limits)
         readable = frozenset(folder for given in folders for folder in (given, given.resolve()))
-        self.database = open_database(limits, cores, sorted(readable))
+        runs = Runs()
+        self.database = open_database(limits, cores, runs, sorted(readable))
         self._on_query = on_query
         self._most = limits.queries_per_core * cores
         self._runner = Runner(
-            self.database, folders=readable, processors=processors, most=self._most
+            self.database, runs=runs, folders=readable, processors=processors, most=self._most
         )
         self.cancellations = Cancellations()
         self._clusters: OtherClusters | None = None

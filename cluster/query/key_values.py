@@ -13,6 +13,7 @@ from duckdb_kql.translate import quote_ident, quote_string
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import nodes as own
 from cluster.query.calls import Fragment
+from cluster.query.native.runs import RUN_SQL
 from cluster.query.pairs import SQL_NAME, Reading
 from cluster.query.plugins import row_schema
 from cluster.query.spellings import PATTERN
@@ -69,7 +70,7 @@ def parse_kv(step: OperatorResolver, op: own.ParseKv) -> tuple[list[Any], Column
         found, value = _by_pattern(settings, plain)
     else:
         reading = msgspec.json.encode(_reading(settings, tuple(name for name, _ in op.keys)))
-        found = (f"{SQL_NAME}(", *plain, f", {quote_string(reading.decode())})")
+        found = (f"{SQL_NAME}({RUN_SQL}, ", *plain, f", {quote_string(reading.decode())})")
         value = f"json_extract_string({quote_ident(_FOUND)}, '$[{{index}}]')"
     parts: list[Any] = ["SELECT "]
     parts += [f"{quote_ident(name)}, " for name in step.columns]

@@ -10,6 +10,7 @@ from duckdb_kql.translate.functions import SCALAR_FUNCTIONS, FunctionSpec
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query.native import spec
+from cluster.query.native.runs import RUN_SQL
 from cluster.query.native.table import NATIVES
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _template(native: Native) -> str:
     ]
     if native.is_repeated:
         given[-1] = _CAST.replace("place", str(len(letters) - 1))
-    called = f"native_{len(letters)}('{native.name}', {', '.join(given)})"
+    called = f"native_{len(letters)}({RUN_SQL}, '{native.name}', {', '.join(given)})"
     kind = _RESULTS.get(native.gives)
     return called if kind is None else f"CAST({called} AS {kind})"
 

@@ -10,6 +10,7 @@ among those asked for, which may be one or a part of the value before it.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,6 +19,8 @@ from cluster.query.run_errors import message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cluster.query.native.runs import Runs
 
 SQL_NAME: Final = "read_pairs"
 """The function's name in SQL, which no query can call."""
@@ -35,9 +38,15 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
     is_greedy: bool = False
 
 
-def install(database: Any) -> None:
+def install(database: Any, runs: Runs) -> None:
     """Makes the function known to a DuckDB connection and all its cursors."""
-    database.create_function(SQL_NAME, _read, ["VARCHAR", "VARCHAR"], "VARCHAR")
+
+    def read(run: int, text: str, reading: str) -> str:
+        runs.require_going(run)
+        return _read(text, reading)
+
+    types = ["BIGINT", "VARCHAR", "VARCHAR"]
+    database.create_function(SQL_NAME, read, types, "VARCHAR")
 
 
 def _read(text: str, reading: str) -> str:
@@ -95,8 +104,8 @@ def _piece(text: str, start: int, ends: tuple[str, ...], how: Reading) -> tuple[
         begin += 1
     quote = next((q for q in how.quotes if begin < len(text) and text[begin] == q[0]), None)
     if quote is None:
-        stops = [place for place in (text.find(end, start) for end in ends) if place >= 0]
-        stop = min(stops, default=len(text))
+        found = re.compile("|".join(map(re.escape, ends))).search(text, start)
+        stop = len(text) if found is None else found.start()
         return text[start:stop], stop
     pieces = []
     place = begin + 1

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cluster.query.discovery import Found
     from cluster.query.execution import Bounds
     from cluster.query.hot.driver import HotCache
+    from cluster.query.native.runs import Runs
     from cluster.query.pruning import ExtentSource
     from cluster.query.translation import TableUse
     from cluster.query.translations import Prepared
@@ -50,11 +51,13 @@ class Runner:
         self,
         database: duckdb.DuckDBPyConnection,
         *,
+        runs: Runs,
         folders: frozenset[Path],
         processors: tuple[int, ...],
         most: int,
     ) -> None:
         self._database = database
+        self._runs = runs
         self._folders = folders
         self._processors = processors
         self._threads = trio.CapacityLimiter(most + _OWN_THREADS)
@@ -106,6 +109,7 @@ class Runner:
                 translation,
                 inputs,
                 bounds,
+                self._runs,
                 shape=prepared.shape,
                 cursor_us=snapshot.cursor_us,
             )
@@ -193,15 +197,18 @@ class Runner:
             finally:
                 cpu_seconds = time.thread_time() - began
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_interrupt_when_cancelled, execution)
-            try:
-                result = await trio.to_thread.run_sync(
-                    on_all(self._processors, run), limiter=self._threads
-                )
-            except Exception as error:  # carried out of the nursery as it is
-                failure = error
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_interrupt_when_cancelled, execution)
+                try:
+                    result = await trio.to_thread.run_sync(
+                        on_all(self._processors, run), limiter=self._threads
+                    )
+                except Exception as error:  # carried out of the nursery as it is
+                    failure = error
+                nursery.cancel_scope.cancel()
+        finally:
+            execution.forget()
         await trio.lowlevel.checkpoint_if_cancelled()  # rather than "interrupted"
         if failure is not None:
             raise failure

@@ -9,7 +9,7 @@ import itertools
 import re
 from typing import Any, Final
 
-from cluster.query.native.spec import Native, is_number, is_whole, key, refused
+from cluster.query.native.spec import Native, is_number, is_whole, key, refused, require_room
 
 _SPAN: Final = re.compile(r"-?(\d+\.)?\d\d:\d\d:\d\d(\.\d{7})?")
 MOST_REPEATS: Final = 1_048_576
@@ -19,6 +19,8 @@ def array_iff(condition: Any, when_true: Any, when_false: Any) -> Any:
     """The values of one array or the other (array-iff-function.md); scalars stand for all."""
     if not isinstance(condition, list):
         return None
+    require_room(when_true if not isinstance(when_true, list) else None, len(condition))
+    require_room(when_false if not isinstance(when_false, list) else None, len(condition))
     chosen = []
     for index, one in enumerate(condition):
         if isinstance(one, bool) or is_number(one):
@@ -56,6 +58,7 @@ def array_shift_left(array: Any, count: int | None, default: Any = None) -> Any:
     if default is None and array and all(isinstance(one, str) for one in array):
         default = ""
     size = min(abs(count), len(array))
+    require_room(default, size)
     gap = [default] * size
     return array[size:] + gap if count >= 0 else gap + array[: len(array) - size]
 
@@ -140,6 +143,7 @@ def repeat(value: Any, count: int | None) -> Any:
         return None
     if count > MOST_REPEATS:
         raise refused(f"repeat() of more than {MOST_REPEATS} values")
+    require_room(value, count)
     return [value] * count
 
 

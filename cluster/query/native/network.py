@@ -210,11 +210,13 @@ def has_any_ipv4_prefix(text: str, prefixes: list[Any]) -> bool:
         for one in _listed(prefixes) or ()
         if _V4_PREFIX.fullmatch(one) or ("/" not in one and _V4.fullmatch(one))
     ]
-    return any(_begins(found, one) for found in _V4_WITHIN.findall(text) for one in valid)
+    wanted = set(valid)
+    return any(not wanted.isdisjoint(_prefixes(found)) for found in _V4_WITHIN.findall(text))
 
 
-def _begins(address: str, prefix: str) -> bool:
-    return address.startswith(prefix) if prefix.endswith(".") else address == prefix
+def _prefixes(address: str) -> tuple[str, ...]:
+    a, b, c, _ = address.split(".")
+    return address, f"{a}.{b}.{c}.", f"{a}.{b}.", f"{a}."
 
 
 NATIVES: Final = (

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cluster.query.native.spec import Native, refused
+from cluster.query.native.spec import MOST_MADE_BYTES, Native, refused
+from cluster.query.translation import TOO_LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 _ROOT: Final = re.compile(r"[A-Za-z]:")
@@ -80,8 +84,8 @@ def _argument(line: str, position: int) -> tuple[str, int]:
     while position < len(line):
         one = line[position]
         if one == "\\":
-            slashes = len(line) - position - len(line[position:].lstrip("\\"))
-            position += slashes
+            begin, position = position, _past_slashes(line, position)
+            slashes = position - begin
             if line[position : position + 1] != '"':
                 made += "\\" * slashes
                 continue
@@ -102,6 +106,12 @@ def _argument(line: str, position: int) -> tuple[str, int]:
             made += one
         position += 1
     return made, position
+
+
+def _past_slashes(line: str, position: int) -> int:
+    while line[position : position + 1] == "\\":
+        position += 1
+    return position
 
 
 def parse_path(path: str) -> dict[str, str]:
@@ -162,22 +172,29 @@ def treepath(value: Any) -> list[str] | None:
     """Every path of a dynamic, as far as an example shows it."""
     if not isinstance(value, dict):
         return None
-    return list(_paths("", value))
+    made = 0
+    found: dict[str, None] = {}
+    for path in _paths("", value):
+        made += len(path)
+        if made > MOST_MADE_BYTES:
+            raise ValueError(TOO_LONG)
+        found.setdefault(path)
+    return list(found)
 
 
-def _paths(before: str, value: Any) -> list[str]:
+def _paths(before: str, value: Any) -> Iterator[str]:
+    """Paths as they come; those within an array, one for each of its values."""
     if isinstance(value, dict):
-        found = []
         for name, one in value.items():
             if "'" in name or "\\" in name:
                 raise refused("treepath() of a name with a quote or a backslash")
-            found += [f"{before}['{name}']", *_paths(f"{before}['{name}']", one)]
-        return found
-    if isinstance(value, list):
-        found = [f"{before}[0]"] if value else []
-        inner = [path for one in value for path in _paths(f"{before}[0]", one)]
-        return list(dict.fromkeys([*found, *inner]))
-    return []
+            yield f"{before}['{name}']"
+            yield from _paths(f"{before}['{name}']", one)
+    elif isinstance(value, list):
+        if value:
+            yield f"{before}[0]"
+        for one in value:
+            yield from _paths(f"{before}[0]", one)
 
 
 NATIVES: Final = (

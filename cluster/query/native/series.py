@@ -11,7 +11,15 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any, Final
 
-from cluster.query.native.spec import Native, is_number, is_whole, refused
+from cluster.query.native.spec import (
+    Native,
+    encoded,
+    is_number,
+    is_whole,
+    refused,
+    require_room,
+    require_steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +104,7 @@ def fill_const(series: Any, constant: Any, missing: Any = None) -> Any:
     """``series`` with ``constant`` for every ``missing`` value."""
     if not isinstance(series, list):
         return None
+    require_room(constant, len(series))
     return [constant if _is_missing(one, missing) else one for one in series]
 
 
@@ -109,6 +118,9 @@ def fill_forward(series: Any, missing: Any = None) -> Any:
     """``series`` with the value before in the place of every missing one."""
     if not isinstance(series, list):
         return None
+    texts = [one for one in series if isinstance(one, str | list | dict)]
+    if texts:
+        require_room(max(map(encoded, texts), key=len), len(series) - len(texts))
     filled: list[Any] = []
     for one in series:
         filled.append(filled[-1] if _is_missing(one, missing) and filled else one)
@@ -131,6 +143,7 @@ def fill_linear(
         return None
     known = [i for i, one in enumerate(series) if not _is_missing(one, missing)]
     if not known:
+        require_room(constant, len(series))
         return [0.0 if constant is None else constant] * len(series)
     if not all(is_number(series[i]) for i in known):
         return None
@@ -279,6 +292,7 @@ def fir(
     values, given = _numbers(series), _numbers(weights)
     if values is None or not given:
         return None
+    require_steps(len(values) * len(given), "series_fir()")
     if any(one < 0 for one in given):
         if normalize:
             return None
@@ -304,6 +318,7 @@ def iir(series: Any, numerators: Any, denominators: Any) -> Any:
     values, ahead, behind = _numbers(series), _numbers(numerators), _numbers(denominators)
     if values is None or not ahead or not behind or not behind[0]:
         return None
+    require_steps(len(values) * (len(ahead) + len(behind)), "series_iir()")
     made: list[float] = []
     for i in range(len(values)):
         total = math.fsum(b * values[i - k] for k, b in enumerate(ahead) if i >= k)

@@ -46,6 +46,12 @@ _READ: Final[dict[str, Callable[[str], Any]]] = {
 
 _LARGEST: Final = 2**63
 
+MOST_STEPS: Final = 2**22
+"""Of the work for one row: below a second or two, within which no query can be stopped."""
+
+MOST_MADE_BYTES: Final = 16 * 2**20
+"""Of a value before it is measured: far above what it may have, far below what hurts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Native:
@@ -114,6 +120,20 @@ def encoded(value: Any) -> str:
 def refused(what: str) -> ValueError:
     """An error that reaches the caller as "not supported by Remora", with ``what``."""
     return ValueError(f"{REFUSED_VALUE}{what}")
+
+
+def require_steps(count: int, what: str) -> None:
+    """Refuses work that grows with the product of two lengths."""
+    if count > MOST_STEPS:
+        raise refused(f"{what} of values so long")
+
+
+def require_room(value: Any, count: int) -> None:
+    """Raises ValueError with :data:`TOO_LONG` if ``count`` times ``value`` cannot be an answer."""
+    if count > 0 and isinstance(value, str | list | dict):
+        size = len(value) if isinstance(value, str) else len(encoded(value))
+        if size * count > MOST_MADE_BYTES:
+            raise ValueError(TOO_LONG)
 
 
 def key(value: Any) -> str:

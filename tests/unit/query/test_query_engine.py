@@ -18,6 +18,7 @@ from cluster.errors import (
 from cluster.limits import LIMITS
 from cluster.query.binding import QuerySnapshot, given_table
 from cluster.query.execution import SETTINGS, Bounds, Execution, open_database
+from cluster.query.native.runs import Runs
 from cluster.query.relation import Input
 from cluster.query.translation import TableUse, Translation
 
@@ -161,7 +162,7 @@ async def test_a_batch_of_other_types_is_a_defect_not_an_answer(answer, make):
 
 @pytest.fixture
 def locked():
-    connection = open_database(LIMITS, 1)
+    connection = open_database(LIMITS, 1, Runs())
     yield connection
     connection.close()
 
@@ -205,7 +206,7 @@ def test_what_one_query_registers_no_other_sees(locked, snapshot):
     )
     source = Input(snapshot.tables["U"], translation.tables[0])
     bounds = Bounds(now_us=0, rows=9, result_bytes=999, string_bytes=9)
-    execution = Execution(locked, translation, [source], bounds)
+    execution = Execution(locked, translation, [source], bounds, Runs())
     assert execution.run().table.num_rows == 2
     for name in ("$0", "$0f"):
         with pytest.raises(duckdb.CatalogException):
