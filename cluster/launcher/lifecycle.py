@@ -145,8 +145,10 @@ class Launcher:
                     shutil.rmtree(path)
             (setup.folder / STATE_FILE).unlink(missing_ok=True)
             remove_links(setup.folder)
-            if setup.folder.exists() and not any(setup.folder.iterdir()):
-                setup.folder.rmdir()
+            # Nodes make the first one; what somebody put into it is not ours.
+            for folder in (setup.ingest_folder, setup.folder):
+                if folder.exists() and not any(folder.iterdir()):
+                    folder.rmdir()
             self.home.forget(self.name)
 
     async def kill(self, process: str) -> ProcessRecord:
@@ -305,7 +307,7 @@ def _configuration(setup: Setup, record: ProcessRecord) -> dict[str, Any]:
         "strict": spec.strict,
         "location": spec.location,
         "storage_root": spec.storage_root,
-        "ingest_folder": spec.ingest_folder or str(setup.folder / "ingest"),
+        "ingest_folder": spec.ingest_folder or str(setup.ingest_folder),
         "limits": dict(spec.limits),
         # The first process is the coordinator: nodes count from 0 and spread over the processors.
         "processor": list(setup.processes).index(record.id) - 1,

@@ -109,6 +109,11 @@ class Setup:
         return self.processes[f"{cluster}/0"]
 
     @property
+    def ingest_folder(self) -> Path:
+        """Whose files ``.ingest into`` may read, unless the topology names another folder."""
+        return self.folder / "ingest"
+
+    @property
     def coordinator(self) -> ProcessRecord:
         """The coordinator."""
         return self.processes[COORDINATOR]
@@ -150,7 +155,7 @@ class Home:
             known = ", ".join(self.names())
             raise UnavailableError(
                 f"no setup named '{name}' is up" + (f"; there are: {known}" if known else ""),
-                remedy=start_remedy(name),
+                remedy=start_remedy(name) + (", or choose one with --name" if known else ""),
             )
         return setup
 

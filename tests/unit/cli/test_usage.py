@@ -91,6 +91,7 @@ def test_the_name_may_come_from_the_environment(world, verb, monkeypatch):
     result = world.run(verb, *EXAMPLES[verb])
     assert result.exit_code == 3
     assert "no setup named 'other' is up; there are: default" in result.stderr
+    assert "remedy: Start it: remora up --name other, or choose one with --name" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -271,9 +271,16 @@ async def test_destroy_deletes_what_is_ours_and_nothing_else(world, tmp_path):
     assert world.processes() == []
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
     assert world.home.names() == ()
+    folder = world.home.default_folder("one")
     await launcher.up()
+    (folder / "ingest").mkdir(exist_ok=True)  # as nodes do
     await launcher.destroy()
-    assert not world.home.default_folder("one").exists()
+    assert not folder.exists()
+    await launcher.up()
+    (folder / "ingest").mkdir(exist_ok=True)
+    (folder / "ingest" / "mine.csv").write_text("1")
+    await launcher.destroy()
+    assert [path.name for path in (folder / "ingest").iterdir()] == ["mine.csv"]
 
 
 async def test_a_lost_home_is_rebuilt_from_the_folder(world, tmp_path):

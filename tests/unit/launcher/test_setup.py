@@ -52,7 +52,7 @@ def test_a_missing_setup_is_named_with_those_that_exist(tmp_path):
     home.save(planned(tmp_path / "data"))
     with pytest.raises(UnavailableError, match="there are: one") as caught:
         home.load("x")
-    assert caught.value.remedy == "Start it: remora up --name x"
+    assert caught.value.remedy == "Start it: remora up --name x, or choose one with --name"
 
 
 @pytest.mark.parametrize("name", ["", "../x", ".x", "a b", "a" * 65])
