@@ -14,5 +14,5 @@ def pause(process: Process, name: Name = DEFAULT_NAME) -> None:
 
 
 async def _pause(process: str, name: str) -> None:
-    record = launcher(name).pause(process)
+    record = await launcher(name).pause(process)
     typer.echo(f"{record.id} is paused (pid {record.pid})")

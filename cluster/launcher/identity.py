@@ -27,6 +27,10 @@ _CLOCK_STEP_SECONDS: Final = 60.0
 _CLOCK_JITTER_SECONDS: Final = 2.0
 """The same without a step: the boot time it is added to has whole seconds."""
 
+STOP_SECONDS: Final = 10.0
+"""How long a process may take to stop: it is asleep in the kernel, or the machine is busy."""
+_LOOK_SECONDS: Final = 0.002
+
 
 class ProcessState(enum.Enum):
     """What a process is doing, as far as the operating system knows."""
@@ -73,6 +77,17 @@ def send_signal(identity: Identity, number: signal.Signals) -> bool:
         with contextlib.suppress(ProcessLookupError):  # it died since: as good as signalled
             signal.pidfd_send_signal(handle, number)
         return True
+
+
+async def wait_stopped(identity: Identity) -> None:
+    """Returns when a process that was sent SIGSTOP has stopped, or is gone.
+
+    The signal is only noted when it is sent; until it acts, the process works and counts as
+    running. One that somebody resumes meanwhile is waited for no longer than STOP_SECONDS.
+    """
+    with trio.move_on_after(STOP_SECONDS):
+        while state_of(identity) is ProcessState.RUNNING:  # noqa: ASYNC110
+            await trio.sleep(_LOOK_SECONDS)
 
 
 async def wait_exit(identity: Identity) -> int | None:

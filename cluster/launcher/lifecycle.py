@@ -18,7 +18,7 @@ import trio
 
 from cluster.access.settings import auth_to_values
 from cluster.errors import ConflictError, InvalidRequestError, RemoraError, UnavailableError
-from cluster.launcher.identity import ProcessState, send_signal, state_of, wait_exit
+from cluster.launcher.identity import ProcessState, send_signal, state_of, wait_exit, wait_stopped
 from cluster.launcher.links import prepare_links, remove_links
 from cluster.launcher.processes import Child, configure, kill, spawn, wait_ready
 from cluster.launcher.proxy import end_faults
@@ -158,9 +158,12 @@ class Launcher:
         await wait_exit(record.identity)
         return record
 
-    def pause(self, process: str) -> ProcessRecord:
-        """SIGSTOP: the process stays, with its connections, and does nothing."""
-        return self._signal(process, signal.SIGSTOP)
+    async def pause(self, process: str) -> ProcessRecord:
+        """SIGSTOP: the process stays, with its connections, and does nothing on return."""
+        record = self._signal(process, signal.SIGSTOP)
+        assert record.identity is not None
+        await wait_stopped(record.identity)
+        return record
 
     def resume(self, process: str) -> ProcessRecord:
         """SIGCONT."""

@@ -112,8 +112,7 @@ class LocalSetup:
 
     async def pause(self, process: str) -> None:
         """SIGSTOP."""
-        self._launcher.pause(process)
-        await trio.lowlevel.checkpoint()
+        await self._launcher.pause(process)
 
     async def resume(self, process: str) -> None:
         """SIGCONT."""

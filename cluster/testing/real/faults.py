@@ -130,7 +130,7 @@ class RealFaults:
 
     async def _strike(self, record: ProcessRecord, fault: Fault) -> None:
         if fault.kind is FaultKind.PAUSE:
-            self._launcher.pause(record.id)
+            await self._launcher.pause(record.id)
             return
         await self._launcher.kill(record.id)
         self._history.add(self._now(), WHO, ProcessEnded(process=record.id, how="kill"))

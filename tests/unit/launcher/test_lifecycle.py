@@ -204,7 +204,7 @@ async def test_kill_pause_resume(world):
     launcher = world.launcher()
     setup = await launcher.up()
     leader = setup.process("leader")
-    launcher.pause("leader")
+    await launcher.pause("leader")
     with pytest.raises(ConflictError, match="leader/0 is paused"):
         await launcher.up()
     with pytest.raises(ConflictError, match="leader/0 is paused already"):
@@ -216,9 +216,10 @@ async def test_kill_pause_resume(world):
         await launcher.start("leader")
     await launcher.kill("leader")
     assert not psutil.pid_exists(leader.pid)
-    for verb in (launcher.pause, launcher.resume):
-        with pytest.raises(UnavailableError, match="leader/0 is not running"):
-            verb("leader")
+    with pytest.raises(UnavailableError, match="leader/0 is not running"):
+        await launcher.pause("leader")
+    with pytest.raises(UnavailableError, match="leader/0 is not running"):
+        launcher.resume("leader")
     with pytest.raises(UnavailableError, match="leader/0 is not running"):
         await launcher.kill("leader")
     with pytest.raises(UnavailableError, match="leader/0 is not running"):
@@ -229,7 +230,7 @@ async def test_kill_pause_resume(world):
 async def test_down_ends_a_paused_process_with_sigterm(world):
     launcher = world.launcher()
     await launcher.up()
-    launcher.pause("leader")
+    await launcher.pause("leader")
     assert await launcher.down() == ()
     assert world.processes() == []
 
