@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HASHES: Final = frozenset(["hash", "hash_xxhash64"])
 NAMES: Final = frozenset(name for name in NATIVES if name[0] != "$") | _HASHES
 
-_IN_SQL: Final = {"indexof": 2, "array_index_of": 2, "strrep": 2}
+_IN_SQL: Final = {"indexof": 2, "strrep": 2}
 """Functions that SQL computes with this many arguments."""
 
 _CONSTANT: Final = {"bag_set_key": 1}

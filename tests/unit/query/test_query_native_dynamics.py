@@ -33,6 +33,8 @@ ANSWERS = [
     (f"array_split({FIVE}, 2)", "[[1,2],[3,4,5]]"),
     (f"array_split({FIVE}, dynamic([1,3]))", "[[1],[2,3],[4,5]]"),
     (f"array_split({FIVE}, -1)", "[[1,2,3,4],[5]]"),
+    ("array_index_of(dynamic({'a': 3}), 3)", -1),
+    ("array_index_of(dynamic([[3], 'x', 3]), 3)", 2),
     (f"array_index_of({WORDS}, 'an')", 2),
     (f"array_index_of({WORDS}, 'example', 1, 3)", 3),
     (f"array_index_of({WORDS}, 'example', 1, 2)", -1),
