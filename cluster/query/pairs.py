@@ -79,9 +79,11 @@ def _parts(text: str, how: Reading) -> Sequence[tuple[str, bool, str, str]]:
     parts = []
     position = 0
     blank = how.pair_delimiter.isspace()
+    pair_ends = re.compile(re.escape(how.pair_delimiter))
+    key_ends = re.compile(f"{re.escape(how.kv_delimiter)}|{pair_ends.pattern}")
     while position <= len(text):
         start = position
-        key, position = _piece(text, start, (how.kv_delimiter, how.pair_delimiter), how)
+        key, position = _piece(text, start, key_ends, how)
         if not text.startswith(how.kv_delimiter, position):
             parts.append((text[start:position], False, "", ""))
             position += len(how.pair_delimiter)
@@ -91,20 +93,20 @@ def _parts(text: str, how: Reading) -> Sequence[tuple[str, bool, str, str]]:
         begin = position + len(how.kv_delimiter)
         if blank and text.startswith(how.pair_delimiter, begin):
             raise _refused("a blank behind kv_delimiter, where blanks separate pairs")
-        value, position = _piece(text, begin, (how.pair_delimiter,), how)
+        value, position = _piece(text, begin, pair_ends, how)
         parts.append((text[start:position], True, key.strip(), value))
         position += len(how.pair_delimiter)
     return parts
 
 
-def _piece(text: str, start: int, ends: tuple[str, ...], how: Reading) -> tuple[str, int]:
+def _piece(text: str, start: int, ends: re.Pattern[str], how: Reading) -> tuple[str, int]:
     """A key or value from ``start``, and where the first of ``ends`` behind it stands."""
     begin = start
-    while begin < len(text) and text[begin].isspace() and not text.startswith(ends, begin):
+    while begin < len(text) and text[begin].isspace() and not ends.match(text, begin):
         begin += 1
     quote = next((q for q in how.quotes if begin < len(text) and text[begin] == q[0]), None)
     if quote is None:
-        found = re.compile("|".join(map(re.escape, ends))).search(text, start)
+        found = ends.search(text, start)
         stop = len(text) if found is None else found.start()
         return text[start:stop], stop
     pieces = []
@@ -120,7 +122,7 @@ def _piece(text: str, start: int, ends: tuple[str, ...], how: Reading) -> tuple[
     if place >= len(text):
         raise _refused("a quote that is not closed")
     place += 1
-    while place < len(text) and not text.startswith(ends, place):
+    while place < len(text) and not ends.match(text, place):
         if not text[place].isspace():
             raise _refused("something behind a closing quote")
         place += 1
