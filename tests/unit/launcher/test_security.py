@@ -146,7 +146,9 @@ async def test_who_may_reach_a_setup_changes_while_nothing_of_it_runs(world):
     await launcher.up(topology)
     assert world.config("leader/0")["links"]["is_guarded"] is False
     required = SecurityOptions(mode="required")
-    with pytest.raises(ConflictError, match="runs with another host, authentication, TLS or queued storage"):
+    with pytest.raises(
+        ConflictError, match="runs with another host, authentication, TLS or queued storage"
+    ):
         await launcher.up(security=required)
     await launcher.down()
     setup = await launcher.up(security=required)

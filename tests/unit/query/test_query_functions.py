@@ -11,8 +11,8 @@ import trio.testing
 from cluster.catalog.model import Function
 from cluster.errors import NotSupportedError, SemanticError, ThrottledError
 from cluster.query.binding import QuerySnapshot
-from cluster.query.records import QueryState, storage_batches
 from cluster.query.lexical import functions_mentioned
+from cluster.query.records import QueryState, storage_batches
 
 
 def functions(**texts):
