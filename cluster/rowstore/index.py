@@ -117,7 +117,10 @@ class RecordIndex:
         return self._times_us[-1] if len(self) else None
 
     def lsn_of(self, ordinal: int) -> int:
-        """LSN of the record that holds an ordinal; of the oldest one for those before it."""
+        """LSN of the record that holds an ordinal; of the oldest one for those before it.
+
+        There must be one.
+        """
         at = bisect_right(self._ordinals, ordinal, self._head) - 1
         return self._lsns[max(at, self._head)]
 

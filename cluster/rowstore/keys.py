@@ -117,8 +117,9 @@ class KeyState:
     def lsn_of(self, ordinal: int) -> int | None:
         """LSN of the committed record that holds an ordinal; None if it is beyond the last.
 
-        The oldest record held for ordinals below the floor: their rows are not in the log.
+        The oldest record held for ordinals below the floor: their rows are not in the log. None if
+        everything is below it.
         """
-        if ordinal >= self.visible_ordinal:
+        if ordinal >= self.visible_ordinal or not len(self.index):
             return None
         return self.index.lsn_of(ordinal)

@@ -49,6 +49,14 @@ TRACK_RECORD = (
         "|replace:follower2/0@103+0.619",
     ),
     Found(
+        "a session that read rows while the last of a table were sealed ended by an IndexError",
+        "test_rowstore_floors.py::"
+        "test_a_reader_from_before_a_seal_of_everything_finds_nothing_to_read",
+        "v=1;history=1;seed=2017;rule=crash;skip=93-187,327-350;"
+        "faults=kill:follower2/0@31+1|restart:follower1/0@308+27.9"
+        "|restart:coordinator@327+84.313|pause:follower2/0@378+92.553",
+    ),
+    Found(
         "off was answered at once by a coordinator that had just begun beside one that had turned "
         "it on: its own data said off",
         "test_coordinator_past.py::"

@@ -45,6 +45,23 @@ async def test_sealed_rows_are_gone_and_the_rest_goes_on() -> None:
         assert store.rows(CPU).position.ordinal == 10
 
 
+async def test_a_reader_from_before_a_seal_of_everything_finds_nothing_to_read() -> None:
+    """Its cursor is below the floor; it jumps when the metadata that raised it come."""
+    world = World()
+    async with world.running() as store:
+        await write(store, 2, 3)
+        world.seal(store, CPU)
+        for ordinal in range(6):
+            assert store.lsn_of(CPU, ordinal) is None
+            start = store.start_lsn_for({CPU: ordinal}, [CPU])
+            assert start == store.end_lsn()
+            assert (await store.read(start, {CPU}, {CPU: ordinal}, 1)).count == 0
+        await write(store, 1)
+        last = store.lsn_of(CPU, 5)
+        assert last is not None
+        assert [store.lsn_of(CPU, ordinal) for ordinal in range(7)] == [*[last] * 6, None]
+
+
 async def test_a_leader_refuses_to_seal_what_it_has_not() -> None:
     async with World().running() as store:
         await write(store, 4)
