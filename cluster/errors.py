@@ -769,6 +769,13 @@ class UnavailableError(TransientError):
     default_remedy = "Check remora status; retry when the process is back."
 
 
+class AccountRefusedError(UnavailableError):
+    """The storage account of queued ingestion will never take this one request."""
+
+    reason = "ACCOUNT_REFUSED"
+    default_remedy = "Look at the answer named; the account's own log may say more."
+
+
 class TooStaleError(TransientError):
     """A follower may be further behind its leader than the query allows. No documented code."""
 

@@ -11,10 +11,14 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from cluster.batch.sources import ObjectSource
-from cluster.errors import SourceForbiddenError, StorageFullError, UnavailableError
+from cluster.errors import (
+    AccountRefusedError,
+    SourceForbiddenError,
+    StorageFullError,
+    UnavailableError,
+)
 from cluster.queued.account import wire
 from cluster.queued.account.link import HttpLink
-from cluster.queued.account.port import RequestRefusedError
 from cluster.queued.account.signatures import account_sas, service_sas
 from cluster.queued.addresses import StorageKind
 from cluster.queued.values import Entity
@@ -212,7 +216,7 @@ class AccountClient:
                 remedy="Check AccountName, AccountKey and this machine's clock.",
             )
         if 400 <= status < 500 and status not in _PASSING:
-            raise RequestRefusedError(f"{where} answers {status} {code}")
+            raise AccountRefusedError(f"{where} answers {status} {code}")
         raise UnavailableError(f"{where} answers {status} {code}")
 
 

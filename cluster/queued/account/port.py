@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from cluster.errors import UnavailableError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cluster.batch.download import LocalSource
     from cluster.queued.received import Received
     from cluster.queued.values import Arrival, Entity, OwnBlob
-
-
-class RequestRefusedError(UnavailableError):
-    """The account will never take this one request, however often it is sent."""
 
 
 class AccountPort(Protocol):
@@ -38,10 +32,10 @@ class AccountPort(Protocol):
         """Deletes a taken message; False: it has another receipt by now."""
 
     async def report(self, queue: str, text: str) -> None:
-        """Adds a message. Raises RequestRefusedError."""
+        """Adds a message. Raises AccountRefusedError."""
 
     async def merge(self, entity: Entity) -> None:
-        """Merges a row into its table, or adds it. Raises RequestRefusedError."""
+        """Merges a row into its table, or adds it. Raises AccountRefusedError."""
 
     async def count(self, queue: str) -> int:
         """Messages of a queue, hidden ones included; never fewer than there are."""

@@ -19,8 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
-from cluster.errors import InternalError, RemoraError
-from cluster.queued.account.port import RequestRefusedError
+from cluster.errors import AccountRefusedError, InternalError, RemoraError
 from cluster.queued.account.signatures import is_own_container_sas
 from cluster.queued.account.wire import MESSAGES_MOST
 from cluster.queued.values import CONTAINERS, FAILURES, READY, STATUS_TABLE, SUCCESSES
@@ -225,7 +224,7 @@ class AccountStorage:
         for row in rows:
             try:
                 await self._client.merge(row)
-            except RequestRefusedError as error:
+            except AccountRefusedError as error:
                 logger.warning("a status row cannot be written: %s", error)
             await self._run(self._store.told_entity, row)
         now_ns = self._clock.now_ns()
@@ -239,7 +238,7 @@ class AccountStorage:
         for message in reports:
             try:
                 await self._client.report(message.queue, message.text)
-            except RequestRefusedError as error:
+            except AccountRefusedError as error:
                 logger.warning("an outcome cannot be told: %s", error)
             await self._run(self._store.told, message)
         return bool(rows or reports)

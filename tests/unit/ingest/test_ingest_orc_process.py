@@ -20,11 +20,19 @@ from cluster.ingest.request import DataFormat
 from cluster.limits import LIMITS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
-def readers() -> list[psutil.Process]:
-    return psutil.Process().children()
+@pytest.fixture
+def readers() -> Callable[[], list[psutil.Process]]:
+    """Processes begun by a test; others may share this one and have begun some."""
+    others = {process.pid for process in psutil.Process().children()}
+
+    def present() -> list[psutil.Process]:
+        return [one for one in psutil.Process().children() if one.pid not in others]
+
+    return present
 
 
 def waiting(seconds: float) -> Any:
@@ -48,7 +56,9 @@ class LingeringReader(subprocess.Popen[bytes]):
 
 @pytest.mark.parametrize("reader", [SilentReader, LingeringReader])
 def test_a_reader_that_never_ends_is_killed(
-    monkeypatch: pytest.MonkeyPatch, reader: type[subprocess.Popen[bytes]]
+    monkeypatch: pytest.MonkeyPatch,
+    reader: type[subprocess.Popen[bytes]],
+    readers: Callable[[], list[psutil.Process]],
 ) -> None:
     monkeypatch.setattr("cluster.ingest.process.subprocess.Popen", reader)
     with pytest.raises(LimitExceededError, match=r"longer than 0\.2 seconds") as caught:
@@ -58,7 +68,7 @@ def test_a_reader_that_never_ends_is_killed(
 
 
 def test_within_the_limit_a_file_is_read_however_slowly_its_rows_are_taken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, readers: Callable[[], list[psutil.Process]]
 ) -> None:
     """Time passes only where the reader is waited for: by the clock of the test, none of it."""
     path = tmp_path / "many.orc"
@@ -74,7 +84,9 @@ def test_within_the_limit_a_file_is_read_however_slowly_its_rows_are_taken(
     assert readers() == []
 
 
-def test_a_reader_whose_rows_nobody_wants_any_more_is_killed(tmp_path: Path) -> None:
+def test_a_reader_whose_rows_nobody_wants_any_more_is_killed(
+    tmp_path: Path, readers: Callable[[], list[psutil.Process]]
+) -> None:
     path = tmp_path / "many.orc"
     pa_orc.write_table(pa.table({"age": pa.array(range(2_000_000))}), path, stripe_size=65_536)
     with path.open("rb") as file:
@@ -85,7 +97,9 @@ def test_a_reader_whose_rows_nobody_wants_any_more_is_killed(tmp_path: Path) -> 
     assert readers() == []
 
 
-def test_at_the_limit_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_the_limit_it_is_late(
+    monkeypatch: pytest.MonkeyPatch, readers: Callable[[], list[psutil.Process]]
+) -> None:
     sink = io.BytesIO()
     pa_orc.write_table(pa.table({"name": ["Ada"], "age": [36]}), sink)
 

@@ -14,10 +14,9 @@ import trio
 from queued_world import SECRET, START_NS, encoded, message, process
 
 from cluster.batch.download import LocalSource
-from cluster.errors import SourceNotFoundError, UnavailableError
+from cluster.errors import AccountRefusedError, SourceNotFoundError, UnavailableError
 from cluster.limits import LIMITS
 from cluster.queued.account.names import ResourceNames
-from cluster.queued.account.port import RequestRefusedError
 from cluster.queued.account.settings import parse_account
 from cluster.queued.account.signatures import service_sas
 from cluster.queued.account.storage import AccountStorage
@@ -156,7 +155,7 @@ class FakeAccount:
     async def merge(self, entity: Entity) -> None:
         is_lost = await self._asked("merge")
         if "/" in entity.row:
-            raise RequestRefusedError("400 OutOfRangeInput")
+            raise AccountRefusedError("400 OutOfRangeInput")
         self.rows.setdefault((entity.partition, entity.row), {}).update(entity.properties)
         self._answered(is_lost)
 

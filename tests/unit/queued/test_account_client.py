@@ -10,11 +10,10 @@ import trio
 from queued_world import SECRET, VirtualClock
 
 from cluster.batch.download import Downloads
-from cluster.errors import ProtocolError, UnavailableError
+from cluster.errors import AccountRefusedError, ProtocolError, UnavailableError
 from cluster.limits import LIMITS
 from cluster.queued.account.client import open_account
 from cluster.queued.account.names import ResourceNames
-from cluster.queued.account.port import RequestRefusedError
 from cluster.queued.account.settings import parse_account
 from cluster.queued.received import Received
 from cluster.queued.values import READY, Arrival, Entity
@@ -112,7 +111,7 @@ async def test_what_becomes_of_a_deletion(
         (403, b"<Error><Code>AuthenticationFailed</Code></Error>", UnavailableError, "key"),
         (404, b"<Error><Code>QueueNotFound</Code></Error>", UnavailableError, "QueueNotFound"),
         (503, b"", UnavailableError, "answers 503 503"),
-        (413, b'{"odata.error": {"code": "TooLarge"}}', RequestRefusedError, "413 TooLarge"),
+        (413, b'{"odata.error": {"code": "TooLarge"}}', AccountRefusedError, "413 TooLarge"),
     ],
 )
 async def test_refusals_name_the_code_and_no_signature(
