@@ -238,7 +238,11 @@ class CoreClientStream(CoreStream):
         self._end()
         for waiter in waiting:
             self._hub.post(waiter.wake)
-        self._hub.post(self._channel.forget, self._call)
+        # There: a call that fails at once is over before the constructor has it.
+        self._hub.post(self._forget)
+
+    def _forget(self) -> None:
+        self._channel.forget(self._call)
 
     def close_send(self) -> None:
         """Half-closes after what was sent."""
@@ -270,4 +274,4 @@ class CoreClientStream(CoreStream):
         """Cancels the call; nothing if it is over."""
         if self._status is None:
             self._call.cancel(cygrpc.StatusCode.cancelled, "cancelled by the client")
-        self._channel.forget(self._call)
+        self._forget()

@@ -14,8 +14,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from cluster.errors import RpcError, Status
 from cluster.limits import Limits
+from cluster.transport.core import GrpcTransport
+from cluster.transport.core_client import CoreChannel, CoreClientStream
 from cluster.transport.core_stream import CoreStream
 from cluster.transport.hub import Hub
+from cluster.transport.interceptors import OutgoingCall
 
 
 @pytest.fixture
@@ -199,3 +202,33 @@ async def test_a_receive_that_was_cancelled_can_be_repeated(autojump_clock):
     half.receive(None)
     assert await half.recv_many() == []
     assert await half.recv_many() == []
+
+
+async def test_a_call_that_is_over_before_its_start_returns_ends_with_its_channel(
+    kind, monkeypatch
+) -> None:
+    """The poller may hear that nobody listens while the thread that calls is not running."""
+    told = threading.Event()
+    on_status = CoreClientStream._on_status
+    start_call = CoreChannel.start_call
+
+    def tell(stream, event):
+        try:
+            on_status(stream, event)
+        finally:
+            told.set()
+
+    def start_slowly(channel, call, batches):
+        started = start_call(channel, call, batches)
+        assert told.wait(10)
+        return started
+
+    monkeypatch.setattr(CoreClientStream, "_on_status", tell)
+    monkeypatch.setattr(CoreChannel, "start_call", start_slowly)
+    calls = GrpcTransport().connect("127.0.0.1:1")
+    with trio.fail_after(10):
+        async with calls as channel:
+            stream = channel.raw_stream(OutgoingCall("/test.Service/Both", 5, ()), None)
+            status = await stream.status()
+    assert status.code is Status.UNAVAILABLE
+    assert poller_threads() == []
