@@ -49,6 +49,7 @@ IO_NAMES = (
             "reading",
             "staging",
             "stores",
+            "switching",
             "ticket",
             "writer",
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
 _ANY_ROWS: Final = 2**62
 _COMMAND_RESULT: Final = "__command_result"
 _THROTTLED_RETRY_SECONDS: Final = 1.0
-_SWITCH_SECONDS: Final = 0.0005  # how long a function of Python in a query keeps others waiting
 _PREWARM: Final = (
     "print now()",
     """datatable(a:long, b:string, t:datetime)[1, 'x', datetime(2020-01-01)]
@@ -121,7 +119,6 @@ class QueryEngine:
         self._throttled = self._cancelled = 0
 
     async def __aenter__(self) -> Self:
-        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         return self
 
     async def __aexit__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from cluster.processors import on_all
 from cluster.query.cursors import cursor_text
 from cluster.query.execution import Execution
 from cluster.query.hot.relations import Coverage
+from cluster.query.native.switching import Switching
 from cluster.query.pruning import conjunct_groups, holding
 from cluster.query.records import counted, scanned
 from cluster.query.relation import Input, cold_parts
@@ -63,6 +64,7 @@ class Runner:
         self._threads = trio.CapacityLimiter(most + _OWN_THREADS)
         self._files: ExtentSource | None = None
         self._hot: HotCache | None = None
+        self._switching = Switching()
 
     def serve(self, files: ExtentSource, hot: HotCache | None) -> None:
         """From now on extents can be read, those in ``hot`` from memory."""
@@ -113,7 +115,8 @@ class Runner:
                 shape=prepared.shape,
                 cursor_us=snapshot.cursor_us,
             )
-            result, cpu_seconds = await self._execute(execution)
+            with self._switching.quick() if execution.calls_python else nullcontext():
+                result, cpu_seconds = await self._execute(execution)
             prepared.shape = execution.shape
         cursor = ""
         if translation.uses_cursor and snapshot.cursor_us is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import duckdb
 import pytest
 import trio
@@ -87,16 +85,6 @@ async def test_a_query_that_runs_too_long_times_out_and_stops(engine_with, snaps
             await engine.run(ENDLESS, snapshot)
         assert engine.statistics().running == 0
         assert (await engine.run("print 1", snapshot)).table.num_rows == 1
-
-
-async def test_functions_of_python_do_not_keep_the_node_waiting(engine_with):
-    before = sys.getswitchinterval()
-    try:
-        sys.setswitchinterval(0.005)
-        async with engine_with():
-            assert sys.getswitchinterval() == pytest.approx(0.0005)
-    finally:
-        sys.setswitchinterval(before)
 
 
 async def test_cancelling_interrupts_duckdb(engine_with, snapshot):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import trio
 import trio.testing
 
 from cluster.errors import LimitExceededError, NotSupportedError
 from cluster.query.native.spec import MOST_MADE_BYTES, MOST_STEPS, require_room, require_steps
+from cluster.query.native.switching import Switching
 
 SLOW = "range i from 1 to 2000 step 1 | extend s = range(i, i + 999, 1)"  # 0.2 s a row
 TEXTS = "range i from 1 to 2000 step 1 | extend s = strcat(strrep('b=c,', 1000), i)"
@@ -35,6 +38,41 @@ async def test_a_query_that_is_cancelled_stops_within_a_chunk(engine_with, snaps
                 await trio.testing.wait_all_tasks_blocked(0.5)  # a function is at work
                 nursery.cancel_scope.cancel()
         assert (await engine.run("print x = parse_csv('a')", snapshot)).table.num_rows == 1
+
+
+@pytest.fixture
+def usual_interval():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    yield 0.005
+    sys.setswitchinterval(before)
+
+
+async def test_functions_of_python_let_others_in_sooner_while_they_run(
+    engine_with, snapshot, usual_interval
+):
+    async with engine_with() as engine:
+        await engine.run("print 1", snapshot)
+        assert sys.getswitchinterval() == pytest.approx(usual_interval)
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                for _ in range(2):
+                    nursery.start_soon(engine.run, TEXTS + " | " + PAIRS, snapshot)
+                while sys.getswitchinterval() > 0.0006:
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+        assert sys.getswitchinterval() == pytest.approx(usual_interval)
+
+
+def test_whoever_has_a_shorter_interval_keeps_it():
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.0001)
+        with Switching().quick():
+            assert sys.getswitchinterval() == pytest.approx(0.0001)
+        assert sys.getswitchinterval() == pytest.approx(0.0001)
+    finally:
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize(
