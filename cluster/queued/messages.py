@@ -64,6 +64,7 @@ _TAKEN: Final = {
     for name in (
         "format", "ingestionMapping", "ingestionMappingReference", "creationTime", "tags",
         "ingestIfNotExists", "ignoreFirstRecord", "TreatGzAsUncompressed", "policy_ingestiontime",
+        "validationPolicy",
     )
 }  # fmt: skip
 _REFUSED: Final = frozenset({"zippattern"})

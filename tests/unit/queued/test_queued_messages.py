@@ -152,7 +152,13 @@ def test_what_is_no_message(text: str) -> None:
             {"ingestionMapping": "[]", "ingestionMappingReference": "M"},
             "BadRequest_DuplicateMapping",
         ),
-        ({"somethingElse": "x", "validationPolicy": "{}"}, ""),
+        ({"somethingElse": "x"}, ""),
+        ({"ValidationPolicy": "{}"}, ""),
+        ({"validationPolicy": {"ValidationOptions": 2, "ValidationImplications": 1}}, ""),
+        (
+            {"ValidationPolicy": '{"ValidationOptions": 1, "ValidationImplications": 0}'},
+            "BadRequest_MalformedIngestionProperty",
+        ),
     ],
 )
 def test_properties_are_refused_or_ignored(extra: dict[str, object], code: str) -> None:
