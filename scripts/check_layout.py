@@ -58,7 +58,6 @@ IO_NAMES = (
         {
             "doors_grpc",
             "doors_rest",
-            "doors_rest_http",
             "playing",
             "recording",
             "runner",

@@ -26,7 +26,7 @@ from cluster.errors import NotSupportedError, ProtocolError, ThrottledError, Tim
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cluster.conformance.doors_rest_http import HttpAnswer, HttpClient
+    from cluster.http_client import HttpAnswer, HttpClient
 
 REST_SECONDS: Final = 60.0
 """Deadline of a request, with all attempts that throttling costs."""
@@ -192,7 +192,7 @@ class RestDoor:
             left = until - trio.current_time()
             if left <= 0:
                 raise TimedOutError(f"no answer within {self._timeout_seconds:g} seconds")
-            answer = await self._client.post(target, sent, body, timeout_seconds=left)
+            answer = await self._client.send("POST", target, sent, body, timeout_seconds=left)
             if answer.status == 200:
                 return answer
             error = error_of(answer.status, answer.headers, answer.body, ingestion=ingestion)

@@ -15,11 +15,13 @@ from cluster.errors import (
     AccountRefusedError,
     SourceForbiddenError,
     StorageFullError,
+    TimedOutError,
     UnavailableError,
 )
+from cluster.http_client import HttpClient
 from cluster.queued.account import wire
-from cluster.queued.account.link import HttpLink
 from cluster.queued.account.signatures import account_sas, service_sas
+from cluster.queued.account.wire import AccountAnswer
 from cluster.queued.addresses import StorageKind
 from cluster.queued.values import Entity
 
@@ -30,11 +32,17 @@ if TYPE_CHECKING:
     from cluster.clock import Clock
     from cluster.queued.account.names import ResourceNames
     from cluster.queued.account.settings import StorageAccount
-    from cluster.queued.account.wire import AccountAnswer, AccountRequest
+    from cluster.queued.account.wire import AccountRequest
     from cluster.queued.received import Received
     from cluster.queued.values import Arrival, OwnBlob
 
 _CALL_SECONDS: Final = 15.0
+_ANSWER_BYTES: Final = 16 * 1024 * 1024
+"""The longest answer has 32 messages of 64 KiB."""
+
+_IDLE_SECONDS: Final = 2.0
+"""Azurite closes connections that are idle for 5 seconds."""
+
 _READ_SECONDS: Final = 3600
 _OK: Final = range(200, 300)
 _PASSING: Final = frozenset({401, 403, 404, 408, 409, 429})
@@ -65,13 +73,18 @@ class AccountClient:
         self._names = names
         self._downloads = downloads
         self._clock = clock
-        self._links = {kind: HttpLink(account.endpoint(kind)) for kind in StorageKind}
+        self._clients = {
+            kind: HttpClient(
+                account.endpoint(kind), answer_bytes=_ANSWER_BYTES, idle_seconds=_IDLE_SECONDS
+            )
+            for kind in StorageKind
+        }
         self._count = 0
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        for link in self._links.values():
-            await link.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
     async def prepare(self) -> None:
         """Makes what is missing."""
@@ -193,17 +206,19 @@ class AccountClient:
         return answer
 
     async def _send(self, request: AccountRequest) -> AccountAnswer:
-        endpoint = self._account.endpoint(request.kind)
-        path = endpoint.partition("://")[2].partition("/")[2]
         sas = account_sas(self._account, self._clock.now_ns() / 1e9)
         query = f"{request.query}&{sas}" if request.query else sas
-        return await self._links[request.kind].send(
-            request.method,
-            f"{'/' + path if path else ''}{request.path}?{query}",
-            {**wire.VERSION_HEADER, **request.headers},
-            request.body,
-            timeout_seconds=_CALL_SECONDS,
-        )
+        try:
+            answer = await self._clients[request.kind].send(
+                request.method,
+                f"{request.path}?{query}",
+                {**wire.VERSION_HEADER, **request.headers},
+                request.body,
+                timeout_seconds=_CALL_SECONDS,
+            )
+        except TimedOutError as error:
+            raise UnavailableError(error.message) from None
+        return AccountAnswer(answer.status, answer.headers, answer.body)
 
     def _check(self, answer: AccountAnswer, kind: StorageKind) -> None:
         status = answer.status

@@ -13,9 +13,9 @@ import trio
 from cluster.conformance import statements
 from cluster.conformance.doors_grpc import GrpcControl, GrpcDoor
 from cluster.conformance.doors_rest import NO_POSITION, REST_SECONDS, RestDoor
-from cluster.conformance.doors_rest_http import HttpClient
 from cluster.conformance.system import Feature
 from cluster.errors import DatabaseNotFoundError, NotSupportedError, RemoraError
+from cluster.http_client import HttpClient
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
 from cluster.testing.endpoint.claims import GRPC_CALL_SECONDS, address_of, is_rest, profile_of
 from cluster.testing.endpoint.control import EndpointControl

@@ -14,7 +14,6 @@ import trustme
 from endpoint_server import INGESTED, Reply, error, serving, v1, v2
 
 from cluster.conformance.doors_rest import RestDoor
-from cluster.conformance.doors_rest_http import HttpClient
 from cluster.conformance.recording import outcome_of
 from cluster.conformance.system import is_definite
 from cluster.conformance.values import At
@@ -35,6 +34,7 @@ from cluster.errors import (
     TimedOutError,
     UnavailableError,
 )
+from cluster.http_client import HttpClient
 
 BASE = ("Id", "Source", "At", "Payload")
 
@@ -363,11 +363,11 @@ async def test_answers_are_bounded(length, fits, compressed):
     with serving(Canned(reply)) as url:
         client = HttpClient(url, answer_bytes=100)
         if fits:
-            answer = await client.post("/", {}, b"", timeout_seconds=5)
+            answer = await client.send("POST", "/", {}, b"", timeout_seconds=5)
             assert answer.body == body
         else:
             with pytest.raises(ProtocolError, match="more than 100 bytes"):
-                await client.post("/", {}, b"", timeout_seconds=5)
+                await client.send("POST", "/", {}, b"", timeout_seconds=5)
         await client.aclose()
 
 

@@ -33,7 +33,10 @@ MESSAGES = """<?xml version="1.0"?><QueueMessagesList><QueueMessage><MessageId>m
 
 
 class Server:
-    """``answers`` are given one by one: status, headers, body. ``None``: hangs up."""
+    """``answers`` are given one by one: status, headers, body. ``None``: hangs up.
+
+    Without any it never answers.
+    """
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, str], bytes] | None] = []
@@ -53,6 +56,8 @@ class Server:
                 continue
             self.requests.append(data.decode())
             data = b""
+            if not self.answers:
+                await trio.sleep_forever()
             answer = self.answers.pop(0)
             if answer is None:
                 break
@@ -171,3 +176,12 @@ async def test_nobody_listens(tmp_path: Path) -> None:
         pass
     with pytest.raises(UnavailableError, match="cannot be reached"):
         await client.count(READY)
+
+
+async def test_no_answer_in_time_is_an_account_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.queued.account.client._CALL_SECONDS", 0.05)
+    async with client_of(Server(), tmp_path) as client:
+        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:\d+ has not answered within 0"):
+            await client.count(READY)

@@ -1,13 +1,15 @@
-"""HTTP/1.1 to the services of a storage account, over trio.
+"""HTTP/1.1 requests over trio: just enough for services of our own kind, and nothing silent.
 
-No redirects, no proxies, no hidden retries: a request is sent at most once. An error never tells a
-request's query, which has a signature.
+No redirects, no cookies, no proxies, no hidden retries: a request is sent at most once, so that
+whoever asks knows whether it may have been. No error tells a request's query, which may have a
+signature.
 """
 
 from __future__ import annotations
 
 import select
 import ssl
+import zlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -16,22 +18,32 @@ from urllib.parse import urlsplit
 import h11
 import trio
 
-from cluster.errors import ProtocolError, UnavailableError
-from cluster.queued.account.wire import AccountAnswer
+from cluster.errors import ProtocolError, TimedOutError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-_ANSWER_BYTES: Final = 16 * 1024 * 1024
-"""Longer answers are given up: the longest has 32 messages of 64 KiB."""
+ANSWER_BYTES: Final = 64 * 1024 * 1024
+"""An answer that is longer is given up, unless the client is told otherwise."""
 
-_IDLE_SECONDS: Final = 2.0
-"""Azurite closes connections that are idle for 5 seconds."""
+IDLE_SECONDS: Final = 30.0
+"""So long a connection without a request is used again, unless the client is told otherwise."""
 
 _IDLE_MOST: Final = 4
 _CONNECT_SECONDS: Final = 5.0
 _READ_BYTES: Final = 64 * 1024
+_GZIP: Final = 16 + zlib.MAX_WBITS
+
 _Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole answer: names of headers are lower case, the body is not compressed any more."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 @dataclass(slots=True)
@@ -41,25 +53,36 @@ class _Connection:
     socket: trio.socket.SocketType
     idle_since: float = 0.0
 
-    def is_fresh(self) -> bool:
+    def is_fresh(self, idle_seconds: float) -> bool:
         """Nothing has come since the last answer: whatever comes unasked is the end of it."""
-        if trio.current_time() - self.idle_since > _IDLE_SECONDS:
+        if trio.current_time() - self.idle_since > idle_seconds:
             return False
         poll = select.poll()
         poll.register(self.socket.fileno(), select.POLLIN)
         return not poll.poll(0)
 
 
-class HttpLink:
-    """Requests to one server, ``http://HOST:PORT`` or ``https://HOST``."""
+class HttpClient:
+    """Requests to one server, with connections that are kept between them.
 
-    def __init__(self, url: str) -> None:
+    ``url`` is ``http://HOST[:PORT][/PATH]`` or ``https://...``; targets of requests are below its
+    path. Certificates are checked against the system's authorities, or those of ``SSL_CERT_FILE``.
+    """
+
+    def __init__(
+        self, url: str, *, answer_bytes: int = ANSWER_BYTES, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
         parts = urlsplit(url)
-        self._host = parts.hostname or ""
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"no HTTP URL: {url!r}")
+        self._host = parts.hostname
         self._is_tls = parts.scheme == "https"
         self._port = parts.port or (443 if self._is_tls else 80)
-        self._authority = parts.netloc
-        self._shown = f"{parts.scheme}://{parts.netloc}"
+        self._authority = parts.netloc.rpartition("@")[2]
+        self._path = parts.path.rstrip("/")
+        self._shown = f"{parts.scheme}://{self._authority}"
+        self._answer_bytes = answer_bytes
+        self._idle_seconds = idle_seconds
         self._idle: list[_Connection] = []
 
     async def aclose(self) -> None:
@@ -75,11 +98,12 @@ class HttpLink:
         body: bytes,
         *,
         timeout_seconds: float,
-    ) -> AccountAnswer:
+    ) -> HttpAnswer:
         """Sends a request and waits for the whole answer, whatever its status.
 
-        Raises UnavailableError: no connection, or it breaks, or no answer in time; ProtocolError:
-        what comes is too long. After any of these the request may have been carried out.
+        Raises TimedOutError after ``timeout_seconds``, UnavailableError if there is no connection
+        or it breaks (also in the middle of the answer), ProtocolError if what comes is encoded as
+        it should not be or is too long. After any of these the request may have been carried out.
         """
         try:
             with trio.fail_after(timeout_seconds):
@@ -87,12 +111,11 @@ class HttpLink:
                     return await self._exchange(connection, method, target, headers, body)
         except trio.TooSlowError:
             text = f"{self._shown} has not answered within {timeout_seconds:g} seconds"
-            raise UnavailableError(text) from None
+            raise TimedOutError(text) from None
         except h11.RemoteProtocolError as error:
-            raise UnavailableError(f"{self._shown} broke off its answer: {error}") from None
+            raise UnavailableError(f"{self._shown} broke off its answer: {error}") from error
         except (trio.BrokenResourceError, OSError) as error:
-            cause = error if isinstance(error, OSError) else error.__cause__ or error
-            raise UnavailableError(f"{self._shown} cannot be reached: {cause}") from None
+            raise UnavailableError(f"the connection to {self._shown} broke: {error}") from error
 
     async def _exchange(
         self,
@@ -101,13 +124,14 @@ class HttpLink:
         target: str,
         headers: Mapping[str, str],
         body: bytes,
-    ) -> AccountAnswer:
+    ) -> HttpAnswer:
         request = h11.Request(
             method=method,
-            target=target,
+            target=self._path + target,
             headers=[
                 ("Host", self._authority),
                 ("Content-Length", str(len(body))),
+                ("Accept-Encoding", "gzip"),
                 *headers.items(),
             ],
         )
@@ -116,6 +140,13 @@ class HttpLink:
         await connection.stream.send_all(
             b"".join(connection.http.send(event) or b"" for event in events)
         )
+        head, received = await self._received(connection)
+        found = {
+            name.decode("ascii").lower(): value.decode("latin-1") for name, value in head.headers
+        }
+        return HttpAnswer(head.status_code, found, self._decoded(found, received))
+
+    async def _received(self, connection: _Connection) -> tuple[h11.Response, bytes]:
         head: h11.Response | None = None
         received = bytearray()
         while True:
@@ -127,17 +158,36 @@ class HttpLink:
                 head = event
             elif isinstance(event, h11.Data):
                 received += event.data
-                if len(received) > _ANSWER_BYTES:
-                    raise ProtocolError(f"{self._shown}: an answer of over {_ANSWER_BYTES} bytes")
+                if len(received) > self._answer_bytes:
+                    raise self._too_long()
             elif isinstance(event, h11.EndOfMessage):
                 break
             elif not isinstance(event, h11.InformationalResponse):
                 raise UnavailableError(f"{self._shown} closed the connection without an answer")
         assert head is not None  # h11 gives no end before a beginning
-        found = {
-            name.decode("ascii").lower(): value.decode("latin-1") for name, value in head.headers
-        }
-        return AccountAnswer(head.status_code, found, bytes(received))
+        return head, bytes(received)
+
+    def _too_long(self) -> ProtocolError:
+        return ProtocolError(f"{self._shown}: an answer of more than {self._answer_bytes} bytes")
+
+    def _decoded(self, headers: Mapping[str, str], body: bytes) -> bytes:
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding == "identity" or not body:
+            return body
+        if encoding != "gzip":
+            text = f"{self._shown} answers encoded as {encoding!r}, which was not asked for"
+            raise ProtocolError(text)
+        inflater = zlib.decompressobj(_GZIP)
+        try:
+            plain = inflater.decompress(body, self._answer_bytes)
+        except zlib.error as error:
+            text = f"the answer of {self._shown} is not what gzip makes: {error}"
+            raise UnavailableError(text) from error
+        if inflater.unconsumed_tail:
+            raise self._too_long()
+        if not inflater.eof:
+            raise UnavailableError(f"the archive that {self._shown} answers with ends too early")
+        return plain
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[_Connection]:
@@ -160,11 +210,14 @@ class HttpLink:
     async def _take(self) -> _Connection:
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_fresh():
+            if connection.is_fresh(self._idle_seconds):
                 return connection
             await trio.aclose_forcefully(connection.stream)
         with trio.move_on_after(_CONNECT_SECONDS) as scope:
-            plain = await trio.open_tcp_stream(self._host, self._port)
+            try:
+                plain = await trio.open_tcp_stream(self._host, self._port)
+            except OSError as error:
+                raise UnavailableError(f"{self._shown} cannot be reached: {error}") from error
         if scope.cancelled_caught:
             text = f"{self._shown} has not taken a connection within {_CONNECT_SECONDS:g} seconds"
             raise UnavailableError(text)
@@ -176,6 +229,10 @@ class HttpLink:
         )
         try:
             await stream.do_handshake()
+        except (trio.BrokenResourceError, OSError) as error:
+            await trio.aclose_forcefully(stream)
+            cause = error.__cause__ or error
+            raise UnavailableError(f"no secure connection to {self._shown}: {cause}") from error
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
