@@ -214,11 +214,12 @@ class CoreClientStream(CoreStream):
             try:
                 if done is not None:
                     done(event)
-            finally:
-                with self._lock:
-                    self._batches_due -= 1
-                    over = self._batches_due == 0
-            return over
+            except Exception:
+                # Whatever it was, the batch is over: the channel counts calls to know when to end.
+                log.exception("a streaming call met an unexpected error in the poller thread")
+            with self._lock:
+                self._batches_due -= 1
+                return self._batches_due == 0
 
         return tag
 

@@ -232,3 +232,25 @@ async def test_a_call_that_is_over_before_its_start_returns_ends_with_its_channe
             status = await stream.status()
     assert status.code is Status.UNAVAILABLE
     assert poller_threads() == []
+
+
+async def test_a_channel_ends_though_the_poller_met_an_error_in_a_call(
+    kind, monkeypatch, caplog
+) -> None:
+    tag = CoreClientStream._tag
+
+    def failing(stream, done):
+        def fail(event):
+            if done is not None:
+                done(event)
+            raise LookupError("no such thing")
+
+        return tag(stream, fail)
+
+    monkeypatch.setattr(CoreClientStream, "_tag", failing)
+    with trio.fail_after(10):
+        async with GrpcTransport().connect("127.0.0.1:1") as channel:
+            stream = channel.raw_stream(OutgoingCall("/test.Service/Both", 5, ()), None)
+            assert (await stream.status()).code is Status.UNAVAILABLE
+    assert poller_threads() == []
+    assert "no such thing" in caplog.text
