@@ -14,28 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 from duckdb_kql import ir
 from duckdb_kql.translate import quote_string
 
-from cluster.errors import NotSupportedError, SemanticError
+from cluster.errors import NotSupportedError
+from cluster.query.call_tables import made
 from cluster.query.filters import constant_of
 from cluster.query.translation import TOO_LONG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+
+    from cluster.query.call_tables import Argument, Called, CallTable
 
 _JSON_STEP: Final = re.compile(r"\.(\w+)|\[\s*(\d+)\s*\]|\[\s*['\"]([^'\"\\]*)['\"]\s*\]")
 _SPAN_ELEMENT: Final = re.compile(r"d{1,8}|hh?|HH?|mm?|ss?|f{1,7}|F{1,7}|[ /\-:,.\[\]_]")
 MOST_ELEMENTS: Final = 1_048_576
 """Of ``range()`` (range-function.md)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """A resolved argument and its Kusto type, None if not known."""
-
-    expr: Any
-    type: str | None
-
-
-Called = tuple[Any, str | None]
 
 
 def call(name: str, arguments: Sequence[Argument]) -> Called | None:
@@ -44,16 +36,7 @@ def call(name: str, arguments: Sequence[Argument]) -> Called | None:
     Raises SemanticError for a number of arguments it does not take, NotSupportedError for
     arguments it cannot compute with.
     """
-    entry = _CALLS.get(name)
-    if entry is None:
-        return None
-    least, most, make = entry
-    if not least <= len(arguments) <= most:
-        raise SemanticError(
-            f"Semantic error: SEM0219: {name}(): function expects "
-            f"{least if least == most else f'[{least}, {most}]'} argument(s)."
-        )
-    return make(arguments)
+    return made(_CALLS, name, arguments)
 
 
 def _text(argument: Argument, what: str) -> str:
@@ -220,7 +203,7 @@ class Fragment(ir.Expr):  # type: ignore[misc]  # the library has no types
     parts: tuple[Any, ...]
 
 
-_CALLS: Final[dict[str, tuple[int, int, Callable[[Sequence[Argument]], Called]]]] = {
+_CALLS: Final[CallTable] = {
     "extract_json": (2, 2, _extract_json),
     "extractjson": (2, 2, _extract_json),
     "unixtime_nanoseconds_todatetime": (1, 1, _nanoseconds),
@@ -234,7 +217,6 @@ _CALLS: Final[dict[str, tuple[int, int, Callable[[Sequence[Argument]], Called]]]
     "range": (2, 3, _range),
     "format_timespan": (2, 2, _format_timespan),
 }
-"""Least and most arguments, and what makes the call."""
 
 NAMES: Final = frozenset(_CALLS)
 

@@ -31,6 +31,7 @@ from cluster.query import (
     vocabulary,
     windows,
 )
+from cluster.query.call_tables import Argument
 from cluster.query.known_functions import OF_COLUMNS, OF_HIDDEN, require_known
 from cluster.query.nodes import AnyColumn, OuterKey
 from cluster.query.rewrites import Typed, collector, decimal_as_text, inexact, scaled
@@ -284,7 +285,7 @@ class Expressions:
 
     def _made(self, name: str, arguments: list[Typed]) -> Typed | None:
         """A call of a function that is made by types or constants, None if it is none."""
-        given = [calls.Argument(a.expr, a.type) for a in arguments]
+        given = [Argument(a.expr, a.type) for a in arguments]
         called = (
             calls.call(name, given)
             or rewritten_calls.call(name, given)

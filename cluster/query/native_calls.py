@@ -9,6 +9,7 @@ from duckdb_kql.translate import naming
 from duckdb_kql.translate.functions import SCALAR_FUNCTIONS, FunctionSpec
 
 from cluster.errors import NotSupportedError, SemanticError
+from cluster.query.call_tables import require_count
 from cluster.query.native import spec
 from cluster.query.native.runs import RUN_SQL
 from cluster.query.native.table import NATIVES
@@ -16,7 +17,7 @@ from cluster.query.native.table import NATIVES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cluster.query.calls import Argument, Called
+    from cluster.query.call_tables import Argument, Called
     from cluster.query.native.spec import Native
 
 _HASHES: Final = frozenset(["hash", "hash_xxhash64"])
@@ -104,11 +105,7 @@ def call(name: str, arguments: Sequence[Argument]) -> Called | None:
         return None
     letters = native.letters
     most = _MOST if native.is_repeated else len(letters)
-    if not native.least <= len(arguments) <= most:
-        expected = native.least if native.least == most else f"[{native.least}, {most}]"
-        raise SemanticError(
-            f"Semantic error: SEM0219: {name}(): function expects {expected} argument(s)."
-        )
+    require_count(name, len(arguments), native.least, most)
     place = _CONSTANT.get(name)
     if place is not None and not isinstance(arguments[place].expr, ir.Literal):
         raise SemanticError(f"Semantic error: {name}(): argument #{place + 1} must be a constant.")

@@ -8,12 +8,13 @@ from duckdb_kql import ir
 from duckdb_kql.translate.functions import SCALAR_FUNCTIONS, FunctionSpec
 
 from cluster.errors import NotSupportedError, SemanticError
+from cluster.query.call_tables import made
 from cluster.query.translation import REFUSED_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from cluster.query.calls import Argument, Called
+    from cluster.query.call_tables import Argument, Called, CallTable
 
 _MOST_OCCURRENCE: Final = 100
 _ZERO: Final = ir.Literal(0, "long")
@@ -72,16 +73,7 @@ def call(name: str, arguments: Sequence[Argument]) -> Called | None:
     Raises SemanticError for a number of arguments it does not take, NotSupportedError for
     arguments it cannot compute with.
     """
-    entry = _CALLS.get(name)
-    if entry is None:
-        return None
-    least, most, make = entry
-    if not least <= len(arguments) <= most:
-        expected = least if least == most else f"[{least}, {most}]"
-        raise SemanticError(
-            f"Semantic error: SEM0219: {name}(): function expects {expected} argument(s)."
-        )
-    return make(arguments)
+    return made(_CALLS, name, arguments)
 
 
 def _sql(name: str, *arguments: Any) -> Any:
@@ -180,7 +172,7 @@ def _indexof_regex(arguments: Sequence[Argument]) -> Called:
     ), "long"
 
 
-_CALLS: Final[dict[str, tuple[int, int, Callable[[Sequence[Argument]], Called | None]]]] = {
+_CALLS: Final[CallTable] = {
     "make_datetime": (3, 6, _make_datetime),
     "make_timespan": (2, 4, _make_timespan),
     "array_sort_asc": (1, 64, _array_sort),
@@ -191,7 +183,6 @@ _CALLS: Final[dict[str, tuple[int, int, Callable[[Sequence[Argument]], Called | 
     "datetime_local_to_utc": (2, 2, _to_utc),
     "indexof_regex": (2, 5, _indexof_regex),
 }
-"""Least and most arguments, and what makes the call."""
 
 NAMES: Final = frozenset(_CALLS)
 RETURN_TYPES: Final = {
