@@ -1,4 +1,4 @@
-"""Rules of the house that no linter knows: sizes, pure modules, names of hosts.
+"""Rules of the house that no linter knows: sizes, pure modules, names of hosts, places of errors.
 
 Prints one line for each violation, ``file:line: what``, and fails if there is any.
 """
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 FILE_LINES = 400
 FUNCTION_LINES = 70
+
+ERRORS = Path("cluster/errors.py")
+"""Where all errors that callers see are: each has a reason that no other has."""
 
 TABLES = frozenset({Path("cluster/errors.py"), Path("cluster/limits.py")})
 """Files that are one long table; there is nothing in them to take apart."""
@@ -123,6 +126,21 @@ def host_violations(path: Path, text: str) -> Iterator[str]:
                 yield f"{path}:{number}: names a package registry's host"
 
 
+def known_errors(text: str) -> frozenset[str]:
+    """Names of the errors that callers see."""
+    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    return frozenset(node.name for node in classes if node.name.endswith("Error"))
+
+
+def error_violations(path: Path, text: str, known: frozenset[str]) -> Iterator[str]:
+    """Errors that callers see, outside the one file where reasons are compared."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+            if bases & known:
+                yield f"{path}:{node.lineno}: {node.name} belongs into {ERRORS}"
+
+
 def purity_violations(modules: set[str], listed: set[str]) -> Iterator[str]:
     """New modules must be listed as pure in pyproject.toml, or be named for what they do."""
     for module in sorted(modules):
@@ -148,6 +166,7 @@ def main() -> int:
     root = Path(__file__).resolve().parent.parent
     modules: set[str] = set()
     violations: list[str] = []
+    known = known_errors((root / ERRORS).read_text())
     for path in files(root):
         short = path.relative_to(root)
         try:
@@ -159,6 +178,8 @@ def main() -> int:
             violations.extend(size_violations(short, text))
             if short.parts[0] in ("cluster", "follower") and short.name != "__init__.py":
                 modules.add(module_name(short))
+                if short != ERRORS:
+                    violations.extend(error_violations(short, text, known))
     violations.extend(purity_violations(modules, pure_modules(root)))
     sys.stdout.writelines(f"{line}\n" for line in violations)
     return 1 if violations else 0
