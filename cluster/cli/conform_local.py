@@ -37,6 +37,7 @@ LocalIntensity = Annotated[
         "--intensity",
         envvar="REMORA_CONFORM_INTENSITY",
         min=0.0,
+        metavar="TIMES",
         help="Times the usual number of faults; 0: none.",
     ),
 ]

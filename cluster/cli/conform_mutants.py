@@ -16,7 +16,6 @@ from cluster.cli.conform_options import (
     HangSeconds,
     Jobs,
     Report,
-    Shrink,
     Tries,
     processors,
 )
@@ -58,6 +57,7 @@ MutantSeeds = Annotated[
         "--seeds",
         envvar="REMORA_CONFORM_MUTANT_SEEDS",
         min=1,
+        metavar="SEEDS",
         help="Seeds at most, for one mutant, from 1 on.",
     ),
 ]
@@ -71,6 +71,14 @@ MutantSeconds = Annotated[
         help="Seconds at most to look for one mutant.",
     ),
 ]
+MutantShrink = Annotated[
+    bool,
+    typer.Option(
+        "--shrink/--no-shrink",
+        envvar="REMORA_CONFORM_SHRINK",
+        help="Cut each failure down to the faults and operations that it needs.",
+    ),
+]
 
 
 def mutants(
@@ -79,7 +87,7 @@ def mutants(
     clean: CleanSeeds = 20,
     seeds: MutantSeeds = 200,
     seconds: MutantSeconds = 120.0,
-    shrink: Shrink = True,
+    shrink: MutantShrink = True,
     tries: Tries = DEFAULT_TRIES,
     jobs: Jobs = 0,
     report: Report = None,

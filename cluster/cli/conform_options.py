@@ -25,7 +25,7 @@ Seeds = Annotated[
 Shrink = Annotated[
     bool,
     typer.Option(
-        "--shrink/--no-shrink",
+        "--shrink",
         envvar="REMORA_CONFORM_SHRINK",
         help="Cut each failure down to the faults and operations that it needs.",
     ),
@@ -33,7 +33,11 @@ Shrink = Annotated[
 Tries = Annotated[
     int,
     typer.Option(
-        "--tries", envvar="REMORA_CONFORM_TRIES", min=1, help="Runs at most to shrink a failure."
+        "--tries",
+        envvar="REMORA_CONFORM_TRIES",
+        min=1,
+        metavar="RUNS",
+        help="Runs at most to shrink a failure.",
     ),
 ]
 Report = Annotated[
@@ -60,6 +64,7 @@ Jobs = Annotated[
         "--jobs",
         envvar="REMORA_CONFORM_JOBS",
         min=0,
+        metavar="JOBS",
         help="Worker processes; 0: as many as there are processors.",
     ),
 ]

@@ -45,6 +45,7 @@ Intensity = Annotated[
         "--intensity",
         envvar="REMORA_CONFORM_INTENSITY",
         min=0.0,
+        metavar="TIMES",
         help="Times the usual number of faults; 0: none.",
     ),
 ]
