@@ -67,7 +67,7 @@ MutantSeconds = Annotated[
         "--seconds",
         envvar="REMORA_CONFORM_MUTANT_SECONDS",
         min=0.1,
-        metavar="BUDGET",
+        metavar="TIME",
         help="Seconds at most to look for one mutant.",
     ),
 ]
