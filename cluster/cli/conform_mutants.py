@@ -71,12 +71,12 @@ MutantSeconds = Annotated[
         help="Seconds at most to look for one mutant.",
     ),
 ]
-MutantShrink = Annotated[
+NoShrink = Annotated[
     bool,
     typer.Option(
-        "--shrink/--no-shrink",
-        envvar="REMORA_CONFORM_SHRINK",
-        help="Cut each failure down to the faults and operations that it needs.",
+        "--no-shrink",
+        envvar="REMORA_CONFORM_NO_SHRINK",
+        help="Do not cut each failure down to the faults and operations that it needs.",
     ),
 ]
 
@@ -87,7 +87,7 @@ def mutants(
     clean: CleanSeeds = 20,
     seeds: MutantSeeds = 200,
     seconds: MutantSeconds = 120.0,
-    shrink: MutantShrink = True,
+    no_shrink: NoShrink = False,
     tries: Tries = DEFAULT_TRIES,
     jobs: Jobs = 0,
     report: Report = None,
@@ -126,7 +126,7 @@ def mutants(
 
     began = time.monotonic()
     tally = Tally("sim")
-    limit = tries if shrink else 0
+    limit = 0 if no_shrink else tries
     if clean:
         for passed in _prove_clean(runner, clean, processors(jobs), limit, hang, report, as_json):
             tally.add(passed)
