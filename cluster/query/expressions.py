@@ -61,10 +61,15 @@ def unresolved(name: str, operator: str, what: str = "column or scalar") -> Sema
     )
 
 
-def refuse_case_collision(names: Sequence[str], where: str) -> None:
-    """Raises NotSupportedError if two names differ only in case, which DuckDB cannot hold."""
+def require_usable(names: Sequence[str], where: str) -> None:
+    """Raises SemanticError for a name that is empty, which nothing could be read by.
+
+    Raises NotSupportedError if two differ only in case, which DuckDB cannot hold.
+    """
     seen: dict[str, str] = {}
     for name in names:
+        if not name:
+            raise SemanticError(f"Semantic error: a column of {where} has an empty name.")
         other = seen.setdefault(name.casefold(), name)
         if other != name:
             raise NotSupportedError(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Produced = tuple[list[Any], "Columns"]
 
 _NUMBERS: Final = frozenset(["int", "long", "real"])
+_MOST_SAMPLED: Final = 1_000_000
+"""What USING SAMPLE is asked for: it makes room for all of them first, and takes up to 10^9."""
+
 _ORDERS: Final = frozenset(["", "asc", "desc", "granny-asc", "granny-desc"])
 
 
@@ -67,7 +70,10 @@ def sample(step: OperatorResolver, op: own.Sample) -> Produced:
     if op.of is not None:
         produced, columns = step.resolve(ir.Distinct((op.of,)))
         return [*produced, ir.Take(op.count)], columns
-    parts = ("SELECT * FROM ", own.PREVIOUS, f" USING SAMPLE {op.count} ROWS")
+    drawn = f" USING SAMPLE {op.count} ROWS"
+    if op.count > _MOST_SAMPLED:
+        drawn = f" ORDER BY random() LIMIT {op.count}"
+    parts = ("SELECT * FROM ", own.PREVIOUS, drawn)
     return [own.Rows(parts, tuple(step.columns))], step.columns
 
 

@@ -23,7 +23,7 @@ from cluster.query.calls import Fragment
 from cluster.query.expressions import (
     Columns,
     Expressions,
-    refuse_case_collision,
+    require_usable,
     unresolved,
 )
 from cluster.query.second_look import is_ambiguous
@@ -115,7 +115,7 @@ class OperatorResolver:
                 )
             produced = self._within.restarts.around(produced)
             self._within.restarts = windows.Restarts()
-        refuse_case_collision(list(columns), f"the result of '{operator_name(operator)}'")
+        require_usable(list(columns), f"the result of '{operator_name(operator)}'")
         return produced, columns
 
     def _direct(self, operator: Any) -> Any:

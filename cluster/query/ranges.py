@@ -1,17 +1,17 @@
-"""``range``: rows made of bounds and a step. Pure."""
+"""``range`` and ``datatable``: rows of no table. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import dataclasses
+import itertools
+from typing import Any, Final
 
 from duckdb_kql import ir
 from duckdb_kql.translate import quote_ident, render_expr
 
 from cluster.errors import NotSupportedError
+from cluster.query.expressions import Columns, Expressions, require_usable
 from cluster.query.shapes import nodes
-
-if TYPE_CHECKING:
-    from cluster.query.expressions import Columns, Expressions
 
 _INTEGERS: Final = frozenset(["int", "long"])
 _POINTS: Final = ["datetime", "datetime", "timespan"]
@@ -24,6 +24,7 @@ def range_rows(source: ir.RangeSource, nothing: Expressions) -> tuple[Any, Colum
 
     The library unnests a list of all values: 70 bytes each, all in memory at once.
     """
+    require_usable([source.name], "range")
     bounds = [nothing.resolve(e) for e in (source.start, source.stop, source.step)]
     kinds = [bound.type for bound in bounds]
     numbers = (_INTEGERS | {"real"}).issuperset(kinds)
@@ -51,3 +52,17 @@ def range_rows(source: ir.RangeSource, nothing: Expressions) -> tuple[Any, Colum
         series = _SERIES.format(f"0, CAST(floor(({stop} - {start}) / {step}) AS BIGINT)")
     sql = f"SELECT {value} AS {quote_ident(source.name)} FROM {series}"  # noqa: S608 - quoted
     return ir.CommandSource(sql, (source.name,), "range"), {source.name: kind}
+
+
+def literal_rows(source: ir.DataTable, nothing: Expressions) -> tuple[Any, Columns]:
+    """``datatable``, whose decimals the library would compute as real."""
+    names = [name for name, _ in source.columns]
+    kinds = [kind for _, kind in source.columns]
+    require_usable(names, "datatable")
+    values = [nothing.resolve(value).expr for value in source.values]
+    if "decimal" in kinds and len(values) % len(kinds) == 0:
+        values = [
+            ir.FunctionCall("todecimal", (value,)) if kind == "decimal" else value
+            for kind, value in zip(itertools.cycle(kinds), values, strict=False)
+        ]
+    return dataclasses.replace(source, values=tuple(values)), dict(source.columns)

@@ -24,12 +24,12 @@ from cluster.limits import LIMITS
 from cluster.query import hidden, windows
 from cluster.query import nodes as own
 from cluster.query.discovery import Discovery
-from cluster.query.expressions import Columns, Expressions, refuse_case_collision, unresolved
+from cluster.query.expressions import Columns, Expressions, require_usable, unresolved
 from cluster.query.filters import filters_of
 from cluster.query.needs import needed
 from cluster.query.operators import OperatorResolver, operator_name
 from cluster.query.predicates import plain
-from cluster.query.ranges import range_rows
+from cluster.query.ranges import literal_rows, range_rows
 from cluster.query.remote import remote_name
 from cluster.query.resolution import Catalog, Resolution, Schema, Scope, require_within
 from cluster.query.row_level_views import RowLevelViews
@@ -227,16 +227,7 @@ class Resolver:
         if isinstance(source, ir.RangeSource):
             return range_rows(source, nothing)
         if isinstance(source, ir.DataTable):
-            values = tuple(nothing.resolve(value).expr for value in source.values)
-            kinds = [kind for _, kind in source.columns]
-            if "decimal" in kinds and len(values) % len(kinds) == 0:  # the library makes it real
-                values = tuple(
-                    ir.FunctionCall("todecimal", (value,))
-                    if kinds[index % len(kinds)] == "decimal"
-                    else value
-                    for index, value in enumerate(values)
-                )
-            return dataclasses.replace(source, values=values), dict(source.columns)
+            return literal_rows(source, nothing)
         raise NotSupportedError(f"{type(source).__name__}: not supported as a source.")
 
     def _table(
@@ -289,7 +280,7 @@ class Resolver:
 
     def _bind(self, database: str, table: str, schema: Schema, columns: tuple[str, ...]) -> str:
         """The alias of a table with these hidden columns."""
-        refuse_case_collision([name for name, _ in schema], f"table '{table}'")
+        require_usable([name for name, _ in schema], f"table '{table}'")
         alias = self._name(database, table)
         if columns:
             alias = f"$with {' '.join(columns)} {alias}"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from duckdb_kql import ir
 from duckdb_kql.translate import quote_ident
 
-from cluster.query.translation import two_types
+from cluster.errors import SemanticError
+from cluster.query.translation import HIDDEN, two_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def union_columns(op: ir.Union, tables: Sequence[Columns]) -> Columns:
-    """Names and types of a union; refuses one name with two types, which Kusto would split."""
+    """Names and types of a union; refuses one name with two types, which Kusto would split.
+
+    Raises SemanticError if there is none.
+    """
     columns: Columns = {}
     for table in tables:
         for name, kind in table.items():
@@ -28,7 +32,11 @@ def union_columns(op: ir.Union, tables: Sequence[Columns]) -> Columns:
                 columns[name] = kind
             elif kind is not None and kind != known:
                 raise two_types(name, known, kind)
-    return ({op.with_source: "string"} if op.with_source else {}) | columns
+    if op.with_source:
+        return {op.with_source: "string"} | columns
+    if not columns.keys() - HIDDEN:
+        raise SemanticError("Semantic error: 'union' operator: the tables share no column.")
+    return columns
 
 
 def filled(columns: Columns, optional: Sequence[str]) -> list[Any]:
