@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.query.native.spec import MOST_MADE_BYTES, Native, refused
@@ -153,13 +154,18 @@ def format_bytes(size: float | None, precision: int | None, units: str) -> str |
         raise refused("format_bytes() of a negative size or a precision beyond 15")
     if units and units not in _UNITS:
         raise refused(f"format_bytes() in the unit '{units}'")
+    if not math.isfinite(size):
+        raise refused("format_bytes() of a size that is not finite")
     exact = Decimal(size)
     power = _UNITS.index(units) if units else 0
     while not units and power < len(_UNITS) - 1 and exact >= 1024 ** (power + 1):
         power += 1
     step = Decimal(1).scaleb(-digits)
     value = exact / Decimal(1024**power)
-    rounded = value.quantize(step, ROUND_HALF_EVEN)
+    try:
+        rounded = value.quantize(step, ROUND_HALF_EVEN)
+    except InvalidOperation as error:  # 28 digits are not enough for it
+        raise refused("format_bytes() of a size so large") from error
     if rounded != value.quantize(step, ROUND_HALF_UP):
         raise refused("format_bytes() of a size half way between two values")
     text = f"{rounded:f}"

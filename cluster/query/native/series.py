@@ -22,12 +22,15 @@ from cluster.query.native.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+_NOT_FINITE: Final = "a series with a value that is not finite"
+_BEYOND: Final = "a series with a value beyond what a real holds"
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        raise refused("a series with a value that is not finite")
+        raise refused(_NOT_FINITE)
     return value
 
 
@@ -35,7 +38,24 @@ def _numbers(series: Any) -> list[float] | None:
     """All values, None if one is no number."""
     if not isinstance(series, list) or not all(map(is_number, series)):
         return None
-    return [float(one) for one in series]
+    return [_real(one) for one in series]
+
+
+def _real(value: Any) -> float:
+    """A number of JSON, which may have any number of digits."""
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise refused(_BEYOND) from error
+
+
+def _total(values: Iterable[float]) -> float:
+    """The sum, rounded once. Refuses one that is not finite, on the way there too."""
+    try:
+        total = math.fsum(values)
+    except (OverflowError, ValueError) as error:  # of infinities of both signs
+        raise refused(_NOT_FINITE) from error
+    return float(_finite(total))
 
 
 def _pairwise(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -76,7 +96,7 @@ def _within(function: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _divide(one: Any, other: Any) -> float:
-    return float(one) / float(other) if other else math.inf
+    return _real(one) / _real(other) if other else math.inf
 
 
 def _power(one: Any, other: Any) -> float:
@@ -152,7 +172,7 @@ def fill_linear(
     for low, high in itertools.pairwise(known):
         for i in range(low + 1, high):
             share = (series[high] - series[low]) * (i - low)
-            value = series[low] + share / (high - low)
+            value = series[low] + _quotient(share, high - low)
             filled[i] = math.floor(value) if are_whole else value
             if are_whole and value < 0 and value != filled[i]:
                 raise refused("series_fill_linear() of whole numbers below zero")
@@ -162,6 +182,13 @@ def fill_linear(
         for i in range(known[-1] + 1, len(series)):
             filled[i] = series[known[-1]]
     return filled
+
+
+def _quotient(share: float, count: int) -> float:
+    try:
+        return share / count
+    except OverflowError as error:
+        raise refused(_BEYOND) from error
 
 
 def _all_numbers(series: Any) -> list[float] | None:
@@ -174,19 +201,19 @@ def _all_numbers(series: Any) -> list[float] | None:
 def series_sum(series: Any) -> float | None:
     """The sum of a series."""
     values = _all_numbers(series)
-    return None if values is None else math.fsum(values)
+    return None if values is None else _total(values)
 
 
 def series_product(series: Any) -> float | None:
     """The product of a series."""
     values = _all_numbers(series)
-    return None if values is None else math.prod(values)
+    return None if values is None else float(_finite(math.prod(values)))
 
 
 def series_magnitude(series: Any) -> float | None:
     """The root of the sum of the squares of a series."""
     values = _all_numbers(series)
-    return None if values is None else math.sqrt(math.fsum(one * one for one in values))
+    return None if values is None else math.sqrt(_total(one * one for one in values))
 
 
 def dot_product(one: Any, other: Any) -> float | None:
@@ -198,7 +225,7 @@ def dot_product(one: Any, other: Any) -> float | None:
     if not one or not other:
         return None
     pairs = zip(one, other, strict=False)
-    return math.fsum(float(a) * float(b) for a, b in pairs if is_number(a) and is_number(b))
+    return _total([_real(a) * _real(b) for a, b in pairs if is_number(a) and is_number(b)])
 
 
 def cosine_similarity(
@@ -211,10 +238,10 @@ def cosine_similarity(
     if len(first) != len(second):
         raise refused("series_cosine_similarity() of series of different lengths")
     sizes = (size or series_magnitude(first), other_size or series_magnitude(second))
-    if not sizes[0] or not sizes[1]:
+    if not sizes[0] or not sizes[1] or not sizes[0] * sizes[1]:
         raise refused("series_cosine_similarity() of a series of zeros")
     product = dot_product(first, second) or 0.0
-    return product / (sizes[0] * sizes[1])
+    return float(_finite(product / (sizes[0] * sizes[1])))
 
 
 def pearson_correlation(one: Any, other: Any) -> float | None:
@@ -223,14 +250,14 @@ def pearson_correlation(one: Any, other: Any) -> float | None:
     if not first or not second or len(first) != len(second):
         return None
     a, b = _around_mean(first), _around_mean(second)
-    spread = math.sqrt(math.fsum(x * x for x in a) * math.fsum(y * y for y in b))
+    spread = math.sqrt(_finite(_total(x * x for x in a) * _total(y * y for y in b)))
     if not spread:
         raise refused("series_pearson_correlation() of a series that does not vary")
-    return math.fsum(x * y for x, y in zip(a, b, strict=True)) / spread
+    return _total(x * y for x, y in zip(a, b, strict=True)) / spread
 
 
 def _around_mean(values: list[float]) -> list[float]:
-    mean = math.fsum(values) / len(values)
+    mean = _total(values) / len(values)
     return [one - mean for one in values]
 
 
@@ -241,19 +268,19 @@ def stats_dynamic(series: Any, ignore: bool | None = None) -> Any:
     places = [i for i, one in enumerate(series) if is_number(one)]
     if len(places) < 2 or (len(places) < len(series) and not ignore):
         raise refused("series_stats_dynamic() of less than two numbers, or of other values")
-    values = [float(series[i]) for i in places]
+    values = [_real(series[i]) for i in places]
     low, high = min(values), max(values)
     around = _around_mean(values)
-    variance = math.fsum(one * one for one in around) / (len(values) - 1)
+    variance = _total(one * one for one in around) / (len(values) - 1)
     return {
         "min": low,
         "min_idx": places[values.index(low)],
         "max": high,
         "max_idx": places[values.index(high)],
-        "avg": math.fsum(values) / len(values),
+        "avg": _total(values) / len(values),
         "stdev": math.sqrt(variance),
         "variance": variance,
-        "sum": math.fsum(values),
+        "sum": _total(values),
         "len": len(series),
     }
 
@@ -266,13 +293,13 @@ def fit_line_dynamic(series: Any) -> Any:
     count = len(values)
     across = _around_mean([float(i) for i in range(count)])
     along = _around_mean(values)
-    slope = math.fsum(a * b for a, b in zip(across, along, strict=True)) / math.fsum(
+    slope = _total(a * b for a, b in zip(across, along, strict=True)) / _total(
         a * a for a in across
     )
-    interception = math.fsum(values) / count - slope * (count - 1) / 2
+    interception = _total(values) / count - slope * (count - 1) / 2
     line = [interception + slope * i for i in range(count)]
-    total = math.fsum(one * one for one in along)
-    left = math.fsum((a - b) ** 2 for a, b in zip(values, line, strict=True))
+    total = _total(one * one for one in along)
+    left = _total((a - b) ** 2 for a, b in zip(values, line, strict=True))
     if not total:
         raise refused("series_fit_line_dynamic() of a series that does not vary")
     return {
@@ -298,13 +325,15 @@ def fir(
             return None
         normalize = False
     if normalize is not False:
-        total = math.fsum(given)
+        total = _total(given)
+        if not total:
+            raise refused("series_fir() normalized by weights that add up to zero")
         given = [one / total for one in given]
     if center and len(given) % 2 == 0:
         raise refused("series_fir() centered by a filter of even length")
     shift = len(given) // 2 if center else 0
     return [
-        math.fsum(
+        _total(
             weight * values[i + shift - back]
             for back, weight in enumerate(given)
             if 0 <= i + shift - back < len(values)
@@ -321,8 +350,8 @@ def iir(series: Any, numerators: Any, denominators: Any) -> Any:
     require_steps(len(values) * (len(ahead) + len(behind)), "series_iir()")
     made: list[float] = []
     for i in range(len(values)):
-        total = math.fsum(b * values[i - k] for k, b in enumerate(ahead) if i >= k)
-        total -= math.fsum(a * made[i - k] for k, a in enumerate(behind) if 0 < k <= i)
+        total = _total(b * values[i - k] for k, b in enumerate(ahead) if i >= k)
+        total -= _total(a * made[i - k] for k, a in enumerate(behind) if 0 < k <= i)
         made.append(_finite(total / behind[0]))
     return made
 

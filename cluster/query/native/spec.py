@@ -93,20 +93,28 @@ class Native:
             reads[-1] = json.loads
 
         def call(*texts: str | None) -> str | None:
-            result = function(
-                *(
-                    text if read is None or text is None else read(text)
-                    for text, read in zip(texts, reads, strict=True)
-                )
-            )
-            if result is None:
-                return None
-            text = result if isinstance(result, str) and self.gives == "string" else encoded(result)
+            try:
+                result = function(*map(_value, texts, reads))
+                if result is None:
+                    return None
+                is_text = isinstance(result, str) and self.gives == "string"
+                text = result if is_text else encoded(result)
+            except RecursionError as error:
+                raise refused("a dynamic value nested so deep") from error
             if len(text) > string_bytes:
                 raise ValueError(TOO_LONG)
             return text
 
         return call
+
+
+def _value(text: str | None, read: Callable[[str], Any] | None) -> Any:
+    if read is None or text is None:
+        return text
+    try:
+        return read(text)
+    except ValueError as error:  # Python reads no more than 4,300 digits
+        raise refused("a dynamic value with a number so long") from error
 
 
 def encoded(value: Any) -> str:
