@@ -26,6 +26,7 @@ from cluster.catalog.model import (
     Role,
     RoleAssignment,
     RowStoreKey,
+    RowStoreReference,
     ScalarType,
     Version,
 )
@@ -236,8 +237,20 @@ async def test_a_refused_plan_changes_nothing(path: Path) -> None:
 
 async def test_a_delta_costs_what_it_touches(path: Path) -> None:
     """10,000 tables: not one of those that did not change is looked at or made again."""
-    changes = [CreateTable(f"T{n}", f"id{n}", RowStoreKey(n + 1), COLUMNS) for n in range(10_000)]
-    tree = apply(Database("Sales", "guid"), changes, LIMITS)
+    tree = apply(
+        Database("Sales", "guid"), [CreateTable("T", "id", RowStoreKey(1), COLUMNS)], LIMITS
+    )
+    (table,) = tree.tables.values()
+    tables = [
+        replace(
+            table,
+            name=f"T{n}",
+            table_id=f"id{n}",
+            references=(RowStoreReference(0, RowStoreKey(n + 1)),),
+        )
+        for n in range(10_000)
+    ]
+    tree = replace(tree, tables={table.name: table for table in tables})
     async with await open_catalog(path) as catalog:
         sharing = Sharing(tables_to_exclude=("*99",))
         before = await catalog.install_snapshot("F", "leader", "Sales", tree, sharing=sharing)
