@@ -13,6 +13,7 @@ from cluster.errors import (
     SyntaxRefusedError,
 )
 from cluster.query import pairs
+from cluster.query.binding import QuerySnapshot, given_table
 from cluster.query.messages import Query
 from cluster.query.pairs import Reading
 from cluster.query.spellings import respelled
@@ -136,13 +137,16 @@ BODIES = (
 
 
 @pytest.mark.parametrize("body", BODIES)
-async def test_a_partition_is_what_the_query_gives_for_each_value(answer, body):
-    rows = "range v from 1 to 60 step 1 | extend k = v * 7 % 5, w = strcat('a=', tostring(v % 3))"
+async def test_a_partition_is_what_the_query_gives_for_each_value(answer, make, body):
+    columns, batch = make
+    shape = columns(v="long", k="long", w="string")
+    rows = batch(shape, *((v, v * 7 % 5, f"a={v % 3}") for v in range(1, 61)))
+    over = QuerySnapshot("Home", {"Rows": given_table("Rows", shape, (rows,))})
     expected = []
     for key in range(5):
-        expected += await answer(f"{rows} | where k == {key} | {body}")
+        expected += await answer(f"Rows | where k == {key} | {body}", over)
     for strategy in ("legacy", "native"):
-        got = await answer(f"{rows} | partition hint.strategy={strategy} by k ({body})")
+        got = await answer(f"Rows | partition hint.strategy={strategy} by k ({body})", over)
         assert sorted(got) == sorted(expected)
 
 
