@@ -7,29 +7,33 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import trio
 from command_examples import EXAMPLES
 from commands_world import FixedClock, World
+from fuzz_calls import scalar_calls
 from fuzz_mutations import ODD_TEXTS, mutated_texts
+from fuzz_values import quoted
 from fuzzing import Target
 from hypothesis import strategies as st
 
 from cluster.catalog.driver import Catalog
-from cluster.catalog.model import ScalarType
 from cluster.commands.grammar import COMMANDS
 from cluster.commands.interpreter import parse_command
 from cluster.commands.notation import Choice, Keyword, Sequence, Symbol, Value
 from cluster.errors import InternalError, RemoraError, RequestError
 from cluster.limits import LIMITS, Limits
-from cluster.query.binding import QueryResult, ResultColumn
+from cluster.query.driver import QueryEngine
+from cluster.query.process import TranslatorStatistics
+from cluster.query.translate import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
     from cluster.commands.notation import Node
+    from cluster.query.messages import Query
+    from cluster.query.translation import Translation
 
 NAMES = (
     "T",
@@ -95,7 +99,29 @@ ANYTHING = NAMES + STRINGS + SPANS + DATES + NUMBERS + COLUMNS + ODD_TEXTS
 BLANKS = (" ", " ", " ", " ", " ", "\n", "\t", "", " // note\n")
 ENDS = ("", "", "", "", "", "| count", "| where a == 1", "|", ";", "; x", "// x")
 
-PREPARED = (".create database Sales", ".create table T (a:long, ['b c']:dynamic)")
+PREPARED = (
+    ".create database Sales",
+    ".create table T (a:long, ['b c']:dynamic)",
+    ".create table S (a:long, b:string)",
+    ".create function F() { T }",
+)
+SECURED = (
+    "T", "T | where a == 1", "T | where {call}", "T | extend a = {call}", "T | project a", "F()",
+    "F() | where {call}",
+    "S", "T | where current_principal_is_member_of('aadgroup=x')", "T | where ['b c'].x == {call}",
+    "union T, S", "",
+    "T | where a in ((S | project a))", "T | where toscalar(S | where {call} | count) > 0", "T; T",
+    "let x = {call}; T",
+    "T | evaluate bag_unpack(['b c'])", "database('Sales').T", "cluster('x').database('y').T",
+    ".show tables", "Missing",
+    "T | join kind=leftanti S on a", "T | as X | union X", "T | facet by a", "T | count",
+    "set notruncation; T", "T | take 0",
+    "T | where cursor_after('')", "T | extend X = ingestion_time() | project-away X",
+    "T | partition by a (take 1)", "//",
+    "declare query_parameters(p: long = 1); T | where a == p", "T | where a == {call} or {call}",
+    "datatable(a:long) [1]",
+)  # fmt: skip
+"""Queries of policies of row level security; ``{call}`` is of any function."""
 OF_OTHER_PARTS = ("ingest", "export", "extent", "rowstore", "operations")
 """Forms whose executors ask what :class:`World` leaves out: they are parsed only."""
 
@@ -128,11 +154,26 @@ def _write(draw: DrawFn, node: Node, pieces: list[str]) -> None:
                 _write(draw, item, pieces)
 
 
+@st.composite
+def secured(draw: DrawFn) -> str:
+    """A command that puts a table under row level security."""
+    call = draw(scalar_calls())
+    known = [one.replace("{call}", call) for one in SECURED]
+    query = draw(mutated_texts(st.sampled_from(known)))
+    table = draw(st.sampled_from(("T", "T", "T", "S", *NAMES)))
+    word = draw(
+        st.sampled_from(("enable", "enable", "disable", "with (x=1) enable", "enable with (a=1)"))
+    )
+    return f".alter table {table} policy row_level_security {word} {quoted(query)}"
+
+
 def texts() -> SearchStrategy[str]:
     """Commands, nearly commands, and anything at all."""
     examples = st.sampled_from(sorted(EXAMPLES.values()))
     made = from_table()
-    return st.one_of(made, mutated_texts(made), mutated_texts(examples), st.text(max_size=40))
+    return st.one_of(
+        made, mutated_texts(made), mutated_texts(examples), secured(), st.text(max_size=40)
+    )
 
 
 def parse(text: str) -> str:
@@ -145,14 +186,20 @@ def parse(text: str) -> str:
     return "parsed"
 
 
-class Queries:
-    """Answers what results are piped into with their number."""
+class InPlace:
+    """Translates in this process: so no process has to be started for an example."""
 
-    async def run_over(self, columns: object, rows: Collection[object], kql: str) -> QueryResult:
-        """One row."""
-        del columns, kql
-        column = ResultColumn("Count", ScalarType.LONG)
-        return QueryResult((column,), pa.table({"Count": [len(rows)]}))
+    async def translate(self, query: Query) -> Translation:
+        """What the translator process does, without its bounds."""
+        return translate(query, LIMITS)
+
+    async def aclose(self) -> None:
+        """Nothing to end."""
+        await trio.lowlevel.checkpoint()
+
+    def statistics(self) -> TranslatorStatistics:
+        """Of no process."""
+        return TranslatorStatistics(None, 0, 0, 0, 0, 0.0, 0)
 
 
 class Executed:
@@ -171,12 +218,14 @@ class Executed:
                 limits=Limits(tables_per_database=4),
             ) as catalog:
                 world: Any = World(catalog, LIMITS)
-                world.node.queries = Queries()
                 for command in PREPARED:
                     await world.run(command)
                 if _needs_more(text):
                     return "left out"
-                return await self._answer(world, text)
+                engine = QueryEngine(clock=FixedClock(), cores=1, translator=InPlace())
+                async with engine:
+                    world.node.queries = engine
+                    return await self._answer(world, text)
 
     @staticmethod
     async def _answer(world: Any, text: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fuzz_calls import AGGREGATES, NATIVE, SCALARS, WINDOWS
 from fuzz_kql import SETUP, kql_target
 from fuzz_rest import socket_target
 from fuzzing import Target, run_round
@@ -30,6 +33,21 @@ def run_short(target: Target, examples: int) -> None:
 def test_no_example_gets_more_than_a_typed_refusal(name: str) -> None:
     module, attribute = TARGETS[name]
     run_short(getattr(import_module(module), attribute), EXAMPLES[name])
+
+
+def test_functions_in_python_give_a_value_or_say_why_not() -> None:
+    run_short(NATIVE, 300)
+
+
+def test_every_function_there_is_can_be_called() -> None:
+    known = {"scalars": SCALARS, "aggregates": AGGREGATES, "windows": WINDOWS}
+    page = (Path(__file__).parents[2] / "cluster/query/KQL.md").read_text()
+    listed = re.findall(
+        r"`(\w+)`", page.partition("## Scalar functions")[2].partition("## Refused")[0]
+    )
+    made = {name for names in known.values() for name in names}
+    assert len(listed) > 300
+    assert set(listed) - made == {"sort", "serialize"}
 
 
 @pytest.mark.process
