@@ -76,6 +76,7 @@ class Azurite:
                 str(self._program),
                 "--silent",
                 "--disableTelemetry",
+                "--skipApiVersionCheck",  # SDKs speak of versions that are newer than Azurite
                 f"--location={self._folder}",
                 *(f"--{kind}Port={port}" for kind, port in ports.items()),
             ),

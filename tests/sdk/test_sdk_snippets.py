@@ -12,10 +12,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from languages import node_packages
 from namespace import Transparent, is_possible
 from sdk_setup import APPLICATION, DOCUMENTED, installed, need
 from snippets import NAMES, OLD_PAGE, PAGE, POLICY_PAGE, blocks, filled
-from test_sdk_node import packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from cluster.access.settings import Application
 
-__all__ = ["packages"]
 
 TABLE = "TestTable"
 SCHEMA = "(TimeStamp: datetime, Name: string, Metric: int, Source: string)"
@@ -170,10 +169,10 @@ def test_older_python_needs_the_sdk_of_its_time(
 
 
 @pytest.fixture
-def node_folder(packages: Path, tmp_path: Path) -> Path:
+def node_folder(tmp_path: Path) -> Path:
     """Where a program finds Node's packages."""
     need("Node", "node")
-    (tmp_path / "node_modules").symlink_to(packages)
+    (tmp_path / "node_modules").symlink_to(node_packages())
     return tmp_path
 
 

@@ -7,10 +7,10 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from languages import java_jars, trust_options
 from sdk_setup import APPLICATION, DOCUMENTED, need
 from snippets import OLD_PAGE, PAGE, blocks, filled
 from test_sdk_go import GO
-from test_sdk_java import jars, trust_options
 from test_sdk_snippets import CSV, EXPECTED, TABLE, network, rows, run, table, values
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from namespace import Transparent
     from sdk_setup import SdkClusters
 
-__all__ = ["jars", "network", "table"]
+__all__ = ["network", "table"]
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -68,10 +68,10 @@ def test_go_does_not_compile_as_it_is(tmp_path: Path) -> None:
     assert "ingest already declared through import of package" in built.stderr
 
 
-def java_program(jars: Path, folder: Path, code: str) -> tuple[str, ...]:
+def java_program(folder: Path, code: str) -> tuple[str, ...]:
     """Compiles the class of a page; the command that runs it."""
     (folder / "FileIngestion.java").write_text(code)
-    path = f"{folder}:{jars}/*"
+    path = f"{folder}:{java_jars()}/*"
     compiler = ("javac", "-nowarn", "-cp", path, "-d", str(folder), "FileIngestion.java")
     subprocess.run(compiler, cwd=folder, check=True, timeout=300)
     return ("java", "-XX:TieredStopAtLevel=1", "-cp", path, "FileIngestion")
@@ -87,20 +87,20 @@ def batched_soon(table: Ends) -> Ends:
 
 @pytest.mark.parametrize("page", [OLD_PAGE, PAGE])
 def test_java_with_its_address_changed(
-    clusters: SdkClusters, batched_soon: Ends, jars: Path, tmp_path: Path, page: str
+    clusters: SdkClusters, batched_soon: Ends, tmp_path: Path, page: str
 ) -> None:
     (code,) = blocks(page, "java")
     code = filled(code, values(batched_soon, APPLICATION), clusters.url("leader"))
-    run(java_program(jars, tmp_path, code), tmp_path, CSV, {})
+    run(java_program(tmp_path, code), tmp_path, CSV, {})
     batched_soon.pair.leader.wait_for_rows(TABLE, 1)
     assert rows(batched_soon) == EXPECTED
 
 
 def test_java_with_nothing_changed(
-    clusters: SdkClusters, batched_soon: Ends, network: Transparent, jars: Path, tmp_path: Path
+    clusters: SdkClusters, batched_soon: Ends, network: Transparent, tmp_path: Path
 ) -> None:
     (code,) = blocks(PAGE, "java")
-    program, *rest = java_program(jars, tmp_path, filled(code, values(batched_soon, DOCUMENTED)))
+    program, *rest = java_program(tmp_path, filled(code, values(batched_soon, DOCUMENTED)))
     options = trust_options(str(clusters.authority), tmp_path)
     run(network.command(program, *options, *rest), tmp_path, CSV, {})
     batched_soon.pair.leader.wait_for_rows(TABLE, 1)
