@@ -10,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
-from sdk_setup import HERE, LIMITS, SdkClusters, installed, need
+from sdk_setup import HERE, LIMITS, TOPOLOGY, SdkClusters, installed, need
 
-from cluster.testing.local import launcher_in
+from cluster.testing.local import launch, launcher_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,8 +112,8 @@ class Azurite:
         return ";".join((f"AccountName={ACCOUNT};AccountKey={KEY}", *endpoints))
 
 
-class AzuriteClusters(SdkClusters):
-    """A leader and a follower that ``remora up`` has started for an Azurite."""
+class WithAzurite(SdkClusters):
+    """The clusters of every language, whose queued clients upload to an Azurite."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -122,6 +123,21 @@ class AzuriteClusters(SdkClusters):
         except BaseException:
             self.azurite.stop()
             raise
+
+    async def _launch(self, folder: Path) -> None:
+        queued = TOPOLOGY.queued.with_storage(self.azurite.connection_string)
+        await launch(folder, limits=LIMITS, topology=replace(TOPOLOGY, queued=queued))
+
+    def close(self) -> None:
+        """Ends the processes, then Azurite."""
+        try:
+            super().close()
+        finally:
+            self.azurite.stop()
+
+
+class AzuriteClusters(WithAzurite):
+    """A leader and a follower only, that ``remora up`` has started, with short times."""
 
     async def _launch(self, folder: Path) -> None:
         topology = folder / "topology.toml"
@@ -149,10 +165,3 @@ class AzuriteClusters(SdkClusters):
         return subprocess.run(
             (*command, *options), env=self.environment, capture_output=True, text=True, check=True
         ).stdout
-
-    def close(self) -> None:
-        """Ends the processes, then Azurite."""
-        try:
-            super().close()
-        finally:
-            self.azurite.stop()

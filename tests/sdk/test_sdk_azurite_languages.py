@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from azurite_account import Azurite
+from azurite_account import WithAzurite
 from languages import run_java, run_node
-from sdk_setup import LIMITS, TOPOLOGY, SdkClusters, following, sdk_call, variables
-
-from cluster.testing.local import launch
+from sdk_setup import following, sdk_call, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sdk_setup import Outcomes
 
@@ -32,33 +28,9 @@ NODE_TESTS = (
 JAVA_TESTS = ("managed", "managedQueuesWhatFailsThreeTimes", "queued", "queuedAtAnAddress")
 
 
-class AccountClusters(SdkClusters):
-    """The clusters of all languages, with an Azurite for what is queued."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.azurite = Azurite(folder / "azurite")
-        try:
-            super().__init__(folder)
-        except BaseException:
-            self.azurite.stop()
-            raise
-
-    async def _launch(self, folder: Path) -> None:
-        queued = TOPOLOGY.queued.with_storage(self.azurite.connection_string)
-        await launch(folder, limits=LIMITS, topology=replace(TOPOLOGY, queued=queued))
-
-    def close(self) -> None:
-        """Ends the processes, then Azurite."""
-        try:
-            super().close()
-        finally:
-            self.azurite.stop()
-
-
 @pytest.fixture(scope="module")
 def account_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    session = AccountClusters(tmp_path_factory.mktemp("account") / "session")
+    session = WithAzurite(tmp_path_factory.mktemp("account") / "session")
     try:
         with following(session) as pair:
             found = pair.leader.command(".get ingestion resources").rows()
