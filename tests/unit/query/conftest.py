@@ -143,27 +143,47 @@ def limits():
 @pytest.fixture
 def engine_with():
     """An engine that translates in place, with limits."""
+    return new_engine
 
-    def make(limits=LIMITS, cores=1, translator=None, **more) -> QueryEngine:
-        chosen = InPlace(limits) if translator is None else translator
-        return QueryEngine(
-            clock=FixedClock(), cores=cores, limits=limits, translator=chosen, **more
-        )
 
-    return make
+def new_engine(limits=LIMITS, cores=1, translator=None, **more) -> QueryEngine:
+    chosen = InPlace(limits) if translator is None else translator
+    return QueryEngine(clock=FixedClock(), cores=cores, limits=limits, translator=chosen, **more)
+
+
+def answers_of(engine, snapshot):
+    """What runs a query over a snapshot, by default this one, and returns its rows."""
+
+    async def run(kql: str, over: QuerySnapshot = snapshot) -> list[tuple[Any, ...]]:
+        result = await engine.run(kql, over)
+        return [tuple(row.values()) for row in result.table.to_pylist()]
+
+    run.engine = engine  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture(scope="module")
+def shared_engine():
+    """One engine for a module: a query leaves nothing in it but its translation, kept for others.
+
+    Whoever counts, or changes what the engine reaches, takes ``own_answer``.
+    """
+    engine = new_engine()
+    yield engine
+    engine.database.close()
 
 
 @pytest.fixture
-async def answer(engine_with, snapshot):
+def answer(shared_engine, snapshot):
     """Runs a query over the snapshot and returns its rows."""
-    async with engine_with() as engine:
+    return answers_of(shared_engine, snapshot)
 
-        async def run(kql: str, over: QuerySnapshot = snapshot) -> list[tuple[Any, ...]]:
-            result = await engine.run(kql, over)
-            return [tuple(row.values()) for row in result.table.to_pylist()]
 
-        run.engine = engine  # type: ignore[attr-defined]
-        yield run
+@pytest.fixture
+async def own_answer(snapshot):
+    """The same, in an engine that nobody asked before."""
+    async with new_engine() as engine:
+        yield answers_of(engine, snapshot)
 
 
 @pytest.fixture

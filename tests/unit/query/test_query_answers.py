@@ -159,20 +159,20 @@ async def test_a_pinned_snapshot_does_not_see_later_batches(answer, make):
     assert await answer("T | count", pinned) == [(1,)]
 
 
-async def test_a_changed_schema_is_never_answered_from_the_cache(answer, make):
+async def test_a_changed_schema_is_never_answered_from_the_cache(own_answer, make):
     columns, batch = make
     before, after = columns(a="long"), columns(b="long")
     first = QuerySnapshot("Home", {"T": given_table("T", before, (batch(before, (1,)),))})
     second = QuerySnapshot("Home", {"T": given_table("T", after, (batch(after, (2,)),))})
-    assert await answer("T | where a == 1 | count", first) == [(1,)]
+    assert await own_answer("T | where a == 1 | count", first) == [(1,)]
     with pytest.raises(Exception, match="named 'a'"):
-        await answer("T | where a == 1 | count", second)
+        await own_answer("T | where a == 1 | count", second)
 
 
-async def test_the_same_query_is_translated_once(answer, snapshot):
+async def test_the_same_query_is_translated_once(own_answer, snapshot):
     for _ in range(3):
-        await answer("T | count")
-    assert answer.engine.statistics().cache_hits == 2
+        await own_answer("T | count")
+    assert own_answer.engine.statistics().cache_hits == 2
 
 
 @pytest.mark.fidelity("entity-names.md", "Other names are told apart by case")

@@ -43,17 +43,17 @@ class Far:
 
 
 @pytest.fixture
-async def far(answer, engine_with, snapshot):
+async def far(own_answer, engine_with, snapshot):
     async with engine_with() as engine:
         door = Far(engine, snapshot)
-        answer.engine.reach(door, "Near")
+        own_answer.engine.reach(door, "Near")
         yield door
 
 
 @pytest.fixture
-def ask(answer, snapshot, far):
+def ask(own_answer, snapshot, far):
     async def run(kql, request=EVE):
-        got = await answer.engine.answer(kql, snapshot, request)
+        got = await own_answer.engine.answer(kql, snapshot, request)
         return [tuple(row.values()) for row in got.results[-1].table.to_pylist()]
 
     return run
@@ -102,8 +102,8 @@ async def test_what_the_other_cluster_refuses_is_refused(ask, far):
         await ask(FAR)
 
 
-async def test_only_queries_of_clients_ask_and_only_one_step_far(answer, snapshot, ask):
-    for run in (answer.engine.run, answer.engine.run_to_store):
+async def test_only_queries_of_clients_ask_and_only_one_step_far(own_answer, snapshot, ask):
+    for run in (own_answer.engine.run, own_answer.engine.run_to_store):
         with pytest.raises(NotSupportedError, match="not in commands"):
             await run(FAR, snapshot)
     with pytest.raises(NotSupportedError, match="a third one"):

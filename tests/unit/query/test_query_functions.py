@@ -79,11 +79,11 @@ async def test_what_is_no_function_is_refused(ask, kql):
         await ask(kql)
 
 
-async def test_a_changed_function_is_never_answered_from_the_cache(answer, snapshot):
+async def test_a_changed_function_is_never_answered_from_the_cache(own_answer, snapshot):
     for body, value in (("{ 1 }", 1), ("{ 2 }", 2)):
         stored = {"F": Function("F", "()", body)}
         over = QuerySnapshot("Home", snapshot.tables, functions=stored)
-        assert await answer("print F()", over) == [(value,)]
+        assert await own_answer("print F()", over) == [(value,)]
 
 
 def test_only_functions_that_can_be_called_travel():
