@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from duckdb_kql.translate import _SPECIAL_FORMS
-from duckdb_kql.translate.functions import SCALAR_FUNCTIONS
+from duckdb_kql.translate.functions import AGGREGATE_FUNCTIONS, SCALAR_FUNCTIONS
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import calls, hidden, native_calls, rewritten_calls, vocabulary, windows
@@ -24,14 +24,19 @@ _OURS: Final = frozenset(
 )  # fmt: skip
 
 
+def is_built_in(name: str) -> bool:
+    """Whether Kusto has a function of that name, supported here or not."""
+    return (
+        name in AGGREGATE_FUNCTIONS
+        or name in vocabulary.NEXT_STEP
+        or name in vocabulary.KUSTO_FUNCTIONS
+        or _is_supported(name)
+    )
+
+
 def require_known(name: str) -> None:
     """Raises NotSupportedError for a scalar function only Kusto has, SemanticError for none."""
-    known = (
-        (name in SCALAR_FUNCTIONS and not name.startswith("$"))
-        or name in _SPECIAL_FORMS
-        or name in _OURS
-    )
-    if known and name not in vocabulary.NEXT_STEP:
+    if _is_supported(name) and name not in vocabulary.NEXT_STEP:
         return
     if name in vocabulary.NEXT_STEP or name in vocabulary.KUSTO_FUNCTIONS:
         raise NotSupportedError(
@@ -40,4 +45,12 @@ def require_known(name: str) -> None:
         )
     raise SemanticError(
         f"Semantic error: SEM0260: Unknown function: '{name}'.", metadata={"name": name}
+    )
+
+
+def _is_supported(name: str) -> bool:
+    return (
+        (name in SCALAR_FUNCTIONS and not name.startswith("$"))
+        or name in _SPECIAL_FORMS
+        or name in _OURS
     )

@@ -4,21 +4,29 @@ The query is lowered by itself and resolved in its own database, with no ``let``
 function of the caller's text in sight, so nothing the caller writes can stand for a name in it. Its
 tables have aliases no query can spell. Within it the table is the table; another table under a
 policy is refused, as ``rowlevelsecuritypolicy.md`` has it.
+
+Nor may a stored function stand for a name in it that meant something else: whoever may query a
+database may create functions there, and one called ``current_principal`` would say who asks. So
+built-in functions cannot be replaced in a policy, the table cannot either, and a name that both
+another table and a function have is refused, whichever was there first.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from duckdb_kql import ir
 
 from cluster.errors import NotSupportedError, SemanticError
+from cluster.query.known_functions import is_built_in
+from cluster.query.lexical import may_call
 from cluster.query.resolution import Scope
 from cluster.query.translation import HIDDEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from cluster.query.expressions import Columns
     from cluster.query.messages import PolicyText
@@ -88,7 +96,7 @@ class RowLevelViews:
         table: tuple[str, str, Schema],
         wanted: tuple[str, ...],
     ) -> View:
-        query, directions = self._lower(policy)
+        query, directions = self._lower(_as_meant(policy, resolver.catalog[table[0]]))
         before = resolver.database, resolver.directions
         resolver.database, resolver.directions = policy[0], directions or {}
         self._reading = table[:2]
@@ -109,3 +117,29 @@ class RowLevelViews:
                 f"'{table[1]}' gives ({said}), not the columns of the table in their order."
             )
         return View(resolved, {**schema, **{n: k for n, k in columns.items() if n in HIDDEN}})
+
+
+def _as_meant(policy: PolicyText, tables: Collection[str]) -> PolicyText:
+    """The policy without stored functions that stand for something else in it.
+
+    ``tables`` of its database. Raises NotSupportedError for a name that may be another table or a
+    function.
+    """
+    database, table, query, functions = policy
+    text = " ".join([query, *(body for _, _, body in functions)])
+    kept = []
+    for function in functions:
+        name = function[0]
+        if is_built_in(name):
+            continue
+        is_bare = re.search(rf"(?<![.\w]){re.escape(name)}\b(?!\s*\()", text) is not None
+        if name in tables and is_bare:
+            if name != table or may_call(text, name):
+                raise NotSupportedError(
+                    f"The row level security policy of table '{table}' names '{name}', which is a "
+                    "table and a stored function: not supported by Remora.",
+                    remedy="Rename one of them, or drop the function.",
+                )
+            continue
+        kept.append(function)
+    return database, table, query, tuple(kept)

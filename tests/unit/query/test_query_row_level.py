@@ -181,6 +181,56 @@ async def test_functions_and_other_tables(ask):
     assert await ask(mine, snapshot) == [(2,)], "the caller's Team is nothing to the policy"
 
 
+A, B = "'aaduser=a@x'", "'aaduser=b@x'"
+MINE = f"{{ datatable(boss:string, member:string)[{A}, {A}, {A}, {B}] }}"
+BY_TEAM = "Sales | where who in ((Team | where boss == current_principal() | project member))"
+ALL_MINE = "{ database('Home').Sales | extend who = 'aaduser=a@x' }"
+
+
+@pytest.mark.parametrize(
+    ("policy", "name", "parameters", "body", "amounts"),
+    [
+        (OWN, "current_principal", "()", "{ 'aaduser=b@x' }", [1]),
+        ("Sales | where tolower(who) == current_principal()", "tolower", "(a:string)", MINE, [1]),
+        (
+            "Sales | where current_principal_is_member_of('aadgroup=managers')",
+            "current_principal_is_member_of",
+            "(a:string)",
+            "{ true }",
+            [],
+        ),
+        ("Visible()", "current_principal", "()", "{ 'aaduser=b@x' }", [1]),
+        ("Visible", "current_principal", "()", "{ 'aaduser=b@x' }", [1]),
+        (OWN, "Sales", "()", ALL_MINE, [1]),
+        ("Visible()", "Sales", "()", ALL_MINE, [1]),
+        (BY_TEAM, "who", "()", "{ 'aaduser=a@x' }", []),
+    ],
+)
+async def test_no_stored_function_stands_for_a_name_in_a_policy(
+    ask, policy, name, parameters, body, amounts
+):
+    """Every user of a database may create functions in it, those who may not see a row too."""
+    visible = Function("Visible", "()", "{ Sales | where who == current_principal() }")
+    functions = {"Visible": visible, name: Function(name, parameters, body)}
+    tables = world(policy).tables
+    team = given_table("Team", TEAM, (batch(TEAM, ("nobody", "aaduser=b@x")),))
+    snapshot = QuerySnapshot("Home", {**tables, "Team": team}, functions=functions)
+    got = await ask("database('Home').Sales | project amount", snapshot)
+    assert got == [(amount,) for amount in amounts]
+
+
+@pytest.mark.parametrize("policy", [BY_TEAM, "Visible()"])
+async def test_a_name_of_a_table_and_a_function_closes_the_table(ask, policy):
+    visible = Function("Visible", "()", f"{{ {BY_TEAM} }}")
+    functions = {"Visible": visible, "Team": Function("Team", "()", MINE)}
+    with pytest.raises(NotSupportedError, match="'Team', which is a table and a stored function"):
+        await ask("Sales", world(policy, functions))
+    called = {"Team": Function("Team", "()", "{ Sales | where who == current_principal() }")}
+    assert await ask("Sales | count", world("Team()", called)) == [(1,)]
+    plain = BY_TEAM.replace("(Team", "(database('Home').Team")
+    assert await ask("Sales | count", world(plain, {"Team": functions["Team"]})) == [(2,)]
+
+
 @pytest.mark.fidelity(
     "rowlevelsecuritypolicy.md", "A disabled policy counts only with query_force_row_level_security"
 )
