@@ -42,7 +42,7 @@ from cluster.query.translation import (
 from cluster.query.types import RESULT_TYPES, kusto_name, outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cluster.limits import Limits
@@ -68,6 +68,16 @@ Shape: TypeAlias = "tuple[tuple[str, Outgoing], ...]"
 
 _BATCH_ROWS: Final = 65_536
 _EPOCH: Final = dt.datetime(1970, 1, 1)  # no zone: Kusto datetimes are UTC by definition
+_KINDS: Final = {
+    "INTERRUPT": duckdb.InterruptException,
+    "Out of Memory": duckdb.OutOfMemoryException,
+    "Conversion": duckdb.ConversionException,
+    "Out of Range": duckdb.OutOfRangeException,
+    "Invalid Input": duckdb.InvalidInputException,
+    "Not implemented": duckdb.NotImplementedException,
+}
+"""Errors that rows can have, by how their texts begin."""
+
 _TOO_DEEP: Final = "expression depth limit"
 _MISSING: Final = re.compile(r'Referenced column "(.*?)" (?:not found|was not found)')
 _COMPARED: Final = re.compile(r"Cannot compare values of type (.+?) and type (.+?)(?: -|$|\.)")
@@ -234,7 +244,7 @@ class Execution:
         batches: list[pa.RecordBatch] = []
         rows = size = 0
         take = self._bounds.take
-        for received in relation.to_arrow_reader(_BATCH_ROWS):
+        for received in _received(relation):
             batch = _typed(received, leaving, schema)
             if take is not None and rows + batch.num_rows >= take:
                 batches.append(batch.slice(0, take - rows))
@@ -250,6 +260,19 @@ class Execution:
             pa.Table.from_batches(batches, schema),
             visualization=self._translation.visualization,
         )
+
+
+def _received(relation: Any) -> Iterator[pa.RecordBatch]:
+    """The batches of a result. Raises duckdb.Error for the late ones too.
+
+    An error behind the first batch comes through Arrow's interface for streams, which has no kinds
+    of errors but a text: it begins as those of DuckDB do.
+    """
+    try:
+        yield from relation.to_arrow_reader(_BATCH_ROWS)
+    except OSError as error:
+        kind = str(error).partition(" Error: ")[0]
+        raise _KINDS.get(kind, duckdb.Error)(str(error)) from error
 
 
 def _require_within(what: str, value: int, most: int, limit: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.errors import NotSupportedError, SemanticError
+from cluster.errors import LimitExceededError, NotSupportedError, SemanticError
 
 ANSWERED = {
     "T | sample 1000000 | count": [(3,)],
@@ -43,3 +43,23 @@ async def test_they_are_refused_by_what_is_wrong_with_them(answer, kql):
     kind, message = REFUSED[kql]
     with pytest.raises(kind, match=message):
         await answer(kql)
+
+
+LATE = "range i from 1 to 400000 step 1 | project x = "
+TOO_LATE = {
+    "parse_csv(iff(i == 300000, 'a\"', 'b'))": (NotSupportedError, "parse_csv"),
+    "format_bytes(iff(i == 300000, -1, 1024))": (NotSupportedError, "format_bytes"),
+    "1000000000000 * iff(i == 300000, 1000000000, 1)": (SemanticError, "does not fit"),
+    "range(1, iff(i == 300000, 2000000, 1), 1)": (LimitExceededError, "long"),
+}
+
+
+@pytest.mark.parametrize("call", TOO_LATE)
+async def test_what_is_wrong_behind_the_first_rows_is_told_in_the_same_words(answer, call):
+    """The answer comes in batches, and errors behind the first come another way."""
+    kind, message = TOO_LATE[call]
+    with pytest.raises(kind, match=message) as early:
+        await answer(LATE.replace("400000", "300000").replace("from 1", "from 300000") + call)
+    with pytest.raises(kind) as late:
+        await answer(LATE + call)
+    assert late.value.message == early.value.message
