@@ -25,6 +25,7 @@ TARGETS = {
     "rest": ("fuzz_rest", "REST"),
     "socket": ("fuzz_node", "over_socket"),
     "kql": ("fuzz_node", "kql"),
+    "native": ("fuzz_calls", "NATIVE"),
 }
 """What can be fuzzed, and where it is: only what is asked for is imported.
 
