@@ -1,8 +1,4 @@
-"""Roles on real nodes, through the unmodified Python SDK and azure-identity over TLS.
-
-Authentication is required. The authority is trusted by one environment variable, as a user would
-trust it; nothing of the SDKs is patched.
-"""
+"""Roles on real nodes, through the unmodified Python SDK and azure-identity over TLS."""
 
 from __future__ import annotations
 
@@ -26,94 +22,47 @@ from azure.kusto.data.exceptions import (
     KustoServiceError,
 )
 from azure.kusto.ingest import IngestionProperties, KustoStreamingIngestClient
+from guarded_setup import KEYS, address_as, client_as, guarded_setup, guarded_topology, rows_of
 
 from cluster.client import Client
 from cluster.errors import AccessDeniedError, UnauthenticatedError
 from cluster.gateway.identity.links import Links
 from cluster.launcher.links import client_links
-from cluster.launcher.topology import parse_topology
 from cluster.rpc.v1 import coordinator_pb2, coordinator_pb2_grpc
-from cluster.testing.local import LocalSetup, launch, launcher_in
+from cluster.testing.local import LocalSetup, launcher_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from cluster.launcher.setup import Setup
     from cluster.transport.api import Channel
 
 pytestmark = pytest.mark.process
 
-SECRETS = ("boss-s3cret-0", "ann-s3cret-00", "static-t0ken-0123", "identity-hdr-s3cret")
-TOPOLOGY = f"""
-[limits]
-lease_seconds = 2.0
-heartbeat_seconds = 0.25
-
-[auth]
-mode = "required"
-admins = ["aadapp=boss"]
-identity_header = "{SECRETS[3]}"
-
-[[auth.applications]]
-id = "boss"
-secret = "{SECRETS[0]}"
-
-[[auth.applications]]
-id = "ann"
-secret = "{SECRETS[1]}"
-
-[[auth.tokens]]
-token = "{SECRETS[2]}"
-principal = "aaduser=eve@example.org"
-
-[tls]
-enabled = true
-
-[[clusters]]
-name = "leader"
-streaming_ingestion = true
-
-[[clusters]]
-name = "follower"
-streaming_ingestion = true
-"""
+IDENTITY_HEADER = "identity-hdr-s3cret"
+TOKEN = "static-t0ken-0123"
+SECRETS = (*KEYS.values(), TOKEN, IDENTITY_HEADER)
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
-    folder: Path = tmp_path_factory.mktemp("guarded")
-
-    async def start() -> tuple[Any, Setup]:
-        return await launch(folder, limits={}, topology=parse_topology(TOPOLOGY))
-
-    launcher, setup = trio.run(start)
-    before = os.environ.get("REQUESTS_CA_BUNDLE")
-    os.environ["REQUESTS_CA_BUNDLE"] = str(folder / "home" / "tls" / "trust.pem")
-    yield setup
-    os.environ.pop("REQUESTS_CA_BUNDLE")
-    if before is not None:
-        os.environ["REQUESTS_CA_BUNDLE"] = before
-    trio.run(launcher.destroy)
-
-
-def url(setup: Setup, cluster: str = "leader") -> str:
-    return setup.node_of(cluster).https
-
-
-def address(setup: Setup, who: str, secret: str, cluster: str = "leader") -> Any:
-    return KustoConnectionStringBuilder.with_aad_application_key_authentication(
-        url(setup, cluster), who, secret, "contoso"
+    topology = guarded_topology(
+        "leader",
+        "follower",
+        identity_header=IDENTITY_HEADER,
+        tokens={TOKEN: "aaduser=eve@example.org"},
     )
+    with guarded_setup(tmp_path_factory.mktemp("guarded"), topology) as setup:
+        yield setup
 
 
-def application(setup: Setup, who: str, secret: str, cluster: str = "leader") -> KustoClient:
-    return KustoClient(address(setup, who, secret, cluster))
+def url(setup: Setup) -> str:
+    return setup.node_of("leader").https
 
 
 @pytest.fixture(scope="module")
 def boss(guarded: Setup) -> Iterator[KustoClient]:
-    with application(guarded, "boss", SECRETS[0]) as client:
+    with client_as(guarded, "leader", "boss") as client:
         client.execute("NetDefaultDB", ".create database Home")
         client.execute("Home", ".create table T (a:long)")
         client.execute("Home", ".alter table T policy streamingingestion enable")
@@ -121,15 +70,15 @@ def boss(guarded: Setup) -> Iterator[KustoClient]:
 
 
 def rows(client: KustoClient, text: str, database: str = "Home") -> list[list[Any]]:
-    return [list(row) for row in client.execute(database, text).primary_results[0]]
+    return rows_of(client, database, text)
 
 
 def test_roles_of_an_application(guarded: Setup, boss: KustoClient) -> None:
-    with application(guarded, "ann", SECRETS[1]) as ann:
+    with client_as(guarded, "leader", "ann") as ann:
         with pytest.raises(KustoApiError, match=r"\.add database Home viewers") as refused:
             ann.execute("Home", "T | count")
         assert refused.value.http_response.status_code == 403
-        ingest = KustoStreamingIngestClient(address(guarded, "ann", SECRETS[1]))
+        ingest = KustoStreamingIngestClient(address_as(guarded, "leader", "ann"))
         properties = IngestionProperties("Home", "T", data_format=DataFormat.CSV)
         with pytest.raises(KustoApiError, match=r"\.add table T ingestors \('aadapp=ann;adfs'\)"):
             ingest.ingest_from_stream(io.BytesIO(b"1\n"), properties)
@@ -151,19 +100,19 @@ def test_roles_of_an_application(guarded: Setup, boss: KustoClient) -> None:
 
 
 def test_a_token_of_one_node_opens_the_others(guarded: Setup) -> None:
-    with application(guarded, "boss", SECRETS[0], "follower") as client:
+    with client_as(guarded, "follower", "boss") as client:
         assert rows(client, "print 1", "NetDefaultDB") == [[1]]
 
 
 def test_a_wrong_secret_is_the_sdks_own_error(guarded: Setup) -> None:
     with (
-        application(guarded, "ann", "wrong-s3cret") as client,
+        client_as(guarded, "leader", "ann", "wrong-s3cret") as client,
         pytest.raises(KustoAuthenticationError, match="AADSTS7000215") as refused,
     ):
         client.execute("Home", "T")
     assert "wrong-s3cret" not in str(refused.value)
     with (
-        application(guarded, "nobody", "x") as client,
+        client_as(guarded, "leader", "nobody", "x") as client,
         pytest.raises(KustoAuthenticationError, match="AADSTS700016"),
     ):
         client.execute("Home", "T")
@@ -182,9 +131,7 @@ def test_who_says_nothing_or_nonsense_is_unauthorized(guarded: Setup, token: str
 
 
 def test_static_tokens_have_roles(guarded: Setup, boss: KustoClient) -> None:
-    given = KustoConnectionStringBuilder.with_aad_user_token_authentication(
-        url(guarded), SECRETS[2]
-    )
+    given = KustoConnectionStringBuilder.with_aad_user_token_authentication(url(guarded), TOKEN)
     with KustoClient(given) as eve:
         with pytest.raises(KustoApiError, match=r"eve@example\.org"):
             eve.execute("Home", ".show tables")
@@ -197,7 +144,7 @@ def test_azure_identity_gets_a_token(guarded: Setup, boss: KustoClient, path: st
     credential = ClientSecretCredential(
         "contoso" if path else "adfs",
         "boss",
-        SECRETS[0],
+        KEYS["boss"],
         authority=url(guarded) + path,
     )
     token = credential.get_token("https://kusto.kusto.windows.net/.default").token
@@ -210,7 +157,7 @@ def test_a_managed_identity_gets_a_token_over_plain_http(
     guarded: Setup, boss: KustoClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IDENTITY_ENDPOINT", guarded.node_of("leader").http + "/msi/token")
-    monkeypatch.setenv("IDENTITY_HEADER", SECRETS[3])
+    monkeypatch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
     boss.execute("Home", ".add database Home viewers ('aadapp=managed-identity')")
     token = ManagedIdentityCredential().get_token("https://kusto.kusto.windows.net/.default").token
     given = KustoConnectionStringBuilder.with_aad_user_token_authentication(url(guarded), token)
@@ -238,7 +185,7 @@ async def test_grpc_asks_the_same(guarded: Setup, boss: KustoClient) -> None:
         assert (await Client(channel).query("Home", "print 1")).scalar() == 1
     async with own.connect(guarded.coordinator.grpc) as channel:
         assert len((await status(channel)).clusters) == 2
-    static = replace(stranger, client_interceptors=(with_token(SECRETS[2]),))
+    static = replace(stranger, client_interceptors=(with_token(TOKEN),))
     async with static.connect(node.grpc) as channel:
         with pytest.raises(AccessDeniedError):
             await Client(channel).ingest("Home", "T", b"1\n")
@@ -281,7 +228,7 @@ async def test_a_follower_decides_by_the_kind_of_its_attachment(
 
 
 def may_read(setup: Setup) -> bool:
-    with application(setup, "ann", SECRETS[1], "follower") as ann:
+    with client_as(setup, "follower", "ann") as ann:
         try:
             return rows(ann, "T | count", "Shared") == [[1]]
         except KustoApiError as error:

@@ -3,89 +3,41 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from azure.kusto.data import ClientRequestProperties, KustoClient, KustoConnectionStringBuilder
+from azure.kusto.data import ClientRequestProperties
 from azure.kusto.data.data_format import DataFormat
 from azure.kusto.ingest import IngestionProperties, KustoStreamingIngestClient
+from guarded_setup import address_as, client_as, guarded_setup, guarded_topology, rows_of
 
-from cluster.launcher.topology import parse_topology
-from cluster.testing.local import LocalSetup, launch, launcher_in
+from cluster.testing.local import LocalSetup, launcher_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from azure.kusto.data import KustoClient
 
     from cluster.launcher.setup import Setup
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-TOPOLOGY = """
-[limits]
-lease_seconds = 2.0
-heartbeat_seconds = 0.25
-
-[auth]
-mode = "required"
-admins = ["aadapp=boss"]
-
-[[auth.applications]]
-id = "boss"
-secret = "boss-s3cret-0"
-
-[[auth.applications]]
-id = "ann"
-secret = "ann-s3cret-00"
-
-[tls]
-enabled = true
-
-[[clusters]]
-name = "leader"
-streaming_ingestion = true
-
-[[clusters]]
-name = "follower"
-streaming_ingestion = true
-"""
 POLICY = "let mine = Owners | where who == current_principal() | project a; T | where a in ((mine))"
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
-    folder: Path = tmp_path_factory.mktemp("rows")
-
-    async def start() -> tuple[Any, Setup]:
-        return await launch(folder, limits={}, topology=parse_topology(TOPOLOGY))
-
-    launcher, setup = trio.run(start)
-    before = os.environ.get("REQUESTS_CA_BUNDLE")
-    os.environ["REQUESTS_CA_BUNDLE"] = str(folder / "home" / "tls" / "trust.pem")
-    yield setup
-    os.environ.pop("REQUESTS_CA_BUNDLE")
-    if before is not None:
-        os.environ["REQUESTS_CA_BUNDLE"] = before
-    trio.run(launcher.destroy)
-
-
-def client(setup: Setup, cluster: str, who: str) -> KustoClient:
-    secret = {"boss": "boss-s3cret-0", "ann": "ann-s3cret-00"}[who]
-    return KustoClient(
-        KustoConnectionStringBuilder.with_aad_application_key_authentication(
-            setup.node_of(cluster).https, who, secret, "contoso"
-        )
-    )
+    topology = guarded_topology("leader", "follower")
+    with guarded_setup(tmp_path_factory.mktemp("rows"), topology) as setup:
+        yield setup
 
 
 def read(client: KustoClient, text: str, database: str = "Home", **options: Any) -> list[Any]:
     properties = ClientRequestProperties()
     for name, value in options.items():
         properties.set_option(name, value)
-    answer = client.execute(database, text, properties)
-    return sorted(row[0] for row in answer.primary_results[0])
+    return sorted(row[0] for row in rows_of(client, database, text, properties))
 
 
 async def test_everybody_reads_what_the_policy_gives_them_wherever_they_ask(
@@ -103,7 +55,7 @@ async def test_everybody_reads_what_the_policy_gives_them_wherever_they_ask(
 
 
 def prepare(setup: Setup) -> None:
-    with client(setup, "leader", "boss") as boss:
+    with client_as(setup, "leader", "boss") as boss:
         boss.execute("NetDefaultDB", ".create database Home")
         for command in (
             ".create table T (a:long)",
@@ -116,7 +68,7 @@ def prepare(setup: Setup) -> None:
             boss.execute("Home", command)
         me = read(boss, "print current_principal()")[0]
         boss.execute("Home", f".set-or-append Owners <| print a = long(1), who = '{me}'")
-        with client(setup, "leader", "ann") as ann:
+        with client_as(setup, "leader", "ann") as ann:
             me = read(ann, "print current_principal()")[0]
         boss.execute(
             "Home", f".set-or-append Owners <| range a from 2 to 3 step 1 | extend who = '{me}'"
@@ -124,11 +76,7 @@ def prepare(setup: Setup) -> None:
         boss.execute("Home", f'.alter table T policy row_level_security disable "{POLICY}"')
         assert read(boss, "T") == [1]
         boss.execute("Home", f'.alter table T policy row_level_security enable "{POLICY}"')
-        streaming = KustoStreamingIngestClient(
-            KustoConnectionStringBuilder.with_aad_application_key_authentication(
-                setup.node_of("leader").https, "boss", "boss-s3cret-0", "contoso"
-            )
-        )
+        streaming = KustoStreamingIngestClient(address_as(setup, "leader", "boss"))
         given = IngestionProperties("Home", "T", data_format=DataFormat.CSV)
         streaming.ingest_from_stream(io.BytesIO(b"2\n3\n4\n"), given)
         streaming.close()
@@ -136,16 +84,16 @@ def prepare(setup: Setup) -> None:
 
 def look(setup: Setup) -> None:
     for cluster in ("leader", "follower"):
-        with client(setup, cluster, "boss") as boss, client(setup, cluster, "ann") as ann:
+        with client_as(setup, cluster, "boss") as boss, client_as(setup, cluster, "ann") as ann:
             assert read(boss, "T") == [1], "an administrator too"
             assert read(ann, "T") == [2, 3], "streamed rows"
             assert read(ann, "T | count") == [2]
             assert read(ann, "search '4'") == []
             assert read(ann, "database('Home').T", "Home") == [2, 3]
     far = "cluster('leader').database('Home').T"
-    with client(setup, "follower", "ann") as ann:
+    with client_as(setup, "follower", "ann") as ann:
         assert read(ann, far) == [2, 3]
-    with client(setup, "leader", "boss") as boss:
+    with client_as(setup, "leader", "boss") as boss:
         boss.execute("Home", ".set Taken <| T")
         assert read(boss, "Taken") == [1]
         boss.execute("Home", f'.alter table T policy row_level_security disable "{POLICY}"')
