@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.process
 
-FEW_ROUNDS, ROUNDS = 3, 8
+FEW_ROUNDS, ROUNDS = 1, 8
 ROWS_A_FILE = 60_000
 TABLE = pa.table({"n": pa.array([1, 2, 3], pa.int64()), "name": ["a", "b", "c"]})
 LINES = "".join(f"{n}{{0}}{name}\n" for n, name in ((1, "a"), (2, "b"), (3, "c")))

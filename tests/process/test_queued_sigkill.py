@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.process
 
-BLOBS, ROWS_A_BLOB, KILLS = 60, 50, 3
+BLOBS, ROWS_A_BLOB = 60, 50
+ONE_KILL, KILLS = 1, 3
 PATIENCE_SECONDS = 60.0
 
 
@@ -97,8 +98,9 @@ async def reported(client: QueuedClient) -> list[str]:
         ]
 
 
+@pytest.mark.parametrize("kills", [ONE_KILL, pytest.param(KILLS, marks=pytest.mark.slow)])
 async def test_every_blob_arrives_exactly_once(
-    local_setup: LocalSetup, processes: tuple[Launcher, Setup]
+    local_setup: LocalSetup, processes: tuple[Launcher, Setup], kills: int
 ) -> None:
     database, leader = local_setup.database, local_setup.client("leader")
     await leader.command("", f".create database {database}")
@@ -109,8 +111,8 @@ async def test_every_blob_arrives_exactly_once(
     with trio.fail_after(4 * PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, client.run)
-            for number in range(1, KILLS + 1):
-                await client.reached[number * BLOBS // (KILLS + 1)].wait()
+            for number in range(1, kills + 1):
+                await client.reached[number * BLOBS // (kills + 1)].wait()
                 await trio.sleep(rng.uniform(0, 0.3))
                 await local_setup.kill("leader/0")
                 await local_setup.start("leader/0")

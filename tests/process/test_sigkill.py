@@ -18,7 +18,7 @@ OTHER_ROUNDS = 5
 
 
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("rounds", [6, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.slow)])
 async def test_leader_killed_at_random_moments_loses_no_acknowledged_row(
     local_setup: LocalSetup, rounds: int
 ) -> None:
