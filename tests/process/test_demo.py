@@ -14,6 +14,7 @@ pytestmark = pytest.mark.process
 STORY = Path(__file__).resolve().parents[2] / "scripts" / "demo_story.py"
 
 
+@pytest.mark.slow
 def test_the_story_ends_well() -> None:
     done = subprocess.run(
         [sys.executable, STORY, "--json", "--seconds", "6"],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cluster.client import Client
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 LIMITS = {"lease_seconds": 2.0, "heartbeat_seconds": 0.25}
 ROWS = "Telemetry | project Device, Value, Late, Later, Small"
