@@ -42,6 +42,7 @@ from cluster.query.process import TranslatorStatistics
 from cluster.query.translate import translate
 
 EXAMPLES = int(os.environ.get("STORAGE_EXAMPLES", "18"))
+FEW_EXAMPLES = min(6, EXAMPLES)
 SEED = os.environ.get("STORAGE_SEED")
 STEPS = int(os.environ.get("STORAGE_STEPS", "30"))
 
@@ -328,13 +329,15 @@ def test_a_chain_torn_anywhere_is_there_whole_or_not_at_all(both):
 
 
 @pytest.mark.timeout(120 + 4 * EXAMPLES)
-def test_the_storage_is_a_dictionary(machine):
-    run(machine, EXAMPLES)
+@pytest.mark.parametrize("examples", [FEW_EXAMPLES, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+def test_the_storage_is_a_dictionary(machine, examples):
+    run(machine, examples)
 
 
 @pytest.mark.timeout(120 + 4 * EXAMPLES)
-def test_a_follower_shows_what_its_leader_has(machine):
-    run(FollowedMachine, EXAMPLES // 3)
+@pytest.mark.parametrize("examples", [FEW_EXAMPLES, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+def test_a_follower_shows_what_its_leader_has(machine, examples):
+    run(FollowedMachine, examples // 3)
 
 
 def run(machine, examples: int) -> None:
