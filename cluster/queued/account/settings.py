@@ -133,10 +133,14 @@ def settings_to_values(settings: QueuedSettings) -> dict[str, Any]:
 
 def has_secret(storage: str) -> bool:
     """Whether a connection string holds what nobody else may see. Azurite's key is public."""
-    folded = storage.casefold()
-    if "sharedaccesssignature=" in folded:
-        return True
-    return "accountkey=" in folded and EMULATOR_KEY not in storage
+    for piece in storage.split(";"):
+        given, _, value = piece.partition("=")
+        name = _KNOWN.get(given.strip().casefold())
+        if name == "SharedAccessSignature" or (
+            name == "AccountKey" and value.strip() != EMULATOR_KEY
+        ):
+            return True
+    return False
 
 
 def parse_account(storage: str) -> StorageAccount:

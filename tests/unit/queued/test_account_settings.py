@@ -130,6 +130,9 @@ def test_keys_are_in_no_text() -> None:
         (f"AccountName=devstoreaccount1;AccountKey={EMULATOR_KEY}", False),
         (LOCAL, True),
         ("sharedaccesssignature=x", True),
+        (LOCAL.replace("AccountKey=", " accountKEY ="), True),
+        ("SharedAccessSignature =x", True),
+        (f"{LOCAL};BlobEndpoint=http://127.0.0.1:1/{EMULATOR_KEY}", True),
     ],
 )
 def test_keys_of_ones_own_may_not_be_typed(storage: str, is_secret: bool) -> None:
