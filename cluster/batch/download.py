@@ -20,6 +20,7 @@ from obstore.store import from_url
 from cluster.batch.sources import FileSource
 from cluster.errors import (
     LimitExceededError,
+    NotSupportedError,
     SourceForbiddenError,
     SourceNotFoundError,
     UnavailableError,
@@ -66,9 +67,9 @@ class Downloads:
 
         One that is local already must be of the node's own storage: it is not looked at.
 
-        Raises SourceNotFoundError, SourceForbiddenError, LimitExceededError (over
-        ``limits.ingest_source_bytes``), UnavailableError (its store does not answer, after
-        retries).
+        Raises SourceNotFoundError, SourceForbiddenError, NotSupportedError (its name),
+        LimitExceededError (over ``limits.ingest_source_bytes``), UnavailableError (its store does
+        not answer, after retries).
         """
         if isinstance(source, LocalSource):
             self._check(source.size_bytes, source.shown)
@@ -122,6 +123,11 @@ class Downloads:
             raise SourceNotFoundError(f"There is no object {source.shown}.") from None
         except (PermissionDeniedError, UnauthenticatedError, PermissionError):
             raise SourceForbiddenError(f"The store of {source.shown} refuses access.") from None
+        except ValueError:
+            raise NotSupportedError(
+                f"{source.shown} has a name that cannot be read: with an empty part, '.', '..' "
+                "or a control character."
+            ) from None
         except BaseError as error:
             # Its text may hold the address with credentials.
             raise UnavailableError(

@@ -13,6 +13,7 @@ from obstore.store import from_url
 from cluster.batch.sources import ObjectSource
 from cluster.errors import (
     AccountRefusedError,
+    NotSupportedError,
     SourceForbiddenError,
     StorageFullError,
     TimedOutError,
@@ -159,8 +160,11 @@ class AccountClient:
         return [(name, path) for path in found]
 
     async def download(self, blob: OwnBlob, shown: str) -> LocalSource:
-        """A copy of a blob."""
+        """A copy of a blob. Raises NotSupportedError too, for names that cannot be read."""
         container, name = blob
+        if name != name.strip("/"):
+            # The library would read another blob, without these.
+            raise NotSupportedError(f"{shown} has a name that begins or ends with '/'.")
         self._count += 1
         options = self._options(container)
         source = ObjectSource(f"az://{container}", name, shown, options)

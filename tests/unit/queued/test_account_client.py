@@ -10,7 +10,12 @@ import trio
 from queued_world import SECRET, VirtualClock
 
 from cluster.batch.download import Downloads
-from cluster.errors import AccountRefusedError, ProtocolError, UnavailableError
+from cluster.errors import (
+    AccountRefusedError,
+    NotSupportedError,
+    ProtocolError,
+    UnavailableError,
+)
 from cluster.limits import LIMITS
 from cluster.queued.account.client import open_account
 from cluster.queued.account.names import ResourceNames
@@ -95,6 +100,17 @@ async def test_messages_are_taken_on_one_connection(tmp_path: Path) -> None:
     assert server.connections == 1
     assert "messages?numofmessages=32&visibilitytimeout=30&sv=" in server.requests[0]
     assert "/messages/m%2F1?popreceipt=a%2Bb%3D%3D&visibilitytimeout=60" in server.requests[1]
+
+
+@pytest.mark.parametrize("name", ["/a", "a/", "a//b", "a/../b", "./a", "a\x01b"])
+async def test_a_blob_whose_name_cannot_be_read_is_refused_and_not_taken_for_another(
+    tmp_path: Path, name: str
+) -> None:
+    server = Server()
+    async with client_of(server, tmp_path) as client:
+        with pytest.raises(NotSupportedError, match="the shown has a name that"):
+            await client.download(("container", name), "the shown")
+    assert server.connections == 0
 
 
 @pytest.mark.parametrize(
