@@ -13,8 +13,8 @@ Killed before *ingest* has committed: the messages are there and are ingested ag
 
 from __future__ import annotations
 
-import base64
 import logging
+import traceback
 import uuid
 from collections import Counter
 from dataclasses import replace
@@ -32,6 +32,7 @@ from cluster.errors import (
     ConflictError,
     DatabaseNotFoundError,
     InternalError,
+    PeerError,
     RemoraError,
     RequestError,
     RetryAttemptsError,
@@ -39,15 +40,9 @@ from cluster.errors import (
     TransientError,
 )
 from cluster.history.records import IngestionFailure
-from cluster.queued.statuses import (
-    Event,
-    Outcome,
-    State,
-    is_reported,
-    status_entity,
-    status_message,
-)
-from cluster.queued.values import FAILURES, STATUS_TABLE, SUCCESSES, Attempt, Ended, Entity
+from cluster.queued.ends import ended_of
+from cluster.queued.statuses import Event, Outcome, State
+from cluster.queued.values import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -130,9 +125,10 @@ class BatchDriver:
     async def recover(self, items: Sequence[Waiting]) -> list[Waiting]:
         """Finishes what an earlier process had committed; returns what is still to be ingested."""
         by_number = {item.number: item for item in items}
-        for attempt in await self._run(self._store.attempts):
+        attempts = [(self._was_committed(a), a) for a in await self._run(self._store.attempts)]
+        # What one has committed is certain, whatever is not known of another one before it.
+        for committed, attempt in sorted(attempts, key=lambda pair: pair[0] is None):
             about = [by_number[number] for number in attempt.numbers if number in by_number]
-            committed = self._was_committed(attempt)
             if not about or committed is False:
                 await self._run(self._store.abandon, attempt.attempt_id)
                 continue
@@ -181,7 +177,10 @@ class BatchDriver:
             tuple(item.number for item in items),
         )
         now_ns = self._clock.now_ns()
-        counts = await self._run(self._store.begin, attempt, now_ns=now_ns)
+        try:
+            counts = await self._run(self._store.begin, attempt, now_ns=now_ns)
+        except TransientError as error:
+            return items, error
         items = [replace(item, dequeued=counts[item.number]) for item in items]
         try:
             extents = await self._ingested(attempt, group.table, group.properties, sources)
@@ -231,7 +230,10 @@ class BatchDriver:
         if not is_final or isinstance(error, ConflictError):
             # The attempt stays: whether it is in the catalog's file is not certain in every case.
             return items, error
-        await self._run(self._store.abandon, attempt.attempt_id, uncounted=attempt.numbers)
+        try:
+            await self._run(self._store.abandon, attempt.attempt_id, uncounted=attempt.numbers)
+        except TransientError as away:
+            return items, away
         if len(items) == 1:
             await self.finish(items, Outcome(Event.REFUSED, error), attempt.attempt_id)
             return (), None
@@ -274,8 +276,16 @@ class BatchDriver:
                 sources.append(await self._source(item))
             except (RequestError, StateError) as error:
                 await self.refuse([item], error)
-            except TransientError as error:
+            except (TransientError, PeerError) as error:
                 return [*found, *items[number:]], error
+            except Exception as defect:
+                # It is this message that brings it out: its neighbours do not wait for a mend.
+                # Its text may hold an address with credentials.
+                where = "".join(traceback.format_tb(defect.__traceback__))
+                what = f"{type(defect).__name__} at\n{where}"
+                logger.error("no source of a message: %s", what)  # noqa: TRY400
+                failure = InternalError(f"The blob cannot be had: {type(defect).__name__}.")
+                await self.finish([item], Outcome(Event.GIVEN_UP, failure), str(uuid.uuid4()))
             else:
                 found.append(item)
         return found, None
@@ -310,7 +320,7 @@ class BatchDriver:
     async def finish(self, items: Sequence[Waiting], outcome: Outcome, operation_id: str) -> None:
         """Messages have ended. Returns when that is durable, however long it takes."""
         now_ns = self._clock.now_ns()
-        ended = [_ended(item, outcome, operation_id, now_ns) for item in items]
+        ended = [ended_of(item, outcome, operation_id, now_ns) for item in items]
         while True:
             try:
                 await self._run(self._store.finish, ended, now_ns=now_ns)
@@ -373,27 +383,3 @@ def _remove(paths: Sequence[Path]) -> None:
     """Ingestion removes what it has come to; an attempt that ends early leaves the rest."""
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def _ended(item: Waiting, outcome: Outcome, operation_id: str, now_ns: int) -> Ended:
-    message = item.message
-    entity, report = None, None
-    if message is not None:
-        if message.status_row is not None:
-            row = message.status_row
-            properties = status_entity(message, outcome, operation_id, now_ns)
-            entity = Entity(STATUS_TABLE, row.partition, row.row, properties, now_ns)
-        if message.wants_queue and is_reported(message, outcome):
-            text = status_message(message, outcome, operation_id, now_ns)
-            queue = SUCCESSES if outcome.error is None else FAILURES
-            report = (queue, base64.b64encode(text.encode()).decode())
-    return Ended(
-        item.number,
-        item.source_key,
-        outcome.state,
-        outcome.error_code,
-        outcome.failure_status,
-        outcome.details,
-        entity,
-        report,
-    )

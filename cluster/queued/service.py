@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -127,17 +127,15 @@ class QueuedIngestion:
                 metadata={"limit": "storage_messages", "maximum": str(most)},
             )
         now_ns = self._clock.now_ns()
+        source, changed_ns = await self._about(text, now_ns)
         # Shielded: a message that is written is one that is known.
         with trio.CancelScope(shield=True):
-            source, changed_ns = await self._about(text, now_ns)
             stored, is_new = await self.thread.run(
                 self.store.enqueue, text, source, now_ns=now_ns, changed_ns=changed_ns
             )
-            if is_new:
-                item = accepted(stored, self.signer)
-                self._take(item)
-                await self._accept(item)
-        if not is_new:
+        if is_new:
+            await self._accept(self._taken([stored]))
+        else:
             self._duplicates += 1
         return stored
 
@@ -163,11 +161,8 @@ class QueuedIngestion:
             new, waiting, duplicates = await self.thread.run(
                 self.store.receive, origin, about, now_ns=now_ns
             )
-            self._duplicates += duplicates
-            for stored in new:
-                item = accepted(stored, self.signer)
-                self._take(item)
-                await self._accept(item)
+        self._duplicates += duplicates
+        await self._accept(self._taken(new))
         return waiting
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -175,12 +170,8 @@ class QueuedIngestion:
 
         Nothing may be enqueued before it has started.
         """
-        stored = await self.thread.run(self.store.waiting)
-        found = [accepted(message, self.signer) for message in stored]
-        for item in found:
-            self._take(item)
-        for item in await self._driver.recover(found):
-            await self._accept(item)
+        found = self._taken(await self.thread.run(self.store.waiting))
+        await self._accept(await self._driver.recover(found))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sweep)
             await nursery.start(self.storage.run, self)
@@ -213,37 +204,54 @@ class QueuedIngestion:
         own = self.storage.own(address, arrived_ns)
         return source, 0 if own is None else await self.storage.needed(own, source.key)
 
-    def _take(self, item: Waiting) -> None:
-        """It waits from now on, and its blob is needed."""
-        self._waiting[item.number] = item
-        if (own := self._blob_of(item)) is not None:
-            self._needed[own] += 1
+    def _taken(self, messages: Sequence[StoredMessage]) -> list[Waiting]:
+        """They wait from now on, and their blobs are needed."""
+        items = [accepted(message, self.signer) for message in messages]
+        for item in items:
+            self._waiting[item.number] = item
+            if (own := self._blob_of(item)) is not None:
+                self._needed[own] += 1
+        return items
 
     def _blob_of(self, item: Waiting) -> OwnBlob | None:
         if item.message is None:
             return None
         return self.storage.own(item.message.address, item.arrived_ns)
 
-    async def _accept(self, item: Waiting) -> None:
-        if item.error is not None:
+    async def _accept(self, items: Sequence[Waiting]) -> None:
+        """They go on to be ingested or refused, even if this is cancelled: they are stored.
+
+        Asking how large a blob is may take as long as a storage account likes.
+        """
+        left = deque(items)
+        try:
+            while left:
+                raw_bytes = await self._raw_bytes(left[0])
+                self._add(left.popleft(), raw_bytes)
+        finally:
+            for item in left:
+                self._add(item, 0)
+
+    def _add(self, item: Waiting, raw_bytes: int) -> None:
+        if item.error is not None or item.message is None:
             self._refused.append(item)
         else:
-            self._aggregator.add(await self._item(item))
+            arrived_us, is_flush = item.arrived_ns // _MICROSECOND_NS, item.message.is_flush
+            self._aggregator.add(Item(item.number, item.group, arrived_us, raw_bytes, is_flush))
         self._news.set()
 
-    async def _item(self, item: Waiting) -> Item:
-        message = item.message
-        if message is None:
-            raise ValueError(f"message {item.number} was not read")
-        raw_bytes = message.raw_bytes
-        if not raw_bytes and (own := self._blob_of(item)) is not None:
-            try:
-                size = await self.storage.size_of(own)
-            except RemoraError:
-                size = None  # the message is stored: it must wait here, and its size is a guess
-            raw_bytes = (size or 0) * (_COMPRESSION if message.is_compressed else 1)
-        arrived_us = item.arrived_ns // _MICROSECOND_NS
-        return Item(item.number, item.group, arrived_us, raw_bytes, message.is_flush)
+    async def _raw_bytes(self, item: Waiting) -> int:
+        """Bytes of a blob as far as they are told, 0: nobody does."""
+        message, own = item.message, self._blob_of(item)
+        if item.error is not None or message is None:
+            return 0
+        if message.raw_bytes or own is None:
+            return message.raw_bytes
+        try:
+            size = await self.storage.size_of(own)
+        except RemoraError:
+            return 0
+        return (size or 0) * (_COMPRESSION if message.is_compressed else 1)
 
     async def _turn(self, nursery: trio.Nursery) -> None:
         """Starts what is due, then waits until something may be."""
@@ -297,6 +305,9 @@ class QueuedIngestion:
         """Deletes what is too old, but for blobs that messages wait for."""
         while True:
             now_ns = self._clock.now_ns()
-            await self.thread.run(self.store.sweep, now_ns=now_ns)
-            await self.storage.sweep(tuple(self._needed), now_ns=now_ns)
+            try:
+                await self.thread.run(self.store.sweep, now_ns=now_ns)
+                await self.storage.sweep(tuple(self._needed), now_ns=now_ns)
+            except (RemoraError, OSError) as error:
+                logger.warning("what is too old stays for now: %s", error)
             await trio.sleep(_SWEEP_SECONDS)

@@ -9,7 +9,12 @@ import pytest
 import trio
 from queued_world import Node, message, process
 
-from cluster.errors import InternalError, MalformedPayloadError, UnavailableError
+from cluster.errors import (
+    InternalError,
+    MalformedPayloadError,
+    StorageFullError,
+    UnavailableError,
+)
 from cluster.limits import LIMITS
 from cluster.queued.values import SUCCESSES
 
@@ -192,6 +197,87 @@ async def test_the_end_of_a_message_is_written_however_long_it_takes(
         await world.queue("a")
         await trio.sleep(10)
         assert node.arrived == ["a"]
+        assert len(await world.reports(SUCCESSES)) == 1
+
+
+@pytest.mark.parametrize("step", ["begin", "abandon"])
+async def test_a_step_of_an_attempt_that_cannot_be_written_is_tried_again(
+    autojump_clock: MockClock, tmp_path: Path, step: str
+) -> None:
+    """A disk that is full for a while: messages wait for room, not for the next start."""
+    node = Node(bad={"b"}, bad_error=MalformedPayloadError("bad"))
+    async with process(tmp_path, node) as world:
+        store = world.service.store
+        inner, refusals = getattr(store, step), [StorageFullError("full")] * 3
+
+        def failing(*args, **kwargs):
+            if refusals:
+                raise refusals.pop()
+            return inner(*args, **kwargs)
+
+        setattr(store, step, failing)
+        for name in "abc":
+            await world.queue(name)
+        await trio.sleep(60)
+        assert node.arrived == ["a", "c"]
+        assert world.failures() == [("T", "BadRequest_NoRecordsOrWrongFormat")]
+        assert world.service.statistics().waiting == 0
+
+
+@pytest.mark.parametrize("error", [StorageFullError("full"), PermissionError("not yours")])
+async def test_a_sweep_that_fails_is_not_the_end_of_the_node(
+    autojump_clock: MockClock, tmp_path: Path, error: Exception
+) -> None:
+    node = Node()
+    async with process(tmp_path, node) as world:
+
+        def failing(**_: object) -> None:
+            raise error
+
+        world.service.store.sweep = failing
+        await trio.sleep(120)
+        await world.queue("a")
+        await trio.sleep(5)
+        assert node.arrived == ["a"]
+
+
+async def test_a_defect_that_one_blob_brings_out_hurts_no_other(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    node = Node()
+    async with process(tmp_path, node) as world:
+        inner = world.service.storage.source
+
+        async def source(blob, shown):
+            if blob[1] == "b":
+                raise ZeroDivisionError("https://host/blob?sig=secret")
+            return await inner(blob, shown)
+
+        world.service.storage.source = source
+        for name in "abc":
+            await world.queue(name)
+        await trio.sleep(5)
+        assert node.arrived == ["a", "c"]
+        ((failure,),) = [tuple(world.history.ingestion_failures())]
+        assert failure.error_code == "General_InternalServerError"
+        assert "secret" not in failure.details
+        assert world.service.statistics().waiting == 0
+
+
+async def test_what_a_later_attempt_has_committed_is_no_guess(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """The journal goes back to the attempt that did, not to the one before it that did not."""
+    node = Node(plan=[UnavailableError("not now"), "after"])
+    async with process(tmp_path, node) as world:
+        await world.queue("a")
+        await trio.sleep(2)
+        node.commit("D", "other")
+        del node.deltas["D"][0]
+        await trio.sleep_forever()
+    async with process(tmp_path, node) as world:
+        assert node.arrived == ["a"]
+        assert world.failures() == []
         assert len(await world.reports(SUCCESSES)) == 1
 
 
