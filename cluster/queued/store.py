@@ -191,8 +191,10 @@ class QueuedStore:
                         waiting.append(arrival)
                     continue
                 number, arrived_ns = 0, min(arrival.inserted_ns, now_ns)
+                # Of a clock that is ahead: compared with when its blobs change, by the same clock.
+                started_ns = max(arrival.inserted_ns, now_ns)
                 if source is None or ledger.add_source(
-                    connection, source, now_ns, arrival.changed_ns, most
+                    connection, source, started_ns, arrival.changed_ns, most
                 ):
                     stored = queues.put(
                         connection, READY, arrival.text, arrived_ns, now_ns, queues.NEVER_NS

@@ -19,7 +19,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
-from cluster.errors import AccountRefusedError, InternalError, RemoraError
+from cluster.errors import (
+    AccountRefusedError,
+    BlobAddressError,
+    InternalError,
+    RemoraError,
+    SourceNotFoundError,
+    UnavailableError,
+)
 from cluster.queued.account.signatures import is_own_container_sas
 from cluster.queued.account.wire import MESSAGES_MOST
 from cluster.queued.values import CONTAINERS, FAILURES, READY, STATUS_TABLE, SUCCESSES
@@ -147,7 +154,10 @@ class AccountStorage:
             return await self._own.needed(blob, source_key)
         if not await self._run(self._store.is_known, source_key):
             return 0
-        found = await self._client.look(blob)
+        try:
+            found = await self._client.look(blob)
+        except AccountRefusedError:
+            return 0  # it takes no such name: there is no blob that could have changed
         return 0 if found is None else found[1]
 
     async def size_of(self, blob: OwnBlob) -> int | None:
@@ -160,10 +170,23 @@ class AccountStorage:
         return None if found is None else found[0]
 
     async def source(self, blob: OwnBlob, shown: str) -> LocalSource:
-        """A copy, read with the account's key: the client's signature may have ended."""
+        """A copy, read with the account's key: the client's signature may have ended.
+
+        Raises BlobAddressError too: the account takes no such name.
+        """
         if blob[0] not in self._containers:
             return await self._own.source(blob, shown)
-        return await self._client.download(blob, shown)
+        try:
+            return await self._client.download(blob, shown)
+        except UnavailableError:
+            # Is the account away, or is it this blob? Of the one all messages wait for it.
+            try:
+                found = await self._client.look(blob)
+            except AccountRefusedError as error:
+                raise BlobAddressError(f"{shown} cannot be read: {error.message}.") from None
+            if found is None:
+                raise SourceNotFoundError(f"There is no blob {shown}.") from None
+            raise
 
     async def release(self, blob: OwnBlob, *, is_deleted: bool) -> None:
         """It goes now, or by age."""
@@ -193,7 +216,7 @@ class AccountStorage:
                 return
             for blob in old:
                 if blob not in needed:
-                    await self._client.delete(blob)
+                    await self._deleted(blob)
         except RemoraError as error:
             logger.warning("old blobs of the storage account stay: %s", error)
         else:
@@ -217,6 +240,12 @@ class AccountStorage:
             if receipt is not None:
                 await self._run(self._store.renew, self._origin, arrival.message_id, receipt)
         return True
+
+    async def _deleted(self, blob: OwnBlob) -> None:
+        try:
+            await self._client.delete(blob)
+        except AccountRefusedError as error:  # somebody holds a lease, say
+            logger.warning("an old blob of the storage account stays: %s", error)
 
     async def _tell(self) -> bool:
         """Passes on status rows, then messages of outcomes."""

@@ -61,7 +61,7 @@ class FakeAccount:
 
     ``away`` is what every request is answered with, ``calls`` are the names of requests.
     ``plan`` has what happens at the next requests of a name: an error that is raised instead, or
-    ``"lost"``, done but with the answer lost.
+    ``"lost"``, done but with the answer lost. Its clock is ``ahead_seconds`` ahead of the nodes'.
     """
 
     queue: dict[str, Queued] = field(default_factory=dict)
@@ -70,6 +70,7 @@ class FakeAccount:
     rows: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     away: Exception | None = None
+    ahead_seconds: int = 0
     plan: dict[str, list[Exception | str]] = field(default_factory=dict)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -78,7 +79,7 @@ class FakeAccount:
     def upload(self, name: str, *, size: int = 2) -> str:
         """Puts a blob; returns its address, as clients write it."""
         container = NAMES.containers[UPLOADS]
-        self.blobs[container, name] = (size, now_ns())
+        self.blobs[container, name] = (size, now_ns() + self.ahead_seconds * SECOND_NS)
         sas = service_sas(ACCOUNT, StorageKind.BLOB, container, "rcwdl", START_NS // 10**9 + 172800)
         return f"{ACCOUNT.blob}/{container}/{name}?{sas}"
 
@@ -90,7 +91,8 @@ class FakeAccount:
 
     def put(self, text: str) -> None:
         message_id = f"message-{next(self.numbers)}"
-        seconds_ns = now_ns() // SECOND_NS * SECOND_NS + SECOND_NS - 1
+        ahead_ns = now_ns() + self.ahead_seconds * SECOND_NS
+        seconds_ns = ahead_ns // SECOND_NS * SECOND_NS + SECOND_NS - 1
         self.queue[message_id] = Queued(message_id, encoded(text), seconds_ns, now_ns())
 
     # What the node does
