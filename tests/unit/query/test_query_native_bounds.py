@@ -17,6 +17,7 @@ TEXTS = "range i from 1 to 2000 step 1 | extend s = strcat(strrep('b=c,', 1000),
 PAIRS = "parse-kv s as (a: string) with (pair_delimiter=',', kv_delimiter='=')"
 LONG = "strrep(strrep('a', 1000), 500)"  # half of what a string may have
 MANY = "range(1, 500000, 1)"
+FOR_EVER_SECONDS = 100  # some were at it for hours; on a busy machine the right ones take ten
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_whoever_has_a_shorter_interval_keeps_it():
     ],
 )  # fmt: skip
 async def test_work_and_values_for_one_row_are_bounded(answer, call, error):
-    with trio.fail_after(10), pytest.raises(error):
+    with trio.fail_after(FOR_EVER_SECONDS), pytest.raises(error):
         await answer(f"print x = {call}")
 
 
@@ -109,7 +110,7 @@ async def test_work_that_was_quadratic_is_not(answer):
         "print has_any_ipv4_prefix(strrep(strrep('1.1.1.1 ', 1000), 100), repeat('9.', 100000))",
         "print array_length(treepath(dynamic({'a': [{'b': 1}, {'b': 2, 'c': [3]}]})))",
     ]
-    with trio.fail_after(10):
+    with trio.fail_after(FOR_EVER_SECONDS):
         assert [(await answer(kql))[0][0] for kql in found] == [2, 0, False, 5]
 
 
