@@ -8,6 +8,7 @@ other cluster answers to its own rights and through its own gate.
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from cluster.transport.api import Transport
 
 _STATUS_SECONDS: Final = 5.0
+_ID_LETTERS: Final = 256
+_UNSENDABLE: Final = re.compile(r"[^\x20-\x7e]")
+"""What texts in the metadata of calls cannot have."""
 
 
 class NodeClusters:
@@ -55,9 +59,6 @@ class NodeClusters:
         result may have here, and what the node refuses with.
         """
         address = await self._address_of(cluster)
-        metadata = [AS_CALLER, ("x-ms-client-request-id", request.request_id)]
-        if request.authorization:
-            metadata.append(("authorization", request.authorization))
         columns: tuple[ResultColumn, ...] = ()
         pieces = bytearray()
         complete = False
@@ -67,7 +68,7 @@ class NodeClusters:
             query_pb2_grpc.QueryServiceStub(channel).Query(
                 query_pb2.QueryRequest(database=database, kql=kql),
                 timeout=None if math.isinf(deadline) else max(0.001, deadline),
-                metadata=tuple((name, value) for name, value in metadata if value),
+                metadata=_metadata(request),
             ) as stream,
         ):
             async for response in stream:
@@ -107,6 +108,20 @@ class NodeClusters:
             f"Semantic error: SEM0100: Failed to resolve entity 'cluster(\"{cluster}\")'",
             metadata={"name": cluster},
         )
+
+
+def _metadata(request: ClientRequest) -> tuple[tuple[str, str], ...]:
+    """The rights of who asks, and the name of the request as far as metadata can have it.
+
+    A token that it cannot have is of nobody: no door takes it.
+    """
+    found = [AS_CALLER]
+    if name := _UNSENDABLE.sub("?", request.request_id.strip())[:_ID_LETTERS].strip():
+        found.append(("x-ms-client-request-id", name))
+    token = request.authorization.strip()
+    if token and not _UNSENDABLE.search(token):
+        found.append(("authorization", token))
+    return tuple(found)
 
 
 def with_other_clusters(engine: EngineT, config: NodeConfig, transport: Transport) -> EngineT:
