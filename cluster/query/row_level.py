@@ -7,6 +7,7 @@ one in the place of the other (``row_level_views``), so there is one way to a ta
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from cluster.catalog.policies import row_level_security_of
@@ -40,6 +41,11 @@ def whole_text(query: str, functions: Mapping[str, Function]) -> str:
     """A query with the texts of the stored functions that it may call."""
     called = functions_mentioned(query, functions)
     return " ".join([query, *(part for function in called for part in function[1:])])
+
+
+def is_bare(text: str, name: str) -> bool:
+    """Whether a text has a name as one of a table: not behind a dot, and not called."""
+    return re.search(rf"(?<![.\w]){re.escape(name)}\b(?!\s*\()", text) is not None
 
 
 class Policies:
@@ -94,10 +100,17 @@ class Policies:
                 policy = row_level_security_of(bound.table)
                 if policy is None or not (policy.is_enabled or self._is_forced):
                     continue
-                known = functions if bound.database is None else bound.database.functions
+                home = bound.database
+                known = functions if home is None else home.functions
                 text = whole_text(policy.query, known)
                 self._texts.append(text)
-                called = functions_mentioned(policy.query, known)
+                # Tables that are kept from the caller: no function stands for one of them.
+                kept = () if home is None else home.tables.keys() - tables.keys()
+                called = tuple(
+                    function
+                    for function in functions_mentioned(policy.query, known)
+                    if function[0] not in kept or not is_bare(text, function[0])
+                )
                 self._found.append((database, name, policy.query, called))
                 found |= names_mentioned(text, tables)
         return found

@@ -13,7 +13,6 @@ another table and a function have is refused, whichever was there first.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from cluster.errors import NotSupportedError, SemanticError
 from cluster.query.known_functions import is_built_in
 from cluster.query.lexical import may_call
 from cluster.query.resolution import Scope
+from cluster.query.row_level import is_bare
 from cluster.query.translation import HIDDEN
 
 if TYPE_CHECKING:
@@ -132,8 +132,7 @@ def _as_meant(policy: PolicyText, tables: Collection[str]) -> PolicyText:
         name = function[0]
         if is_built_in(name):
             continue
-        is_bare = re.search(rf"(?<![.\w]){re.escape(name)}\b(?!\s*\()", text) is not None
-        if name in tables and is_bare:
+        if name in tables and is_bare(text, name):
             if name != table or may_call(text, name):
                 raise NotSupportedError(
                     f"The row level security policy of table '{table}' names '{name}', which is a "

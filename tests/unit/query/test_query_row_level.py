@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from cluster.catalog.arrow_types import arrow_schema
-from cluster.catalog.model import Column, Function, ScalarType
+from cluster.catalog.model import Column, Database, Function, ScalarType
 from cluster.errors import NotSupportedError, RemoraError, SemanticError
 from cluster.query.binding import QuerySnapshot, given_table
 from cluster.request import Caller, ClientRequest
@@ -217,6 +217,20 @@ async def test_no_stored_function_stands_for_a_name_in_a_policy(
     snapshot = QuerySnapshot("Home", {**tables, "Team": team}, functions=functions)
     got = await ask("database('Home').Sales | project amount", snapshot)
     assert got == [(amount,) for amount in amounts]
+
+
+@pytest.mark.parametrize("policy", [BY_TEAM, "Visible()"])
+async def test_a_function_does_not_stand_for_a_table_that_is_kept_from_the_caller(ask, policy):
+    """As a restricted view keeps it: then a policy that reads it is closed."""
+    visible = Function("Visible", "()", f"{{ {BY_TEAM} }}")
+    functions = {"Visible": visible, "Team": Function("Team", "()", MINE)}
+    whole = world(policy, functions)
+    trees = {name: bound.table for name, bound in whole.tables.items()}
+    home = Database("Home", "d", tables=trees, functions=functions)
+    bound = {name: replace(table, database=home) for name, table in whole.tables.items()}
+    del bound["Team"]
+    with pytest.raises(SemanticError, match="SEM0100"):
+        await ask("Sales", replace(whole, tables=bound))
 
 
 @pytest.mark.parametrize("policy", [BY_TEAM, "Visible()"])
