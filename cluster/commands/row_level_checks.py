@@ -52,10 +52,13 @@ def check_row_level(database: Database, table: Table, policy: str) -> None:
         return
     if restricted_view_access_of(table):
         raise _with_restricted_view(table)
-    for target in database.tables.values():
-        for entry in update_of(target):
-            if _reads(entry, table.name, database.functions):
-                raise _with_update_policy(table.name, target.name)
+    _check_read(database, table.name)
+
+
+def check_row_level_name(database: Database, table: Table, name: str) -> None:
+    """Whether a table may have that name. Raises NotSupportedError: an update policy reads it."""
+    if _is_secured(table):
+        _check_read(database, name)
 
 
 def check_restricted(table: Table, policy: str) -> None:
@@ -107,6 +110,12 @@ async def check_row_level_query(
         if given != [(c.name, c.type) for c in find_table(after, name).columns]:
             said = ", ".join(f"{column}:{kind.value}" for column, kind in given)
             raise _invalid(name, f"it gives ({said}), not the columns of the table in their order")
+
+
+def _check_read(database: Database, name: str) -> None:
+    for target in database.tables.values():
+        if any(_reads(entry, name, database.functions) for entry in update_of(target)):
+            raise _with_update_policy(name, target.name)
 
 
 def _is_secured(table: Table) -> bool:

@@ -26,6 +26,7 @@ from cluster.catalog.changes import (
 from cluster.catalog.model import Version
 from cluster.commands.names import TableDefinition
 from cluster.commands.properties import CREATION, DESCRIPTION, read_properties
+from cluster.commands.row_level_checks import check_row_level_name
 from cluster.commands.schema_text import schema_row, table_row
 from cluster.errors import EntityExistsError, InvalidRequestError
 
@@ -174,7 +175,7 @@ async def undo_drop_table(context: Context) -> list[Row]:
     version = read_version(context.values["version"])
 
     def plan(database: Database) -> Sequence[Change]:
-        find_dropped(database, name, version)
+        check_row_level_name(database, find_dropped(database, name, version).table, restored)
         key = context.catalog.new_key()
         return [RestoreTable(version, name, key, new_name="" if restored == name else restored)]
 
@@ -256,8 +257,8 @@ async def _rename(context: Context, renames: Sequence[tuple[str, str, bool]]) ->
         ]
         if len({old for old, _ in names}) != len(names):
             raise InvalidRequestError("A table is renamed twice.")
-        for old, _ in names:
-            find_table(database, old)
+        for old, new in names:
+            check_row_level_name(database, find_table(database, old), new)
         renamed.extend(new for _, new in names)
         names = [(old, new) for old, new in names if old != new]
         return [RenameTables(tuple(names))] if names else ()

@@ -6,7 +6,9 @@ import json
 
 import pytest
 import trio
+from commands_world import extent
 
+from cluster.catalog.changes import ReplaceExtents
 from cluster.errors import InvalidRequestError, NotSupportedError, ReadOnlyError
 from cluster.limits import LIMITS
 from cluster.query.driver import QueryEngine
@@ -127,6 +129,37 @@ async def test_not_with_an_update_policy_that_reads_it(asking, entry):
     await asking.run(alter("T"))
     with pytest.raises(NotSupportedError, match="update policy"):
         await asking.run(update)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [".rename table T to S", ".rename tables S=T", ".rename tables S=T, Other=S, T=Other"],
+)
+async def test_no_name_that_an_update_policy_reads_is_given_to_it(asking, command):
+    """What the update policy reads then would go to its table whole, for all to see."""
+    await asking.run(".create table Derived (who:string, n:long)")
+    await asking.run(".create table Other (who:string, n:long)")
+    entry = json.dumps([{"IsEnabled": True, "Source": "S", "Query": "S"}])
+    await asking.run(f".alter table Derived policy update @'{entry}'")
+    await asking.run(alter("T | where who == current_principal()"))
+    if "Other" not in command:
+        await asking.run(".rename table S to Old")
+    with pytest.raises(NotSupportedError, match=r"reads table 'S'.*managed identities"):
+        await asking.run(command)
+    await asking.run(".rename table T to Elsewhere")
+
+
+async def test_a_dropped_table_does_not_come_back_to_an_update_policy_that_reads_it(asking):
+    await asking.run(alter("T | where who == current_principal()"))
+    await asking.catalog.commit("Sales", [ReplaceExtents("T", (), (extent("e1", 5),))], text="")
+    version = asking.version()
+    await asking.run(".drop table T")
+    await asking.run(".create table T (who:string, n:long)")
+    await asking.run(""".alter table S policy update '[{"Source": "T", "Query": "T"}]'""")
+    await asking.run(".rename table T to Newer")
+    with pytest.raises(NotSupportedError, match="reads table 'T'"):
+        await asking.run(f'.undo drop table T version="{version}"')
+    await asking.run(f'.undo drop table T as Back version="{version}"')
 
 
 async def test_a_table_may_be_derived_and_under_the_policy(asking):
