@@ -18,6 +18,7 @@ from duckdb_kql.stored_functions import StoredFunction, parse_functions
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query import lexical
+from cluster.query.known_functions import is_built_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _ONLY_A_CALL: Final = re.compile(r"\{\s*(\w+)\s*\(.*\)\s*;?\s*\}", re.DOTALL)
 _SCALAR: Final = "scalar stored function"
+_STAND_IN: Final = "stored"
+"""In the place of a name that the library refuses."""
 _TAKES_ROWS: Final = "a tabular parameter"
 
 
@@ -41,9 +44,10 @@ class Prepared:
 def prepare(kql: str, functions: Sequence[FunctionText]) -> Prepared:
     """Sorts functions into tabular and scalar ones.
 
-    A name that the text binds with ``let`` stands for that. A name may stand in the text for
-    something else, a column perhaps, so a function that cannot be used is refused only if some
-    text calls it: NotSupportedError if it cannot be read, SemanticError if it calls itself.
+    A name that the text binds with ``let`` stands for that, and a call of a built-in function is
+    of this one. A name may stand in the text for something else, a column perhaps, so a function
+    that cannot be used is refused only if some text calls it: NotSupportedError if it cannot be
+    read, SemanticError if it calls itself.
     """
     if not functions:
         return Prepared()
@@ -53,6 +57,10 @@ def prepare(kql: str, functions: Sequence[FunctionText]) -> Prepared:
     for function in functions:
         name, parameters, body = function
         if _bound_by_let(name, kql):
+            continue
+        if is_built_in(name):
+            if not lexical.may_call(texts, name):
+                tabular.update(_with_rows(function))
             continue
         call = _ONLY_A_CALL.fullmatch(body)
         if call is not None and call[1] in scalar:  # the library takes every call for a table
@@ -98,6 +106,16 @@ def _parse(name: str, parameters: str, body: str) -> Any:
     declaration = lowering._find_all(parse(text).tree, "LetFunctionDeclaration")[0]
     function = StoredFunction(name, None, parameters, body, "", "", text, declaration)
     return {None: {name: function}}
+
+
+def _with_rows(function: FunctionText) -> dict[str, Any]:
+    """A function with the name of a built-in one, by its name; nothing if it gives no rows."""
+    name, parameters, body = function
+    try:
+        read = _parse(_STAND_IN, parameters, lexical.normalise(body).text)[None][_STAND_IN]
+    except ValueError:
+        return {}
+    return {name: dataclasses.replace(read, name=name)}
 
 
 def _bound_by_let(name: str, kql: str) -> bool:

@@ -79,6 +79,45 @@ async def test_what_is_no_function_is_refused(ask, kql):
         await ask(kql)
 
 
+@pytest.mark.parametrize("body", ["{ 1 }", "{ 'no' }", "{ print z = 1 }", "{ T | take 1 }"])
+@pytest.mark.parametrize(
+    ("name", "kql", "rows"),
+    [
+        ("strlen", "U | where l == 1 | project strlen(z)", [(3,)]),
+        ("tolower", "print tolower('A')", [("a",)]),
+        ("bin_at", "print bin_at(7, 5, 1)", [(6,)]),
+        ("new_guid", "print isnull(new_guid())", [(False,)]),
+        ("sum", "U | summarize sum(l)", [(6,)]),
+        ("current_database", "print current_database()", [("Home",)]),
+        ("tolower", "Lower('A')", [("a",)]),
+    ],
+)
+async def test_no_function_stands_for_a_built_in_one(answer, snapshot, name, kql, rows, body):
+    stored = {
+        name: Function(name, "(a:long = 0, b:long = 0, c:long = 0)", body),
+        "Lower": Function("Lower", "(x:string)", "{ print tolower(x) }"),
+    }
+    over = QuerySnapshot("Home", snapshot.tables, functions=stored)
+    assert await answer(kql, over) == rows
+
+
+async def test_without_parentheses_the_name_of_a_built_in_function_is_of_the_stored_one(
+    answer, snapshot
+):
+    stored = functions(strlen="() { U | where l == 5 }", bin_at="() { strlen | project l }")
+    over = QuerySnapshot("Home", snapshot.tables, functions=stored)
+    assert await answer("strlen | project z", over) == [("five",)]
+    assert await answer("bin_at", over) == [(5,)]
+    with pytest.raises((SemanticError, NotSupportedError)):
+        await answer("strlen() | project z", over)
+
+
+async def test_a_scalar_function_with_the_name_of_a_built_in_one_is_no_table(answer, snapshot):
+    over = QuerySnapshot("Home", snapshot.tables, functions=functions(strlen="() { 1 }"))
+    with pytest.raises(SemanticError, match="SEM0100"):
+        await answer("strlen", over)
+
+
 async def test_a_changed_function_is_never_answered_from_the_cache(own_answer, snapshot):
     for body, value in (("{ 1 }", 1), ("{ 2 }", 2)):
         stored = {"F": Function("F", "()", body)}
