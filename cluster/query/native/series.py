@@ -108,7 +108,10 @@ def _power(one: Any, other: Any) -> float:
 
 def _whole_or_real(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def over(one: Any, other: Any) -> Any:
-        result = function(one, other)
+        try:
+            result = function(one, other)
+        except OverflowError as error:  # a number of many digits, and one with a fraction
+            raise refused(_BEYOND) from error
         if isinstance(result, int) and not is_whole(result):
             raise refused("a series whose values overflow a long")
         return result

@@ -33,6 +33,8 @@ NUMBERS = {
     f"series_sum({HUGE})": BEYOND,
     f"series_dot_product({HUGE}, {HUGE})": BEYOND,
     f"series_divide({HUGE}, 2)": BEYOND,
+    f"series_add({HUGE}, 0.5)": BEYOND,
+    f"series_multiply(0.5, {HUGE})": BEYOND,
     f"series_stats_dynamic({HUGE})": BEYOND,
     f"series_fill_linear(parse_json('[1, null, {'9' * 400}]'))": BEYOND,
     f"array_reverse(series_sign({LONG}))": "a number so long",
