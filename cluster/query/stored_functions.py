@@ -83,7 +83,8 @@ def _declared(scalar: dict[str, FunctionText], kql: str) -> str:
     declared: list[str] = []
     known: set[str] = set()
     for name, parameters, body in scalar.values():
-        if lexical.words_among(body, scalar.keys() - known):
+        unknown = lexical.words_among(body, scalar.keys() - known - {name})
+        if unknown or lexical.may_call(body, name):
             if lexical.may_call(kql, name):
                 raise SemanticError(
                     f"Semantic error: SEM0057: function '{name}' calls itself: not allowed."

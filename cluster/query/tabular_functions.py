@@ -3,7 +3,8 @@
 The library expands stored functions with a tabular body where they are called, and refuses such a
 body in a ``let``. Here a ``let`` of one joins the stored functions of the query it stands in, and
 a tabular argument of either becomes a ``let`` within what the call expands to. What nests deeper
-than :data:`MOST_CALLS` is refused; a function that calls itself is (SEM0057).
+than :data:`MOST_CALLS` is refused; a function that calls itself is (SEM0057), but its name without
+parentheses is in its body what it is outside: the table.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _LIBRARY_EXPAND: Final = lowering._expand
 _LIBRARY_ARGUMENTS: Final = lowering._bind_stored_arguments
 _LIBRARY_CALL: Final = lowering._stored_call_source
 _LIBRARY_QUALIFIED_CALL: Final = lowering._stored_qualified_source
+_LIBRARY_BARE: Final = lowering._stored_bare_source
 _LIBRARY_STORED: Final = lowering._stored
 _LIBRARY_QUALIFIED: Final = lowering._stored_qualified_bare
 _LIBRARY_TABULAR: Final = lowering._is_tabular_value
@@ -39,6 +41,7 @@ def register() -> None:
     lowering._expand = expand
     lowering._bind_stored_arguments = bind
     lowering._stored_call_source = call_source
+    lowering._stored_bare_source = bare_source
     lowering._stored_qualified_bare = qualified_bare
     lowering._stored_qualified_source = qualified_source
     lowering._stored = stored
@@ -97,6 +100,21 @@ def call_source(node: Any) -> Any:
     if function is None:
         return _LIBRARY_CALL(node)
     return lowering._expand(node, function, lowering._rule_children(node)[1:])
+
+
+def bare_source(node: Any, name: str, database: str | None = None) -> Any:
+    """A name in the place of rows, None if it names no function here: its own body says the table.
+
+    As Kusto binds it: ``function T() { T | where ... }`` stands in front of the table T. Not for a
+    ``let``: in its body the name may be of a stored function.
+    """
+    scope = lowering._FN_STATE.get()
+    if scope is not None and scope.expanding:
+        function = lowering._stored(name, database)
+        is_stored = function is not None and function.body != ""
+        if is_stored and (function.database, function.name) == scope.expanding[-1]:
+            return None
+    return _LIBRARY_BARE(node, name, database)
 
 
 def qualified_bare(node: Any, table: Any) -> Any:

@@ -73,6 +73,45 @@ async def test_recursion_is_refused(ask, kql):
         await ask(kql)
 
 
+OVER_TABLES = functions(
+    U="() { U | where l == 5 }",
+    Through="() { U | project z }",
+    T="(least:long) { T | where l > least | join kind=leftanti (T | where l > 100) on l }",
+    Empty="() { Empty() | take 1 }",
+    Sorted="() { toscalar(Sorted | count) }",
+    l="(x:dynamic) { tolong(x.l) }",
+)
+
+
+@pytest.mark.parametrize(
+    ("kql", "rows"),
+    [
+        ("U", [(5, "five")]),
+        ("U()", [(5, "five")]),
+        ("Through()", [("five",)]),
+        ("union U, U() | count", [(2,)]),
+        ("T(0) | count", [(2,)]),
+        ("print l(dynamic({'l': 7}))", [(7,)]),
+    ],
+)
+async def test_a_function_reads_the_table_whose_name_it_has(answer, snapshot, kql, rows):
+    over = QuerySnapshot("Home", snapshot.tables, functions=OVER_TABLES)
+    assert await answer(kql, over) == rows
+
+
+async def test_a_function_of_another_database_reads_its_own_table(answer, snapshot):
+    away = {"Away": functions(U="() { U | extend far = true }")}
+    over = QuerySnapshot("Home", snapshot.tables, snapshot.others, {}, other_functions=away)
+    assert await answer("database('Away').U() | project l, far", over) == [(9, True)]
+
+
+@pytest.mark.parametrize("kql", ["Empty", "let U = () { U | take 1 }; U"])
+async def test_with_parentheses_or_in_a_let_its_own_name_is_a_call_of_itself(answer, snapshot, kql):
+    over = QuerySnapshot("Home", snapshot.tables, functions=OVER_TABLES)
+    with pytest.raises(SemanticError, match="SEM0057"):
+        await answer(kql, over)
+
+
 @pytest.mark.parametrize("kql", ["Missing()", "print Missing(1)"])
 async def test_what_is_no_function_is_refused(ask, kql):
     with pytest.raises((SemanticError, NotSupportedError)):
