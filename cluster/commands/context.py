@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cluster.access.reading import readable
 from cluster.commands.results import CommandResult, Row
+from cluster.commands.row_level_checks import check_row_level_meaning
 from cluster.request import NODE_REQUEST, Caller, ClientRequest
 
 if TYPE_CHECKING:
@@ -223,9 +224,19 @@ class Context:
     async def transact(
         self, database: str, plan: Callable[[Database], Sequence[Change]]
     ) -> Database:
-        """Changes a database on behalf of the command; returns the tree in force after it."""
+        """Changes a database on behalf of the command; returns the tree in force after it.
+
+        Raises NotSupportedError if a policy of row level security could no longer be read.
+        """
+        limits = self.node.services.limits
+
+        def planned(before: Database) -> Sequence[Change]:
+            changes = plan(before)
+            check_row_level_meaning(before, changes, limits)
+            return changes
+
         who = (self.request.caller.name or self.request.user)[:_USER_CHARACTERS]
-        tree, _ = await self.catalog.transact(database, plan, text=self.command.text, user=who)
+        tree, _ = await self.catalog.transact(database, planned, text=self.command.text, user=who)
         return tree
 
 

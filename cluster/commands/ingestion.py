@@ -20,6 +20,7 @@ from cluster.commands.grammar.asynchronous import ASYNC_SUFFIX
 from cluster.commands.grammar.ingestion import COMMANDS
 from cluster.commands.operating import check_owned
 from cluster.commands.results import CommandResult
+from cluster.commands.row_level_checks import check_row_level_new
 from cluster.errors import InvalidRequestError
 from cluster.query.binding import QueryResult, ResultColumn
 from cluster.query.records import given_batch, storage_batches
@@ -79,6 +80,7 @@ def _from_query(mode: Mode) -> Executor:
     async def ingest(context: Context) -> list[Row]:
         async def work(request: Request) -> list[Row]:
             columns, batches = await _rows_of(context)
+            check_row_level_new(context.catalog.get(request.database), request.table)
             ingestion = context.node.services.ingestion
             extents = await ingestion.result(request, mode, columns, batches)
             return [_query_row(extent) for extent in extents] or [(NO_EXTENT, 0, 0, 0, 0, 0)]

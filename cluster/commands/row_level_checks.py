@@ -2,6 +2,9 @@
 
 ``rowlevelsecuritypolicy.md``, limitations. Managed identities are not supported, so no update
 policy reads a table under such a policy.
+
+A name that a policy reads and that a table and a function have closes its table, for it could be
+either one. So nobody gives such a name: whoever may query may create functions, and tables too.
 """
 
 from __future__ import annotations
@@ -9,7 +12,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from cluster.catalog.changes import apply, find_table
+from cluster.catalog.changes import (
+    CreateTable,
+    RenameTables,
+    RestoreTable,
+    SetFunction,
+    apply,
+    find_table,
+)
 from cluster.catalog.naming import quote_name
 from cluster.catalog.policies import (
     UpdatePolicy,
@@ -27,16 +37,19 @@ from cluster.ingest.update_policy import reads
 from cluster.limits import LIMITS
 from cluster.query.binding import BoundTable, QuerySnapshot
 from cluster.query.lexical import is_command, names_mentioned
-from cluster.query.row_level import whole_text
+from cluster.query.row_level import unclear_names, whole_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from cluster.catalog.changes import Change
     from cluster.catalog.model import Database, Function, Table
     from cluster.commands.context import Context
+    from cluster.limits import Limits
 
 _FORCED: Final = "set query_force_row_level_security; "
+_NAMING: Final = (CreateTable, RenameTables, RestoreTable, SetFunction)
+"""Changes that may give a name another meaning."""
 
 
 def check_row_level(database: Database, table: Table, policy: str) -> None:
@@ -80,6 +93,23 @@ def check_update_reads(database: Database, policy: str) -> None:
             raise _with_update_policy(table.name, "")
 
 
+def check_row_level_meaning(database: Database, changes: Sequence[Change], limits: Limits) -> None:
+    """Whether names keep their meaning in the policies that are enabled.
+
+    Raises NotSupportedError if one would be of a table and of a function, and what applying
+    ``changes`` raises.
+    """
+    if any(isinstance(change, _NAMING) for change in changes):
+        after = apply(database, changes, limits)
+        _check_clear(database, after.tables.values(), after.functions, after.tables.keys())
+
+
+def check_row_level_new(database: Database, name: str) -> None:
+    """The same for a table that is not there yet, without changes."""
+    tables = database.tables
+    _check_clear(database, tables.values(), database.functions, tables.keys() | {name})
+
+
 async def check_row_level_query(
     context: Context, database: Database, changes: Sequence[Change]
 ) -> None:
@@ -90,7 +120,8 @@ async def check_row_level_query(
     """
     after = apply(database, changes, LIMITS) if changes else database
     tables = {name: BoundTable(table, database=after) for name, table in after.tables.items()}
-    snapshot = QuerySnapshot(after.name, tables, functions=after.functions)
+    # Without functions: the names here are those of tables. The policies have theirs.
+    snapshot = QuerySnapshot(after.name, tables)
     for name, found in after.tables.items():
         if found is database.tables.get(name) or row_level_security_of(found) is None:
             continue
@@ -110,6 +141,38 @@ async def check_row_level_query(
         if given != [(c.name, c.type) for c in find_table(after, name).columns]:
             said = ", ".join(f"{column}:{kind.value}" for column, kind in given)
             raise _invalid(name, f"it gives ({said}), not the columns of the table in their order")
+
+
+def _check_clear(
+    before: Database,
+    tables: Iterable[Table],
+    functions: Mapping[str, Function],
+    names: Collection[str],
+) -> None:
+    known = before.tables
+    unclear = _unclear(tables, functions, names)
+    if new := unclear.keys() - _unclear(known.values(), before.functions, known.keys()).keys():
+        key = min(new)
+        table, name = unclear[key], key[1]
+        raise NotSupportedError(
+            f"The row level security policy of table '{table}' reads '{name}', which would be a "
+            "table and a stored function: not supported by Remora.",
+            remedy=f"Choose another name, or have the policy of '{table}' changed before.",
+            metadata={"table": table, "name": name},
+        )
+
+
+def _unclear(
+    tables: Iterable[Table], functions: Mapping[str, Function], names: Collection[str]
+) -> dict[tuple[str, str], str]:
+    """Names of tables with enabled policies, by their ids and a name that is unclear there."""
+    found = {}
+    for table in tables:
+        policy = row_level_security_of(table)
+        if policy is not None and policy.is_enabled:
+            for name in unclear_names(table.name, policy.query, functions, names):
+                found[table.table_id, name] = table.name
+    return found
 
 
 def _check_read(database: Database, name: str) -> None:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cluster.catalog.policies import row_level_security_of
-from cluster.query.lexical import functions_mentioned, names_mentioned
+from cluster.query.lexical import functions_mentioned, may_call, names_mentioned
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -46,6 +46,23 @@ def whole_text(query: str, functions: Mapping[str, Function]) -> str:
 def is_bare(text: str, name: str) -> bool:
     """Whether a text has a name as one of a table: not behind a dot, and not called."""
     return re.search(rf"(?<![.\w]){re.escape(name)}\b(?!\s*\()", text) is not None
+
+
+def is_unclear(name: str, table: str, text: str) -> bool:
+    """Whether a name that another table and a function have may be either one in a policy.
+
+    ``text`` is all of the policy of ``table``. Its own name is of the table, unless it is called.
+    """
+    return is_bare(text, name) and (name != table or may_call(text, name))
+
+
+def unclear_names(
+    table: str, query: str, functions: Mapping[str, Function], tables: Collection[str]
+) -> set[str]:
+    """Names in the policy of ``table`` that may be of a table or of a function of its database."""
+    called = functions_mentioned(query, functions)
+    text = " ".join([query, *(body for _, _, body in called)])
+    return {name for name, _, _ in called if name in tables and is_unclear(name, table, text)}
 
 
 class Policies:

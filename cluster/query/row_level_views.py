@@ -20,9 +20,8 @@ from duckdb_kql import ir
 
 from cluster.errors import NotSupportedError, SemanticError
 from cluster.query.known_functions import is_built_in
-from cluster.query.lexical import may_call
 from cluster.query.resolution import Scope
-from cluster.query.row_level import is_bare
+from cluster.query.row_level import is_bare, is_unclear
 from cluster.query.translation import HIDDEN
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def _as_meant(policy: PolicyText, tables: Collection[str]) -> PolicyText:
         if is_built_in(name):
             continue
         if name in tables and is_bare(text, name):
-            if name != table or may_call(text, name):
+            if is_unclear(name, table, text):
                 raise NotSupportedError(
                     f"The row level security policy of table '{table}' names '{name}', which is a "
                     "table and a stored function: not supported by Remora.",

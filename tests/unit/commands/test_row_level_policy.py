@@ -8,7 +8,7 @@ import pytest
 import trio
 from commands_world import extent
 
-from cluster.catalog.changes import ReplaceExtents
+from cluster.catalog.changes import ReplaceExtents, SetPolicy
 from cluster.errors import InvalidRequestError, NotSupportedError, ReadOnlyError
 from cluster.limits import LIMITS
 from cluster.query.driver import QueryEngine
@@ -147,6 +147,71 @@ async def test_no_name_that_an_update_policy_reads_is_given_to_it(asking, comman
     with pytest.raises(NotSupportedError, match=r"reads table 'S'.*managed identities"):
         await asking.run(command)
     await asking.run(".rename table T to Elsewhere")
+
+
+READS = "T | where who in (Allowed | project who) or who in (Mine | project who)"
+"""Under this policy Allowed is a table, Mine a function."""
+
+
+@pytest.fixture
+async def reading(asking, nursery):
+    await nursery.start(asking.node.operations.run)
+    await asking.run(".create table Allowed (who:string)")
+    await asking.run(".create function Mine() { Allowed }")
+    await asking.run(alter(READS))
+    return asking
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (".create function Allowed() { print who = 'me' }", "Allowed"),
+        (".create-or-alter function Allowed() { print who = 'me' }", "Allowed"),
+        (".create table Mine (who:string)", "Mine"),
+        (".create tables Other (who:string), Mine (who:string)", "Mine"),
+        (".create-merge table Mine (who:string)", "Mine"),
+        (".create table Mine based-on Allowed", "Mine"),
+        (".rename table S to Mine", "Mine"),
+        (".rename tables Mine=S", "Mine"),
+        (".set Mine <| print who = 'me'", "Mine"),
+        (".set-or-append Mine <| print who = 'me'", "Mine"),
+    ],
+)
+async def test_no_name_closes_a_table_under_the_policy(reading, command, name):
+    """It could then be a table or a function, and the policy would refuse every query."""
+    version = reading.version()
+    with pytest.raises(NotSupportedError, match=rf"of table 'T' reads '{name}'") as refused:
+        await reading.run(command)
+    assert "another name" in refused.value.remedy
+    assert reading.version() == version
+
+
+async def test_nor_does_the_text_of_another_function(reading):
+    await reading.run(".create function S() { print who = 'me' }")
+    with pytest.raises(NotSupportedError, match="of table 'T' reads 'S'"):
+        await reading.run(".create-or-alter function Mine() { S | project who }")
+    await reading.run(".create-or-alter function Mine() { S() | project who }")
+
+
+async def test_names_that_no_policy_in_force_reads_may_be_of_both(reading):
+    await reading.run(".create function T() { print 1 }")
+    await reading.run(".create function S() { print 1 }")
+    await reading.run(".create table New (who:string)")
+    await reading.run(alter(READS, "disable"))
+    await reading.run(".drop table New")
+    await reading.run(".create table Mine (who:string)")
+
+
+async def test_what_is_closed_already_does_not_stop_the_names_of_others(reading):
+    await reading.run(alter(READS, "disable"))
+    await reading.run(".create table Mine (who:string)")
+    changes = [
+        SetPolicy("T", "row_level_security", json.dumps({"IsEnabled": True, "Query": READS}))
+    ]
+    await reading.catalog.commit("Sales", changes, text="")
+    await reading.run(".rename table S to Fine")
+    await reading.run(".drop function Mine")
+    await reading.run(".create function Fair() { print 1 }")
 
 
 async def test_a_dropped_table_does_not_come_back_to_an_update_policy_that_reads_it(asking):
