@@ -8,7 +8,7 @@ encoding took: the look at the gate is the last thing before the answer is given
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
@@ -126,12 +126,12 @@ class Answering:
             snapshot = pinned.snapshot
             if self._access is not None:
                 snapshot = readable(snapshot, self._access, caller)
-            results = (await self._engine.answer(text, snapshot, request)).results
-            encoded = await encode(results)
+            answer = await self._engine.answer(text, snapshot, request)
+            encoded = await encode(answer.results)
             # Nothing may come between these looks and the first byte.
             if may_be_shown(pinned):
                 check_staleness(pinned, max_staleness_seconds)
-                return Answered(results, pinned, encoded)
+                return Answered(answer.results, _with_others(pinned, answer), encoded)
 
     async def pin(self, database: str, at_least: Position | None, text: str) -> PinnedSnapshot:
         """Pins at or after ``at_least``: what is pinned is checked, not what was waited for."""
@@ -143,6 +143,16 @@ class Answering:
             await trio.lowlevel.checkpoint()  # a source that returns too early must not spin here
             pinned = self._snapshots.pin(database, text)
         return pinned
+
+
+def _with_others(pinned: PinnedSnapshot, answer: Answer) -> PinnedSnapshot:
+    """What to tell of an answer that other clusters have part in: what they hide too."""
+    if not answer.hidden_reason:
+        return pinned
+    reasons = [pinned.hidden_reason, answer.hidden_reason]
+    return replace(
+        pinned, streaming_rows_hidden=True, hidden_reason="; ".join(filter(None, reasons))
+    )
 
 
 def check_staleness(pinned: PinnedSnapshot, most_seconds: float | None) -> None:

@@ -18,6 +18,7 @@ from cluster.catalog.model import ScalarType
 from cluster.errors import EntityNotFoundError, LimitExceededError, UnavailableError
 from cluster.gateway.identity.calls import AS_CALLER
 from cluster.query.binding import ResultColumn
+from cluster.query.remote import OtherRows
 from cluster.rpc.v1 import (
     coordinator_pb2,
     coordinator_pb2_grpc,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _STATUS_SECONDS: Final = 5.0
 _ID_LETTERS: Final = 256
+_UNTOLD: Final = "streaming rows are hidden there"
 _UNSENDABLE: Final = re.compile(r"[^\x20-\x7e]")
 """What texts in the metadata of calls cannot have."""
 
@@ -50,9 +52,7 @@ class NodeClusters:
         """Whether this is the name of the node's own cluster."""
         return cluster == self._cluster
 
-    async def ask(
-        self, cluster: str, database: str, kql: str, request: ClientRequest
-    ) -> tuple[tuple[ResultColumn, ...], pa.Table]:
+    async def ask(self, cluster: str, database: str, kql: str, request: ClientRequest) -> OtherRows:
         """The answer of a node of ``cluster`` that is alive.
 
         Raises EntityNotFoundError, UnavailableError, LimitExceededError for more bytes than a
@@ -60,6 +60,7 @@ class NodeClusters:
         """
         address = await self._address_of(cluster)
         columns: tuple[ResultColumn, ...] = ()
+        hidden = ""
         pieces = bytearray()
         complete = False
         deadline = trio.current_effective_deadline() - trio.current_time()
@@ -77,6 +78,8 @@ class NodeClusters:
                     columns = tuple(
                         ResultColumn(c.name, ScalarType(c.type)) for c in response.header.columns
                     )
+                    if response.header.streaming_rows_hidden:
+                        hidden = response.header.hidden_reason or _UNTOLD
                 elif kind == "arrow":
                     pieces += response.arrow
                     if len(pieces) > 2 * self._limits.query_result_bytes:
@@ -90,7 +93,7 @@ class NodeClusters:
         if not complete:
             raise UnavailableError(f"The answer of cluster('{cluster}') ended before its end.")
         with pa.ipc.open_stream(pieces) as reader:
-            return columns, reader.read_all()
+            return OtherRows(columns, reader.read_all(), hidden)
 
     async def _address_of(self, cluster: str) -> str:
         async with self._transport.connect(self._coordinator) as channel:

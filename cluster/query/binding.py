@@ -182,6 +182,8 @@ class Answer:
     ``fork``. All are of one snapshot and one moment."""
 
     results: tuple[QueryResult, ...]
+    hidden_reason: str = ""
+    """Why streaming rows of tables of other clusters are not in it; empty: they are."""
 
     @property
     def only(self) -> QueryResult:

@@ -350,10 +350,15 @@ class QueryEngine:
         )
         is_forced = forces_row_level_security(request.options, script.settings)
         results = []
+        hidden: list[str] = []
         cpu_seconds = 0.0
         for statement in script.statements:
             reaching = Reaching(
-                self._clusters, request, script.settings, self._limits.query_result_bytes
+                self._clusters,
+                request,
+                script.settings,
+                self._limits.query_result_bytes,
+                is_forced=is_forced,
             )
             shaped = await reaching.shaped(statement.text, snapshot)
             discovered: tuple[Found, ...] = ()
@@ -376,8 +381,9 @@ class QueryEngine:
                 cpu_seconds += seconds
             result, seconds = await self._runner.run(prepared, shaped, bounds, given)
             results.append(replace(result, name=statement.name) if statement.name else result)
+            hidden += reaching.hidden
             cpu_seconds += seconds
-        return Answer(tuple(results)), cpu_seconds
+        return Answer(tuple(results), "; ".join(dict.fromkeys(hidden))), cpu_seconds
 
     def statistics(self) -> QueryStatistics:
         """Counters since the start."""

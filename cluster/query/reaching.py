@@ -32,7 +32,7 @@ from cluster.request import NODE_REQUEST
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cluster.query.remote import OtherClusters
+    from cluster.query.remote import OtherClusters, OtherRows
     from cluster.query.translation import Translation
     from cluster.request import ClientRequest
 
@@ -46,12 +46,24 @@ class Reaching:
         request: ClientRequest,
         settings: Sequence[tuple[str, str | None]],
         most_bytes: int,
+        *,
+        is_forced: bool = False,
     ) -> None:
         self._clusters = clusters
         self._request = request
         self._is_asked = any(name == ASKED for name, _ in settings)
         self._most_bytes = most_bytes
+        self._is_forced = is_forced
         self._places: dict[str, tuple[str, str]] = {}
+        self._hidden: dict[tuple[str, str], str] = {}
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Where rows that were streamed are hidden, and why: databases that were asked for rows."""
+        return tuple(
+            f"cluster('{cluster}').database('{database}'): {reason}"
+            for (cluster, database), reason in self._hidden.items()
+        )
 
     async def shaped(self, text: str, snapshot: QuerySnapshot) -> QuerySnapshot:
         """The snapshot with the tables of other clusters that ``text`` names, without rows.
@@ -71,10 +83,9 @@ class Reaching:
                 others[name] = _own(snapshot, database)
                 continue
             asked = self._reachable(cluster)
-            columns, _ = await asked.ask(
-                cluster_name(cluster), database, shape_of(table), self._request
-            )
-            known = tuple(Column(c.name, c.type) for c in columns)
+            shape = shape_of(table, is_forced=self._is_forced)
+            answer = await asked.ask(cluster_name(cluster), database, shape, self._request)
+            known = tuple(Column(c.name, c.type) for c in answer.columns)
             others[name] = {**others.get(name, {}), table: given_table(table, known)}
             self._places[name] = (cluster_name(cluster), database)
         return replace(snapshot, others=others)
@@ -105,17 +116,18 @@ class Reaching:
                 continue
             known = snapshot.others[use.database][use.table].columns
             kinds = {column.name: column.type.value for column in known}
-            columns, table = await self._clusters.ask(
-                *place, rows_of(use, kinds, now_us), self._request
-            )
-            size += table.nbytes
+            text = rows_of(use, kinds, now_us, is_forced=self._is_forced)
+            answer = await self._clusters.ask(*place, text, self._request)
+            if answer.hidden_reason:
+                self._hidden[place] = answer.hidden_reason
+            size += answer.table.nbytes
             if size > self._most_bytes:
                 raise LimitExceededError(
                     f"Tables of other clusters have more than {self._most_bytes} bytes.",
                     remedy="Add a where right behind cluster(...).database(...).T.",
                     metadata={"limit": "query_result_bytes"},
                 )
-            found[index] = _bound(use.table, columns, table, counted=use.counted)
+            found[index] = _bound(use.table, answer, counted=use.counted)
         return found
 
 
@@ -132,15 +144,15 @@ def _own(snapshot: QuerySnapshot, database: str) -> Mapping[str, BoundTable]:
     )
 
 
-def _bound(name: str, columns: Sequence[object], table: pa.Table, *, counted: bool) -> BoundTable:
+def _bound(name: str, answer: OtherRows, *, counted: bool) -> BoundTable:
     if counted:
-        (count,) = table.column(0).to_pylist()
+        (count,) = answer.table.column(0).to_pylist()
         nothing = (Column("$nothing", ScalarType.BOOL),)
         rows = pa.RecordBatch.from_arrays(
             [pa.nulls(count, pa.bool_())], schema=arrow_schema(nothing)
         )
         empty = given_table(name, nothing)
         return replace(empty, fresh=(GivenRows((rows,)),))
-    result = QueryResult(tuple(columns), table)  # type: ignore[arg-type]
+    result = QueryResult(answer.columns, answer.table)
     schema = tuple(Column(c.name, c.type) for c in result.columns)
     return given_table(name, schema, storage_batches(result))

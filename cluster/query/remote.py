@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cluster.query.lexical import TOKEN, encoded, literal_string
@@ -37,15 +38,23 @@ ASKED: Final = "remora_asked_by_cluster"
 """Setting of the text that goes to the other cluster, which must not ask a third one for it."""
 
 
+@dataclass(frozen=True, slots=True)
+class OtherRows:
+    """The answer of another cluster to a query with one result."""
+
+    columns: tuple[ResultColumn, ...]
+    table: pa.Table
+    hidden_reason: str = ""
+    """Why rows that were streamed are not in it, on a follower; empty: they are."""
+
+
 class OtherClusters(Protocol):
     """How other clusters of the setup are asked."""
 
     def is_own(self, cluster: str) -> bool:
         """Whether this is the name of the node's own cluster."""
 
-    async def ask(
-        self, cluster: str, database: str, kql: str, request: ClientRequest
-    ) -> tuple[tuple[ResultColumn, ...], pa.Table]:
+    async def ask(self, cluster: str, database: str, kql: str, request: ClientRequest) -> OtherRows:
         """The answer of a node of ``cluster`` to a query with one result, for ``request``.
 
         Raises EntityNotFoundError if there is no such cluster, UnavailableError if no node of it
@@ -81,20 +90,30 @@ def remote_name(cluster: str, database: str) -> str:
     return f"$cluster {cluster_name(cluster)} {database}".casefold()
 
 
-def shape_of(table: str) -> str:
-    """A query with the columns of a table and no rows."""
-    return f"set {ASKED}; [{encoded(table)}] | take 0"
+def shape_of(table: str, *, is_forced: bool = False) -> str:
+    """A query with the columns of a table and no rows.
+
+    ``is_forced``: disabled policies of row level security count, there as here.
+    """
+    return f"{_settings(is_forced)}[{encoded(table)}] | take 0"
 
 
-def rows_of(use: TableUse, kinds: Mapping[str, str], now_us: int) -> str:
+def rows_of(
+    use: TableUse, kinds: Mapping[str, str], now_us: int, *, is_forced: bool = False
+) -> str:
     """A query with the columns and rows of a table that ``use`` needs, or more rows."""
-    text = f"set {ASKED}; set query_now=datetime({_moment(now_us)}); [{encoded(use.table)}]"
+    settings = f"{_settings(is_forced)}set query_now=datetime({_moment(now_us)}); "
+    text = f"{settings}[{encoded(use.table)}]"
     if use.counted:
         return f"{text} | count"
     groups = [_conditions(group, kinds, now_us) for group in use.filters]
     if groups and all(groups):
         text += " | where " + " or ".join(f"({' and '.join(group)})" for group in groups)
     return f"{text} | project {', '.join(f'[{encoded(name)}]' for name in use.columns)}"
+
+
+def _settings(is_forced: bool) -> str:
+    return f"set {ASKED}; " + ("set query_force_row_level_security; " if is_forced else "")
 
 
 def _conditions(group: Sequence[Filter], kinds: Mapping[str, str], now_us: int) -> list[str]:

@@ -45,11 +45,12 @@ class Far(query_pb2_grpc.QueryServiceServicer):
     def __init__(self):
         self.metadata = {}
         self.is_cut = False
+        self.hidden = {}
 
     async def Query(self, request, stream):  # noqa: N802
         self.metadata = dict(stream.metadata)
         column = types_pb2.Column(name="n", type="long")
-        header = query_pb2.QueryHeader(columns=[column])
+        header = query_pb2.QueryHeader(columns=[column], **self.hidden)
         await stream.send(query_pb2.QueryResponse(header=header))
         sink = pa.BufferOutputStream()
         table = pa.table({"n": [7]})
@@ -83,9 +84,10 @@ async def clusters(far, **limits):
 async def test_rows_are_asked_for_with_the_rights_of_who_asks(autojump_clock):
     far = Far()
     async with clusters(far) as asked:
-        columns, table = await asked.ask("far", "Db", "T", EVE)
-    assert [column.name for column in columns] == ["n"]
-    assert table.to_pylist() == [{"n": 7}]
+        answer = await asked.ask("far", "Db", "T", EVE)
+    assert [column.name for column in answer.columns] == ["n"]
+    assert answer.table.to_pylist() == [{"n": 7}]
+    assert answer.hidden_reason == ""
     assert far.metadata["authorization"] == "Bearer of-eve"
     assert far.metadata["x-remora-as-caller"] == "true"
     assert far.metadata["x-ms-client-request-id"] == "r"
@@ -100,10 +102,21 @@ async def test_a_request_may_have_any_name(autojump_clock, given, sent):
     far = Far()
     odd = ClientRequest(Caller(), request_id=given, authorization="Bearer é")
     async with clusters(far) as asked:
-        _, table = await asked.ask("far", "Db", "T", odd)
-    assert table.num_rows == 1
+        answer = await asked.ask("far", "Db", "T", odd)
+    assert answer.table.num_rows == 1
     assert far.metadata.get("x-ms-client-request-id") == sent
     assert "authorization" not in far.metadata  # it is nobody's
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("the lease has run out", "the lease has run out"), ("", "streaming rows are hidden there")],
+)
+async def test_rows_that_a_follower_hides_are_told_of(autojump_clock, reason, told):
+    far = Far()
+    far.hidden = {"streaming_rows_hidden": True, "hidden_reason": reason}
+    async with clusters(far) as asked:
+        assert (await asked.ask("far", "Db", "T", EVE)).hidden_reason == told
 
 
 async def test_what_is_not_there_or_not_whole_is_no_answer(autojump_clock):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from cluster.errors import (
     NotSupportedError,
     SemanticError,
 )
-from cluster.query.remote import cluster_name, references, rows_of
+from cluster.query.remote import OtherRows, cluster_name, references, rows_of
 from cluster.query.translation import Filter, TableUse
 from cluster.request import Caller, ClientRequest
 
@@ -28,6 +29,7 @@ class Far:
         self.engine, self.snapshot = engine, snapshot
         self.asked: list[tuple[str, str, str, str]] = []
         self.refusal = None
+        self.hidden = ""
 
     def is_own(self, cluster):
         return cluster == "near"
@@ -39,7 +41,7 @@ class Far:
         if self.refusal is not None:
             raise self.refusal
         answer = await self.engine.answer(kql, self.snapshot, request)
-        return answer.only.columns, answer.only.table
+        return OtherRows(answer.only.columns, answer.only.table, self.hidden)
 
 
 @pytest.fixture
@@ -100,6 +102,34 @@ async def test_what_the_other_cluster_refuses_is_refused(ask, far):
     far.refusal = AccessDeniedError("eve may not read here.")
     with pytest.raises(AccessDeniedError):
         await ask(FAR)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (f"set query_force_row_level_security; {FAR}", {}),
+        (FAR, {"query_force_row_level_security": True}),
+        (f"{FAR} | count", {"query_force_row_level_security": "true"}),
+    ],
+)
+async def test_policies_that_are_forced_here_are_forced_there(ask, far, text, options):
+    await ask(text, replace(EVE, options=options))
+    forced = "set query_force_row_level_security;"
+    assert [forced in kql for _, _, kql, _ in far.asked] == [True, True]
+    far.asked.clear()
+    await ask(f"set query_force_row_level_security = false; {FAR}")
+    assert [forced in kql for _, _, kql, _ in far.asked] == [False, False]
+
+
+async def test_rows_that_are_hidden_there_are_told_of_once(own_answer, snapshot, far):
+    async def told(kql):
+        return (await own_answer.engine.answer(kql, snapshot, EVE)).hidden_reason
+
+    assert await told(FAR) == ""
+    far.hidden = "the lease has run out"
+    said = "cluster('far').database('Db'): the lease has run out"
+    assert await told(f"{FAR} | count; union {FAR}, (cluster('FAR').database('Db').U)") == said
+    assert await told("U") == ""
 
 
 async def test_only_queries_of_clients_ask_and_only_one_step_far(own_answer, snapshot, ask):

@@ -132,6 +132,27 @@ async def test_header_then_arrow_then_completion():
     assert stream.sent[-1].completion.row_count == 3
 
 
+@pytest.mark.parametrize(
+    ("here", "told"),
+    [
+        ("", "cluster('far'): the gate is closed"),
+        ("here too", "here too; cluster('far'): the gate is closed"),
+    ],
+)
+async def test_the_header_tells_what_other_clusters_hide(here, told):
+    class Merging(Engine):
+        async def answer(self, kql, snapshot, request):
+            answer = await super().answer(kql, snapshot, request)
+            return replace(answer, hidden_reason="cluster('far'): the gate is closed")
+
+    database, stream = Database(), Stream()
+    database.hidden = here
+    await QueryService(Answering(Merging(), database)).Query(request(), stream)
+    header = stream.sent[0].header
+    assert header.streaming_rows_hidden
+    assert header.hidden_reason == told
+
+
 async def test_large_answers_travel_in_chunks_of_half_a_mebibyte():
     stream = Stream()
     await QueryService(Answering(Engine(rows=200_000), Database())).Query(request(), stream)
