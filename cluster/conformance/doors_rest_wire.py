@@ -148,7 +148,7 @@ def _table(value: Any) -> RestTable:
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         # Half a dataset and a text of a proxy look alike: nobody knows how the request ended.
         raise UnavailableError(f"the answer is no JSON ({error}): {_shown(body)}") from error
 
@@ -238,7 +238,7 @@ def _by_code() -> dict[str, tuple[type[RemoraError], ...]]:
 def _error_object(body: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return {}
     error = value.get("error") if isinstance(value, dict) else None
     return error if isinstance(error, dict) else {}

@@ -135,6 +135,6 @@ def _dynamic(value: object) -> str | None:
             text = wrapped[2]
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return f"dynamic({json.dumps(value)})"

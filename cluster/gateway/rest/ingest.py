@@ -145,7 +145,7 @@ def _source_uri(kind: str, body: bytes) -> str:
         values = json.loads(body)
         # Python writes sourceUri, Java SourceUri.
         found = {name.lower(): text for name, text in values.items()}["sourceuri"]
-    except (ValueError, AttributeError, KeyError):
+    except (ValueError, RecursionError, AttributeError, KeyError):
         found = None
     if not isinstance(found, str) or not found:
         raise InvalidRequestError('sourceKind=uri wants the body {"sourceUri": "<URL>"}')

@@ -73,7 +73,7 @@ class AccountAnswer:
             return found[1][:_CODE_LETTERS]
         try:
             return str(json.loads(text)["odata.error"]["code"])[:_CODE_LETTERS]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             return ""
 
     @property

@@ -230,7 +230,7 @@ async def test_a_column_wins_over_a_parameter_of_its_name(ask):
         ("long", "5; drop"), ("long", "1.5"), ("long", True), ("int", 2**31), ("string", []),
         ("bool", 2), ("datetime", "now()"), ("timespan", "1h + 1h"), ("guid", "x"),
         ("dynamic", "{"), ("long", "datetime(2020-01-01)"), ("real", "1)"), ("table", "T"),
-        ("long", None),
+        ("long", None), pytest.param("dynamic", "[" * 50_000 + "]" * 50_000, id="deep"),
     ],
 )  # fmt: skip
 async def test_a_value_of_another_type_is_refused(ask, kind, value):

@@ -334,7 +334,11 @@ async def test_a_source_is_fetched_from_where_it_is(world, key):
     assert world.payloads[0].payload == b"from afar"
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"sourceUri": 1}', b'{"sourceUri": ""}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b'{"sourceUri": 1}', b'{"sourceUri": ""}', b"[" * 100_000],
+    ids=lambda body: body[:20].decode(),
+)
 async def test_a_source_that_is_not_named_is_refused(world, body):
     query = {"streamFormat": "csv", "sourceKind": "uri"}
     response = await world.ask(INGEST, body, query=query)
