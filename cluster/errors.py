@@ -776,6 +776,16 @@ class AccountRefusedError(UnavailableError):
     default_remedy = "Look at the answer named; the account's own log may say more."
 
 
+class BlobUnreadableError(TransientError):
+    """The storage account answers and has the blob, but does not give its bytes."""
+
+    code = "Download_UnknownError"
+    http_status = 503
+    status = Status.UNAVAILABLE
+    reason = "BLOB_UNREADABLE"
+    default_remedy = "Read the blob by other means: it may be archived, or its account faulty."
+
+
 class TooStaleError(TransientError):
     """A follower may be further behind its leader than the query allows. No documented code."""
 

@@ -29,6 +29,7 @@ from cluster.batch.sources import FileSource, parse_source
 from cluster.catalog.naming import quote_name
 from cluster.errors import (
     BlobAddressError,
+    BlobUnreadableError,
     ConflictError,
     DatabaseNotFoundError,
     InternalError,
@@ -157,10 +158,11 @@ class BatchDriver:
             return (), None
         sources: list[Source | LocalSource] = []
         try:
-            items, away = await self._located(items, sources)
-            if away is not None or not items:
-                return items, away  # nothing was begun: this is no attempt
-            return await self._attempt_with(items, sources, database)
+            found, waiting, missing = await self._located(items, sources, database)
+            if not found:
+                return waiting, missing
+            rest, failure = await self._attempt_with(found, sources, database)
+            return [*waiting, *rest], failure or missing
         finally:
             if copies := [item.path for item in sources if _is_copy(item)]:
                 await self._run(_remove, copies)
@@ -170,18 +172,10 @@ class BatchDriver:
     ) -> tuple[Sequence[Waiting], RemoraError | None]:
         """One attempt with blobs that were found."""
         group = items[0].group
-        attempt = Attempt(
-            str(uuid.uuid4()),
-            database.name,
-            database.version,
-            tuple(item.number for item in items),
-        )
-        now_ns = self._clock.now_ns()
         try:
-            counts = await self._run(self._store.begin, attempt, now_ns=now_ns)
+            attempt, items = await self._begun(items, database)
         except TransientError as error:
             return items, error
-        items = [replace(item, dequeued=counts[item.number]) for item in items]
         try:
             extents = await self._ingested(attempt, group.table, group.properties, sources)
         except RemoraError as error:
@@ -191,6 +185,15 @@ class BatchDriver:
             items, Outcome(Event.STORED if stored else Event.EMPTY), attempt.attempt_id
         )
         return (), None
+
+    async def _begun(
+        self, items: Sequence[Waiting], database: Database
+    ) -> tuple[Attempt, Sequence[Waiting]]:
+        """A new attempt, and its messages with how many each has had."""
+        numbers = tuple(item.number for item in items)
+        attempt = Attempt(str(uuid.uuid4()), database.name, database.version, numbers)
+        counts = await self._run(self._store.begin, attempt, now_ns=self._clock.now_ns())
+        return attempt, [replace(item, dequeued=counts[item.number]) for item in items]
 
     async def _ingested(
         self,
@@ -264,20 +267,26 @@ class BatchDriver:
         return [item for item in items if item.dequeued < most]
 
     async def _located(
-        self, items: Sequence[Waiting], sources: list[Source | LocalSource]
-    ) -> tuple[Sequence[Waiting], RemoraError | None]:
+        self, items: Sequence[Waiting], sources: list[Source | LocalSource], database: Database
+    ) -> tuple[Sequence[Waiting], Sequence[Waiting], RemoraError | None]:
         """Adds the sources of messages; those that name none that can be read are refused.
 
-        Returns what is still to be ingested, and why that is not possible for now, if it is not.
+        Returns whose sources were added, who waits, and for what. While the storage is away all
+        wait, and that is no attempt; who waits for one blob does not keep the others, and it is.
         """
         found: list[Waiting] = []
+        unread: list[Waiting] = []
+        cause: RemoraError | None = None
         for number, item in enumerate(items):
             try:
                 sources.append(await self._source(item))
             except (RequestError, StateError) as error:
                 await self.refuse([item], error)
+            except BlobUnreadableError as error:
+                unread.append(item)
+                cause = error
             except (TransientError, PeerError) as error:
-                return [*found, *items[number:]], error
+                return (), [*found, *unread, *items[number:]], error
             except Exception as defect:
                 # It is this message that brings it out: its neighbours do not wait for a mend.
                 # Its text may hold an address with credentials.
@@ -288,7 +297,13 @@ class BatchDriver:
                 await self.finish([item], Outcome(Event.GIVEN_UP, failure), str(uuid.uuid4()))
             else:
                 found.append(item)
-        return found, None
+        if unread:
+            try:
+                attempt, unread[:] = await self._begun(unread, database)
+                await self._run(self._store.abandon, attempt.attempt_id)
+            except TransientError as error:
+                cause = error
+        return found, unread, cause
 
     async def _source(self, item: Waiting) -> Source | LocalSource:
         message = item.message

@@ -83,7 +83,7 @@ class StoragePort(Protocol):
         """A blob as a file. ``shown`` is what may be printed of its address.
 
         Raises SourceNotFoundError, LimitExceededError, and TransientError: the storage is away,
-        which is no attempt to ingest.
+        which is no attempt to ingest, but for BlobUnreadableError: only this blob is not given.
         """
 
     async def release(self, blob: OwnBlob, *, is_deleted: bool) -> None:

@@ -22,6 +22,7 @@ import trio
 from cluster.errors import (
     AccountRefusedError,
     BlobAddressError,
+    BlobUnreadableError,
     InternalError,
     RemoraError,
     SourceNotFoundError,
@@ -172,13 +173,14 @@ class AccountStorage:
     async def source(self, blob: OwnBlob, shown: str) -> LocalSource:
         """A copy, read with the account's key: the client's signature may have ended.
 
-        Raises BlobAddressError too: the account takes no such name.
+        Raises BlobAddressError too: the account takes no such name; BlobUnreadableError: it has
+        the blob and does not give it, as one of the archive tier.
         """
         if blob[0] not in self._containers:
             return await self._own.source(blob, shown)
         try:
             return await self._client.download(blob, shown)
-        except UnavailableError:
+        except UnavailableError as failure:
             # Is the account away, or is it this blob? Of the one all messages wait for it.
             try:
                 found = await self._client.look(blob)
@@ -186,7 +188,9 @@ class AccountStorage:
                 raise BlobAddressError(f"{shown} cannot be read: {error.message}.") from None
             if found is None:
                 raise SourceNotFoundError(f"There is no blob {shown}.") from None
-            raise
+            raise BlobUnreadableError(
+                f"{shown} is there, and is not given: {failure.message}"
+            ) from None
 
     async def release(self, blob: OwnBlob, *, is_deleted: bool) -> None:
         """It goes now, or by age."""

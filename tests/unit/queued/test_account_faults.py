@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from cluster.batch.download import LocalSource
+    from cluster.queued.values import OwnBlob
+
 
 async def test_a_message_that_repeats_one_about_a_blob_nobody_may_name_stops_nothing(
     autojump_clock: MockClock, tmp_path: Path
@@ -59,6 +62,51 @@ async def test_a_blob_that_cannot_be_read_while_the_account_answers_hurts_no_oth
         assert world.failures() == [("T", code)]
         assert node.arrived == ["b"]
         assert account.queue == {}
+
+
+async def test_a_blob_that_is_there_and_never_given_is_tried_so_often_and_keeps_no_other(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """GET of an archived blob is refused, and HEAD is not."""
+
+    class Archived(FakeAccount):
+        async def download(self, blob: OwnBlob, shown: str) -> LocalSource:
+            if blob[1] == "a":
+                self.calls.append("archived")
+                raise UnavailableError("Source a could not be read (GenericError).")
+            return await super().download(blob, shown)
+
+    account, node = Archived(), Node()
+    async with account_process(tmp_path, node, account) as world:
+        account.send("a", RawDataSize=1)
+        account.send("b", RawDataSize=1)
+        await trio.sleep(30)
+        assert node.arrived == ["b"]
+        assert world.failures() == []
+        await trio.sleep(3600)
+        assert account.calls.count("archived") == LIMITS.queued_attempts
+        assert world.failures() == [("T", "General_RetryAttemptsExceeded")]
+        assert node.arrived == ["b"]
+        assert account.queue == {}
+        assert world.service.statistics().trouble == ""
+
+
+async def test_attempts_at_a_blob_that_is_not_given_are_counted_over_restarts(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    account, node = FakeAccount(), Node()
+    account.plan["download"] = [UnavailableError("GenericError")] * 100
+    for _ in range(2):
+        async with account_process(tmp_path, node, account):
+            if not account.queue:
+                account.send("a", RawDataSize=1)
+            await trio.sleep(10)
+    before = account.calls.count("download")
+    assert 2 < before < LIMITS.queued_attempts
+    async with account_process(tmp_path, node, account) as world:
+        await trio.sleep(3600)
+        assert world.failures() == [("T", "General_RetryAttemptsExceeded")]
+    assert account.calls.count("download") == LIMITS.queued_attempts
 
 
 @pytest.mark.parametrize("seconds", [0, 2, 10])
