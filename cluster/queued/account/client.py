@@ -121,8 +121,8 @@ class AccountClient:
         return True
 
     async def report(self, queue: str, text: str) -> None:
-        """Adds a message."""
-        await self._done(wire.put(self._names.queues[queue], text))
+        """Adds a message; what is too long for one is cut."""
+        await self._done(wire.put(self._names.queues[queue], wire.fitting(text)))
 
     async def merge(self, entity: Entity) -> None:
         """Merges a row."""

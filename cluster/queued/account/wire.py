@@ -6,6 +6,7 @@ entities could be abused.
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -38,6 +39,9 @@ _JSON: Final = {
     "Prefer": "return-no-content",
 }
 _CONFLICT: Final = 409
+
+MESSAGE_LETTERS: Final = 64 * 1024
+"""The longest text of a message, in Base64 (Azure's own limit)."""
 
 MESSAGES_MOST: Final = 32
 """So many messages one request takes (Azure's own limit)."""
@@ -116,6 +120,26 @@ def put(queue: str, text: str) -> AccountRequest:
     headers = {"Content-Type": "application/xml"}
     path = f"/{queue}/messages"
     return AccountRequest(StorageKind.QUEUE, "POST", path, headers=headers, body=body.encode())
+
+
+def fitting(text: str) -> str:
+    """The text of an outcome, JSON as Base64, within what a message may have.
+
+    Long values are cut, so that it is told at all. What is no such text stays as it is.
+    """
+    most = MESSAGE_LETTERS
+    cut = text
+    while len(cut) > MESSAGE_LETTERS:
+        most //= 2
+        try:
+            values = json.loads(base64.b64decode(text))
+        except ValueError:
+            return text
+        if not isinstance(values, dict) or not most:
+            return text
+        short = {k: v[:most] if isinstance(v, str) else v for k, v in values.items()}
+        cut = base64.b64encode(json.dumps(short).encode()).decode()
+    return cut
 
 
 def count(queue: str) -> AccountRequest:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -20,8 +23,9 @@ from cluster.limits import LIMITS
 from cluster.queued.account.client import open_account
 from cluster.queued.account.names import ResourceNames
 from cluster.queued.account.settings import parse_account
+from cluster.queued.account.wire import MESSAGE_LETTERS, fitting
 from cluster.queued.received import Received
-from cluster.queued.values import READY, Arrival, Entity
+from cluster.queued.values import FAILURES, READY, Arrival, Entity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -184,6 +188,50 @@ async def test_rows_and_what_there_is_already(tmp_path: Path) -> None:
         await client.merge(Entity("ingestionsstatus", "p'", "r/", {"Details": "x" * 40_000}, 0))
     assert "(PartitionKey='p%27%27',RowKey='r%2F')?sv=" in server.requests[-1]
     assert server.requests[-1].count("x") < 33_000
+
+
+def outcome(details: str, path: str = "p") -> str:
+    values = {"Details": details, "IngestionSourcePath": path, "ShouldRetry": False, "Table": "T"}
+    return base64.b64encode(json.dumps(values).encode()).decode()
+
+
+def outcome_of(letters: int) -> str:
+    """One whose text has so many letters, a multiple of 4."""
+    text = outcome("x" * (letters * 3 // 4 - len(base64.b64decode(outcome("")))))
+    assert len(text) == letters
+    return text
+
+
+def test_an_outcome_is_cut_only_if_it_is_too_long() -> None:
+    for letters in (MESSAGE_LETTERS - 4, MESSAGE_LETTERS):
+        assert fitting(outcome_of(letters)) == outcome_of(letters)
+    assert len(fitting(outcome_of(MESSAGE_LETTERS + 4))) <= MESSAGE_LETTERS
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001f600", '"'])
+def test_a_long_outcome_is_told_with_the_beginning_of_what_is_long(letter: str) -> None:
+    given = outcome(f"There is no blob {letter * 70_000}.", f"http://b/{letter * 70_000}")
+    text = fitting(given)
+    assert len(text) <= MESSAGE_LETTERS
+    values = json.loads(base64.b64decode(text))
+    assert values["Details"].startswith(f"There is no blob {letter * 1000}")
+    assert values["IngestionSourcePath"].startswith(f"http://b/{letter * 1000}")
+    assert (values["ShouldRetry"], values["Table"]) == (False, "T")
+
+
+@pytest.mark.parametrize("text", ["?" * 70_000, base64.b64encode(b"7" * 60_000).decode()])
+def test_what_is_no_outcome_is_not_cut(text: str) -> None:
+    assert fitting(text) == text
+
+
+async def test_a_long_outcome_is_told(tmp_path: Path) -> None:
+    server = Server()
+    server.answers = [(201, {}, b"")]
+    async with client_of(server, tmp_path) as client:
+        await client.report(FAILURES, outcome("x" * 100_000))
+    text = re.search("<MessageText>(.*)</MessageText>", server.requests[-1])[1]
+    assert len(text) <= MESSAGE_LETTERS
+    assert json.loads(base64.b64decode(text))["Table"] == "T"
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
