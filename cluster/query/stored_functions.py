@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from duckdb_kql import lower as lowering
+from duckdb_kql.errors import KqlSyntaxError
 from duckdb_kql.parser import parse
 from duckdb_kql.stored_functions import StoredFunction, parse_functions
 
@@ -71,7 +72,7 @@ def prepare(kql: str, functions: Sequence[FunctionText]) -> Prepared:
         except ValueError as error:
             if _SCALAR in str(error):
                 scalar[name] = function
-            elif lexical.may_call(texts, name):
+            elif lexical.may_call(texts, name) and _is_name(name):
                 raise NotSupportedError(
                     f"The stored function '{name}' is not supported: its text cannot be read."
                 ) from error
@@ -117,6 +118,15 @@ def _with_rows(function: FunctionText) -> dict[str, Any]:
     except ValueError:
         return {}
     return {name: dataclasses.replace(read, name=name)}
+
+
+def _is_name(name: str) -> bool:
+    """Whether a text can call a function of that name so: it is no word of the language's own."""
+    try:
+        parse(f"let {name} = 1; print 1")
+    except KqlSyntaxError:
+        return False
+    return True
 
 
 def _bound_by_let(name: str, kql: str) -> bool:

@@ -140,6 +140,34 @@ async def test_no_function_stands_for_a_built_in_one(answer, snapshot, name, kql
     assert await answer(kql, over) == rows
 
 
+@pytest.mark.parametrize("body", ["{ 1 }", "{ print z = 1 }"])
+@pytest.mark.parametrize(
+    ("name", "kql", "rows"),
+    [
+        ("datetime", "print datetime(2020-01-01) < now()", [(True,)]),
+        ("time", "print time(1h) > 1s", [(True,)]),
+        ("dynamic", "print tolong(dynamic([7])[0])", [(7,)]),
+        ("long", "print long(7)", [(7,)]),
+        ("toscalar", "print toscalar(U | count)", [(2,)]),
+        ("materialize", "let m = materialize(U); m | count", [(2,)]),
+        ("datatable", "datatable(a:long)[7]", [(7,)]),
+        ("l-strlen", "U | where l == 1 | project l-strlen(z)", [(-2,)]),
+    ],
+)
+async def test_no_function_stands_for_a_word_of_the_language(
+    answer, snapshot, name, kql, rows, body
+):
+    stored = {name: Function(name, "()", body)}
+    assert await answer(kql, QuerySnapshot("Home", snapshot.tables, functions=stored)) == rows
+
+
+async def test_a_function_that_cannot_be_read_is_refused_where_it_is_called(answer, snapshot):
+    over = QuerySnapshot("Home", snapshot.tables, functions=functions(Bad="() { U | | take 1 }"))
+    assert await answer("U | count", over) == [(2,)]
+    with pytest.raises(NotSupportedError, match="'Bad' is not supported: its text cannot be read"):
+        await answer("Bad()", over)
+
+
 async def test_without_parentheses_the_name_of_a_built_in_function_is_of_the_stored_one(
     answer, snapshot
 ):
