@@ -59,13 +59,6 @@ class DelimitedText(NamedTuple):
     line_ends: int
 
 
-def count_records(data: bytes) -> int:
-    """Records of a payload of the grammar: lines that are not empty, outside quotes."""
-    if b'"' in data:
-        data = _QUOTED_FIELD.sub(b'"', data)
-    return len(_LINE.findall(data))
-
-
 class DelimitedFormat:
     """One of CSV and TSV for one table."""
 
@@ -85,6 +78,8 @@ class DelimitedFormat:
         self._field = re.compile(
             rb"(?:" + _QUOTED + rb"|[^" + separators + rb"]*+)(\r\n|[" + separators + rb"])"
         )
+        # Only what begins a field: a quote within one quotes nothing.
+        self._quoted = re.compile(rb"(?:\A|(?<=[" + separators + rb"]))" + _QUOTED)
         one = rb'(?>[^"\r\n]++|(?<=[^' + separators + rb'])"|' + _QUOTED
         self._record = re.compile(one + rb"(?=[" + separators + rb"]))*+[\r\n]++")
         self._records = re.compile(b"(?>" + self._record.pattern + b")*+")
@@ -125,7 +120,7 @@ class DelimitedFormat:
         stop = well_formed.end() if well_formed is not None else end
         quoted = _QUOTED_FIELD.match(data, stop)
         if quoted is not None and quoted.end() < len(data):
-            raise refusals.text_after_quote(count_records(data[:stop] + b"x"))
+            raise refusals.text_after_quote(self._count_records(data[:stop] + b"x"))
         return end
 
     def without_first_record(self, data: bytes) -> bytes:
@@ -136,12 +131,18 @@ class DelimitedFormat:
         match = self._record.match(data, start.start())
         return b"" if match is None else data[match.end() :]
 
+    def _count_records(self, data: bytes) -> int:
+        """Records of a payload of the grammar: lines that are not empty, outside quotes."""
+        if b'"' in data:
+            data = self._quoted.sub(b'"', data)
+        return len(_LINE.findall(data))
+
     def _check_quotes(self, data: bytes) -> None:
         match = self._well_formed.match(data)
         end = match.end() if match is not None else 0
         if end == len(data):
             return
-        record = count_records(data[:end] + b"x")
+        record = self._count_records(data[:end] + b"x")
         if _QUOTED_FIELD.match(data, end) is None:
             raise refusals.closing_quote(record)
         raise refusals.text_after_quote(record)
@@ -162,7 +163,7 @@ class DelimitedFormat:
         counts = [text.line_ends for text in texts]
         # Each is at least the true number: if the sums are equal, every one is.
         if -1 in counts or sum(counts) != row_count:
-            counts = [count_records(text.data) for text in texts]
+            counts = [self._count_records(text.data) for text in texts]
             assert sum(counts) == row_count, "two counts of the same grammar differ"
         return counts
 
