@@ -41,12 +41,16 @@ def _numbers(series: Any) -> list[float] | None:
     return [_real(one) for one in series]
 
 
-def _real(value: Any) -> float:
-    """A number of JSON, which may have any number of digits."""
+def _computed(function: Callable[..., Any], *numbers: Any) -> Any:
+    """Numbers of JSON may have any number of digits. Refuses what is then beyond a real."""
     try:
-        return float(value)
+        return function(*numbers)
     except OverflowError as error:
         raise refused(_BEYOND) from error
+
+
+def _real(value: Any) -> float:
+    return float(_computed(float, value))
 
 
 def _total(values: Iterable[float]) -> float:
@@ -108,10 +112,7 @@ def _power(one: Any, other: Any) -> float:
 
 def _whole_or_real(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def over(one: Any, other: Any) -> Any:
-        try:
-            result = function(one, other)
-        except OverflowError as error:  # a number of many digits, and one with a fraction
-            raise refused(_BEYOND) from error
+        result = _computed(function, one, other)
         if isinstance(result, int) and not is_whole(result):
             raise refused("a series whose values overflow a long")
         return result
@@ -175,7 +176,7 @@ def fill_linear(
     for low, high in itertools.pairwise(known):
         for i in range(low + 1, high):
             share = (series[high] - series[low]) * (i - low)
-            value = series[low] + _quotient(share, high - low)
+            value = series[low] + _computed(operator.truediv, share, high - low)
             filled[i] = math.floor(value) if are_whole else value
             if are_whole and value < 0 and value != filled[i]:
                 raise refused("series_fill_linear() of whole numbers below zero")
@@ -185,13 +186,6 @@ def fill_linear(
         for i in range(known[-1] + 1, len(series)):
             filled[i] = series[known[-1]]
     return filled
-
-
-def _quotient(share: float, count: int) -> float:
-    try:
-        return share / count
-    except OverflowError as error:
-        raise refused(_BEYOND) from error
 
 
 def _all_numbers(series: Any) -> list[float] | None:
