@@ -83,9 +83,9 @@ def translate(query: Query, limits: Limits = LIMITS) -> Translation:
     except RemoraError:
         raise
     except (RecursionError, MemoryError) as error:
-        raise LimitExceededError(_COMPLEX, metadata={"limit": "query_sql_bytes"}) from error
+        raise _too_complex() from error
     except library.KqlError as error:
-        raise _unparsed(query.kql, error) or _ours(_in_own_text(query.kql, error)) from error
+        raise _refusal(query.kql, error) from error
     except Exception as error:  # the library's defects (AssertionError and the like) end here
         raise NotSupportedError(
             "The query uses a construct that is not supported.",
@@ -197,6 +197,17 @@ def _bind(sql: str, found: Resolution, views: Mapping[str, str]) -> str:
     if not bindings:
         return sql
     return f"WITH {bindings}, {sql[5:]}" if sql.startswith("WITH ") else f"WITH {bindings} {sql}"
+
+
+def _too_complex() -> RemoraError:
+    return LimitExceededError(_COMPLEX, metadata={"limit": "query_sql_bytes"})
+
+
+def _refusal(kql: str, error: library.KqlError) -> RemoraError:
+    try:
+        return _unparsed(kql, error) or _ours(_in_own_text(kql, error))
+    except (RecursionError, MemoryError):  # what was made of the text was refused before that
+        return _too_complex()
 
 
 def _in_own_text(kql: str, error: library.KqlError) -> library.KqlError:

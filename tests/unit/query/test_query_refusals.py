@@ -132,6 +132,14 @@ def test_strings_and_names_with_quotes_stay_strings_and_names():
     assert sql == 'SELECT CAST(1 AS BIGINT) AS "a""; DROP TABLE T; --"'
 
 
+@pytest.mark.parametrize("depth", [5, 31, 46, 79])
+def test_a_text_that_is_wrong_and_nests_deeply_behind_a_prefix_is_refused(depth):
+    """It is parsed again without the prefix, to tell the place: that may go deeper."""
+    query = Query("  table" + "(" * depth + "'T')", "Home", SCHEMAS, prefix="let p = 1;")
+    with pytest.raises((SyntaxRefusedError, LimitExceededError)):
+        translate(query)
+
+
 def test_every_table_is_bound_to_an_input():
     translation = translate(Query("T | join kind=inner (database('home').U) on a", "Home", SCHEMAS))
     assert [(use.database, use.table) for use in translation.tables] == [
