@@ -209,6 +209,8 @@ class Runner:
                     )
                 except Exception as error:  # carried out of the nursery as it is
                     failure = error
+                finally:
+                    execution.finished = True  # also if it was cancelled before it began
                 nursery.cancel_scope.cancel()
         finally:
             execution.forget()
