@@ -146,14 +146,11 @@ class Execution:
             self._parameters[translation.clock_slot] = moment
         self.shape = shape
         """What the answer looks like, known from an earlier run or after this one."""
-        self.finished = False
-        """True once ``run`` is over. An interrupt before DuckDB has begun has no effect, so it is
-        repeated until then."""
-
-    @property
-    def calls_python(self) -> bool:
+        self.calls_python = VARIABLE in translation.sql
         """Functions of Python are called for its rows."""
-        return VARIABLE in self._translation.sql
+        self.finished = False
+        """True once ``run`` is over, or nobody will call it. An interrupt before DuckDB has begun
+        has no effect, so it is repeated until then."""
 
     def interrupt(self) -> None:
         """Asks DuckDB to stop, and the functions of Python that it calls."""

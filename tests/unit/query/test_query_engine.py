@@ -87,6 +87,20 @@ async def test_a_query_that_runs_too_long_times_out_and_stops(engine_with, snaps
         assert (await engine.run("print 1", snapshot)).table.num_rows == 1
 
 
+async def test_a_query_can_be_cancelled_at_every_step(engine_with, snapshot):
+    """Also when its thread is about to begin: then nothing is there to be interrupted."""
+    async with engine_with() as engine:
+        await engine.run("print 1", snapshot)  # translated
+        for steps in range(30):
+            with trio.fail_after(20):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(engine.run, "print 1", snapshot)
+                    for _ in range(steps):
+                        await trio.lowlevel.checkpoint()
+                    nursery.cancel_scope.cancel()
+        assert engine.statistics().running == 0
+
+
 async def test_cancelling_interrupts_duckdb(engine_with, snapshot):
     async with engine_with() as engine:
         with trio.fail_after(10):
