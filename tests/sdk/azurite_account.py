@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
-from sdk_setup import HERE, LIMITS, TOPOLOGY, SdkClusters, installed, need
+from sdk_setup import HERE, LIMITS, TOPOLOGY, SdkClusters, npm_packages
 
 from cluster.testing.local import launch, launcher_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FOLDER: Final = HERE / "azurite"
 _LISTENS: Final = re.compile(
     r"Azurite (Blob|Queue|Table) service is successfully listening at (\S+)"
 )
@@ -39,28 +36,13 @@ QUICK_LIMITS: Final = {
 }
 
 
-def packages() -> Path:
-    """The folder ``node_modules`` with what ``package-lock.json`` names, installed once."""
-    need("Azurite", "node", "npm")
-    sources = [_FOLDER / name for name in ("package.json", "package-lock.json", ".npmrc")]
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-
-    def install(folder: Path) -> None:
-        for source in sources:
-            shutil.copy(source, folder)
-        command = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-        subprocess.run(command, cwd=folder, check=True, timeout=500)
-
-    return installed(f"azurite-{digest[:16]}", install) / "node_modules"
-
-
 class Azurite:
     """One, on free ports of loopback. It keeps its data and its ports when it is stopped."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
-        self._program = packages() / _PROGRAM
+        self._program = npm_packages("Azurite", HERE / "azurite") / _PROGRAM
         self._process: subprocess.Popen[str] | None = None
         self.endpoints: dict[str, str] = {}
         self.start()

@@ -13,9 +13,9 @@ from sdk_setup import (
     Outcomes,
     Suite,
     cache,
-    installed,
     junit_outcomes,
     need,
+    npm_packages,
 )
 
 if TYPE_CHECKING:
@@ -28,18 +28,8 @@ STORE_PASSWORD: Final = "changeit"
 
 
 def node_packages() -> Path:
-    """The folder ``node_modules`` with what ``package-lock.json`` names, installed once."""
-    need("Node", "node", "npm")
-    sources = [NODE.folder / name for name in ("package.json", "package-lock.json", ".npmrc")]
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-
-    def install(folder: Path) -> None:
-        for source in sources:
-            shutil.copy(source, folder)
-        command = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-        subprocess.run(command, cwd=folder, check=True, timeout=500)
-
-    return installed(f"node-{digest[:16]}", install) / "node_modules"
+    """The folder ``node_modules`` of Node's tests."""
+    return npm_packages("Node", NODE.folder)
 
 
 def run_node(environment: dict[str, str], folder: Path, *, names: str = "") -> Outcomes:

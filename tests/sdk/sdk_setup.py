@@ -23,9 +23,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,6 +227,21 @@ def installed(name: str, install: Callable[[Path], None]) -> Path:
             install(folder)
             (folder / "installed").touch()
     return folder
+
+
+def npm_packages(language: str, project: Path) -> Path:
+    """The folder ``node_modules`` with what a project's lock file names, installed once."""
+    need(language, "node", "npm")
+    sources = [project / name for name in ("package.json", "package-lock.json", ".npmrc")]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+    def install(folder: Path) -> None:
+        for source in sources:
+            shutil.copy(source, folder)
+        command = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+        subprocess.run(command, cwd=folder, check=True, timeout=500)
+
+    return installed(f"{project.name}-{digest[:16]}", install) / "node_modules"
 
 
 @dataclass(frozen=True, slots=True)
