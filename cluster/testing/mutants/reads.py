@@ -9,7 +9,7 @@ import trio
 
 from cluster.errors import UnavailableError
 from cluster.gateway import answering
-from cluster.gateway.answering import Answering
+from cluster.gateway.answering import Answering, may_be_shown
 from cluster.node.databases import NodeDatabases
 from cluster.replication.leader import LeaderSession
 from cluster.replication.position import Position
@@ -62,7 +62,7 @@ def _snapshots_kept() -> _Plant:
         known = vars(self).setdefault("_kept", {})
         now = trio.current_time()
         found = known.get((database, text))
-        if found is None or now - found[0] > _KEPT_SECONDS:
+        if found is None or now - found[0] > _KEPT_SECONDS or not may_be_shown(found[1]):
             found = known[database, text] = (now, await pin(self, database, None, text))
         return found[1]
 
