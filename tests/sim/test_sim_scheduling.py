@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -18,7 +19,7 @@ from cluster.testing.sim import run
 from cluster.testing.sim.clock import START_NS, MachineClock
 from cluster.testing.sim.lives import run_in_place
 from cluster.testing.sim.run import run_seed
-from cluster.testing.sim.scheduling import pinned, run_virtual
+from cluster.testing.sim.scheduling import IO_PASSES, pinned, run_virtual
 
 PROGRAM = """
 from cluster.conformance.request import RunRequest
@@ -42,6 +43,32 @@ def test_everything_is_put_back():
         assert trio.to_thread.run_sync is not before[0]
     assert (trio.to_thread.run_sync, trio.lowlevel.start_thread_soon) == before
     assert trio_run._r.getstate() == state
+
+
+def test_a_run_that_never_rests_can_be_interrupted():
+    """Sockets are rarely looked at, and through one comes what Ctrl-C leaves behind."""
+
+    @trio.lowlevel.enable_ki_protection
+    def interrupted():
+        signal.raise_signal(signal.SIGINT)
+
+    passes = []
+
+    async def busy():
+        await trio.sleep(1)
+        interrupted()  # where trio keeps it for later, as it does in most of its own code
+        for number in range(4 * IO_PASSES):
+            passes.append(number)
+            await trio.lowlevel.checkpoint()
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(busy)
+
+    with pytest.raises(BaseExceptionGroup) as found:
+        run_virtual(main, 1)
+    assert found.group_contains(KeyboardInterrupt)
+    assert len(passes) < 2 * IO_PASSES
 
 
 def test_tasks_run_in_an_order_that_follows_from_the_seed():

@@ -32,6 +32,9 @@ T = TypeVar("T")
 COLLECT_SECONDS: Final = 60.0
 """Virtual seconds between looks for garbage among what is new."""
 
+IO_PASSES: Final = 256
+"""Passes of the run loop between two looks at sockets, for Ctrl-C; see :class:`_RarelyAsked`."""
+
 _SORTED = "_ALLOW_DETERMINISTIC_SCHEDULING"
 _CHANCE = "_r"
 
@@ -83,6 +86,40 @@ def pinned(seed: int) -> Iterator[None]:
         trio.to_thread.run_sync = before[2]
         trio.lowlevel.start_thread_soon = before[3]
         trio.lowlevel.current_trio_token = before[4]
+
+
+class _RarelyAsked:
+    """Trio's sockets, looked at once in many passes of its loop.
+
+    Nothing in a simulated world becomes ready from outside, and a look is a system call: a twentieth
+    of a run. Two things still come through a socket: Ctrl-C, and trio waking itself when it has
+    nothing else to do.
+    """
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self._passes = 0
+
+    def get_events(self, timeout: float) -> Any:
+        """What happened within ``timeout`` seconds; nothing if none are allowed and none looks."""
+        self._passes += 1
+        if timeout > 0 or self._passes % IO_PASSES == 0:
+            return self._real.get_events(timeout)
+        return ()
+
+    def process_events(self, events: Any) -> None:
+        """Wakes who waits for them."""
+        if events:
+            self._real.process_events(events)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def _look_rarely() -> None:
+    """Sockets of the run this is called in are rarely looked at from now on."""
+    runner = trio_run.GLOBAL_RUN_CONTEXT.runner
+    runner.io_manager = _RarelyAsked(runner.io_manager)  # type: ignore[assignment]
 
 
 @contextmanager
@@ -173,6 +210,7 @@ def run_virtual(main: Callable[[], Awaitable[T]], seed: int) -> T:
     clock = LeapingClock()
 
     async def timed() -> T:
+        _look_rarely()
         with clock.running():
             return await main()
 
