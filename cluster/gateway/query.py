@@ -110,7 +110,7 @@ async def _encoded(results: Results) -> list[bytes]:
             remedy="Send one query a call, or use the REST endpoint.",
         )
     table = results[0].table
-    if table.nbytes <= _ENCODED_INLINE_BYTES:
+    if table.get_total_buffer_size() <= _ENCODED_INLINE_BYTES:  # nbytes walks every chunk
         return _chunks(table)
     return await trio.to_thread.run_sync(_chunks, table)
 

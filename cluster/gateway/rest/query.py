@@ -220,7 +220,8 @@ class RestQueries:
         return Dataset(results, completion)
 
     async def _encoded(self, dataset: Dataset, encode: Encode) -> bytes:
-        if sum(result.table.nbytes for result in dataset.results) <= _ENCODED_INLINE_BYTES:
+        size = sum(result.table.get_total_buffer_size() for result in dataset.results)
+        if size <= _ENCODED_INLINE_BYTES:
             return encode(dataset)
         self._in_threads += 1
         return await trio.to_thread.run_sync(encode, dataset)
