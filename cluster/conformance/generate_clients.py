@@ -23,11 +23,11 @@ ADMINISTRATORS_IDS: Final = 800_000
 CLOSING_IDS: Final = 900_000
 """Where ids of rows that end a run begin."""
 
-_BATCHES: Final = 22
-_READS: Final = 18
+_BATCHES: Final = 16
+_READS: Final = 10
 _BURST_SECONDS: Final = 2.0
 
-_INSISTENCE: Final = 30
+_INSISTENCE: Final = 10
 """Attempts of a reader that wants its answer."""
 
 

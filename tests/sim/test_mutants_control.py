@@ -14,17 +14,19 @@ from cluster.testing.mutants import attachments, control, gate, storage
 from cluster.testing.sim.run import run_seed
 
 CAUGHT_BY = {
-    2: ("followers-take-rows", "gate-asked-once", "open-gate-stays-open", "closed-keeps-rows",
-        "refusal-is-internal", "window-not-given-back"),
-    3: ("followers-take-commands", "nothing-to-describe", "columns-remembered",
-        "added-columns-not-sealed", "off-for-good"),
-    4: ("lease-never-ends", "lease-not-watched", "coordinator-given-up"),
-    7: ("closed-time-left-out", "off-at-end-of-lease", "off-without-waiting", "off-with-policies",
-        "policy-while-off", "rows-without-policy", "union-replaces", "none-unites"),
+    2: ("followers-take-rows", "open-gate-stays-open", "refusal-is-internal",
+        "window-not-given-back", "gate-asked-once", "closed-keeps-rows"),
+    3: ("followers-take-commands", "added-columns-not-sealed", "off-for-good",
+        "nothing-to-describe"),
+    4: ("lease-never-ends", "coordinator-given-up", "columns-remembered", "lease-not-watched"),
+    7: ("off-at-end-of-lease", "policy-while-off", "none-unites", "closed-time-left-out",
+        "off-with-policies", "rows-without-policy", "union-replaces"),
     12: ("filter-at-attach-only",),
     13: ("leader-sends-everything",),
     15: ("overrides-lost",),
-    19: ("any-view-is-newer",),
+    16: ("include-wins",),
+    25: ("any-view-is-newer",),
+    40: ("off-without-waiting",),
 }  # fmt: skip
 CAUGHT = {name: seed for seed, names in CAUGHT_BY.items() for name in names}
 """The seed that caught it last, if it was not the first."""
