@@ -15,7 +15,7 @@ from cluster.conformance.generate_clients import CLOSING_IDS, readers, writers
 from cluster.conformance.plan import Action, End, Follow, Home, Manage, Plan, Write
 from cluster.conformance.schedule import FaultMenu, generate_schedule
 from cluster.conformance.system import Feature
-from cluster.conformance.traits import Frame, draw_traits, sharing
+from cluster.conformance.traits import PLAN_VERSION, TRAFFIC, Frame, draw_traits, sharing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,13 +43,14 @@ def generate_plan(
     first_id: int = 0,
     source_prefix: str = "",
     thorough: bool = False,
+    version: int = PLAN_VERSION,
 ) -> Plan:
     """What clients do in the run of this seed, as far as the profile's features allow.
 
     ``homes`` are databases and tables that exist already; without them the plan makes its own,
     which needs ``Feature.COMMANDS`` (ValueError without). ``load`` multiplies how much is done.
     ``first_id`` and ``source_prefix`` keep runs apart that use the same tables. ``thorough``: the
-    run has every kind of operation, for campaigns of few runs.
+    run has every kind of operation, for campaigns of few runs. ``version`` is one of ``TRAFFIC``.
     """
     if not homes and Feature.COMMANDS not in profile.features:
         raise ValueError("a system without commands needs databases and tables that exist")
@@ -57,7 +58,9 @@ def generate_plan(
     found = tuple(homes) or _homes(seed, profile)
     start, end = safety_seconds * 0.01, safety_seconds * 0.97
     attachments = _attachments(seed, profile, found, traits, "setup")
-    frame = Frame(seed, profile, found, traits, (start, end), load, first_id, source_prefix)
+    window = (start, end)
+    traffic = TRAFFIC[version]
+    frame = Frame(seed, profile, found, traits, window, load, traffic, first_id, source_prefix)
     clients = [
         *writers(frame, WRITERS),
         *readers(frame, READERS),

@@ -23,12 +23,7 @@ ADMINISTRATORS_IDS: Final = 800_000
 CLOSING_IDS: Final = 900_000
 """Where ids of rows that end a run begin."""
 
-_BATCHES: Final = 16
-_READS: Final = 10
 _BURST_SECONDS: Final = 2.0
-
-_INSISTENCE: Final = 10
-"""Attempts of a reader that wants its answer."""
 
 
 def writers(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:
@@ -36,7 +31,7 @@ def writers(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:
     count = Draw(frame.seed, "writers").integer(2, len(names))
     for number, name in enumerate(names[:count]):
         draw = Draw(frame.seed, f"writer {name}")
-        batches = frame.count("writes", _BATCHES * draw.scale(0.5, 2.0))
+        batches = frame.count("writes", frame.traffic.batches * draw.scale(0.5, 2.0))
         next_id = frame.first_id + number * _IDS_OF_A_WRITER + 1
         steps = []
         for batch, at in enumerate(_moments(frame, draw, batches)):
@@ -107,7 +102,7 @@ def readers(frame: Frame, names: Sequence[str]) -> Iterator[ClientPlan]:
         )
         if len(clusters) > 1 and "tokens" not in frame.traits:
             continue  # reading here and there without a token promises nothing
-        reads = frame.count("reads", _READS * draw.scale(0.4, 2.0))
+        reads = frame.count("reads", frame.traffic.reads * draw.scale(0.4, 2.0))
         steps = [
             Step(at=at, action=_ask(frame, f"{name} {read}", clusters))
             for read, at in enumerate(_moments(frame, draw, reads))
@@ -130,6 +125,6 @@ def _ask(frame: Frame, purpose: str, clusters: Sequence[str]) -> Ask:
         table=table,
         token="session" if len(clusters) > 1 else token,
         max_staleness_seconds=seconds if bounded else None,
-        attempts=_INSISTENCE if insists else 1,
+        attempts=frame.traffic.attempts if insists else 1,
         retry_seconds=retry_seconds,
     )

@@ -7,7 +7,8 @@ instead of being run as something else::
 
     v=1;history=1;seed=7;rule=R5;hash=9f2c51d0;faults=partition:leader->follower1@12.5+30
 
-Fields that have their usual value are left out. ``faults`` is one of
+Fields that have their usual value are left out. ``plan`` is how the plan was drawn, 1 if it is left
+out: ``skip`` counts its operations, so old lines go on with old plans. ``faults`` is one of
 
 - ``drawn:1a2b3c4d``: those that the seed draws, with a hash to notice a build that draws others;
 - ``none``;
@@ -27,6 +28,7 @@ from urllib.parse import quote, unquote
 from cluster.conformance.faults import Fault, FaultKind, Schedule
 from cluster.conformance.history import HISTORY_FORMAT
 from cluster.conformance.request import Ranges, RunRequest
+from cluster.conformance.traits import TRAFFIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,10 +36,11 @@ if TYPE_CHECKING:
 LINE_VERSION: Final = 1
 """Version of the encoding; lines of other versions are refused."""
 
+_FIRST_PLAN: Final = 1
 HASH_CHARACTERS: Final = 8
 _MAX_SEED: Final = 2**63 - 1
 _KNOWN: Final = (
-    *("v", "history", "seed", "system", "mutant", "rule", "hash", "intensity"),
+    *("v", "history", "plan", "seed", "system", "mutant", "rule", "hash", "intensity"),
     *("safety", "liveness", "skip", "faults"),
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]*")
@@ -85,6 +88,7 @@ def encode(replay: Replay) -> str:
     fields = {
         "v": str(LINE_VERSION),
         "history": str(HISTORY_FORMAT),
+        "plan": "" if request.plan_version == _FIRST_PLAN else str(request.plan_version),
         "seed": str(request.seed),
         "system": "" if request.system == "sim" else request.system,
         "mutant": request.mutant,
@@ -116,6 +120,7 @@ def decode(line: str) -> Replay:
         skipped=_ranges(fields.get("skip", "")),
         safety_seconds=_optional_seconds(fields, "safety"),
         liveness_seconds=_optional_seconds(fields, "liveness"),
+        plan_version=_plan(fields.get("plan", str(_FIRST_PLAN))),
     )
     return Replay(request, _name(fields, "rule"), _name(fields, "hash"), drawn)
 
@@ -178,6 +183,16 @@ def _check_versions(fields: Mapping[str, str]) -> None:
 def _seed(text: str) -> int:
     if not re.fullmatch(r"\d{1,19}", text) or int(text) > _MAX_SEED:
         raise ReplayError(f"seed={text!r} is not a number from 0 to 2**63 - 1")
+    return int(text)
+
+
+def _plan(text: str) -> int:
+    if text not in map(str, TRAFFIC):
+        known = ", ".join(map(str, TRAFFIC))
+        raise ReplayError(
+            f"the line is of a plan of version {text}, this build draws {known}: "
+            "use the build that printed it"
+        )
     return int(text)
 
 

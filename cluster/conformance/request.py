@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from cluster.conformance.traits import PLAN_VERSION
+
 if TYPE_CHECKING:
     from cluster.conformance.checkers.parameters import RuleParameters
     from cluster.conformance.faults import Schedule
@@ -76,7 +78,7 @@ class RunRequest:
     ``schedule`` None draws the faults from the seed, with ``intensity`` times the usual number of
     them. ``skipped`` are numbers of the plan's operations that are left out (clients then go on
     with their next): the plan itself, ids and all, stays the seed's. None for a duration is the
-    system's own.
+    system's own. ``plan_version`` says how the plan is drawn (:data:`.traits.TRAFFIC`).
 
     ``mutant`` names a defect planted into the code under test. Whoever calls a :class:`RunSeed`
     has planted it already (:mod:`cluster.conformance.mutation`); a run carries the name only.
@@ -91,6 +93,7 @@ class RunRequest:
     safety_seconds: float | None = None
     liveness_seconds: float | None = None
     target: Target | None = None
+    plan_version: int = PLAN_VERSION
 
 
 @dataclass(frozen=True, slots=True)

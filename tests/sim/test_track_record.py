@@ -1,7 +1,7 @@
 """What the simulation has found, run again: defects that were fixed stay fixed.
 
 Each line is the shrunk run that showed a defect of Remora. It names its faults itself, so it is the
-same run for as long as plans are drawn in the same way; a test of the part that was wrong, named
+same run for as long as its version of plans is drawn; a test of the part that was wrong, named
 beside it, holds the defect down for ever.
 """
 

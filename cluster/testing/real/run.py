@@ -77,6 +77,7 @@ def _drawn(request: RunRequest) -> tuple[Plan, Schedule]:
         call_seconds=CALL_SECONDS,
         load=LOAD,
         thorough=True,  # few such runs are made
+        version=request.plan_version,
     )
     schedule = request.schedule
     if schedule is None:

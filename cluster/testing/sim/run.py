@@ -80,7 +80,13 @@ def run_seed(request: RunRequest) -> RunResult:
     profile = profile_of(settings)
     safety = request.safety_seconds or SAFETY_SECONDS
     liveness = request.liveness_seconds or LIVENESS_SECONDS
-    whole = generate_plan(request.seed, profile, safety_seconds=safety, liveness_seconds=liveness)
+    whole = generate_plan(
+        request.seed,
+        profile,
+        safety_seconds=safety,
+        liveness_seconds=liveness,
+        version=request.plan_version,
+    )
     plan = whole.without(request.skipped)
     schedule = request.schedule
     if schedule is None:

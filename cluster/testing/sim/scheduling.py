@@ -91,9 +91,9 @@ def pinned(seed: int) -> Iterator[None]:
 class _RarelyAsked:
     """Trio's sockets, looked at once in many passes of its loop.
 
-    Nothing in a simulated world becomes ready from outside, and a look is a system call: a twentieth
-    of a run. Two things still come through a socket: Ctrl-C, and trio waking itself when it has
-    nothing else to do.
+    Nothing in a simulated world becomes ready from outside, and a look is a system call: they are
+    a twentieth of a run. Two things still come through a socket: Ctrl-C, and trio waking itself
+    when it has nothing else to do.
     """
 
     def __init__(self, real: Any) -> None:

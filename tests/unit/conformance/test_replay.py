@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import string
+from dataclasses import replace
 
 import pytest
 from campaign_worlds import run_seed
@@ -22,9 +23,10 @@ from cluster.conformance.replay import (
     schedule_hash,
 )
 from cluster.conformance.request import Endpoint, RunRequest, Target
+from cluster.conformance.traits import TRAFFIC
 
 CUT = Fault(kind=FaultKind.PARTITION, target="leader->follower1", at=12.5, duration=30.0)
-LINE = "v=1;history=1;seed=7;rule=R5;faults=partition:leader->follower1@12.5+30"
+LINE = "v=1;history=1;plan=2;seed=7;rule=R5;faults=partition:leader->follower1@12.5+30"
 
 numbers = st.floats(min_value=0, max_value=1e6, allow_nan=False, allow_infinity=False)
 faults = st.builds(
@@ -53,6 +55,7 @@ requests = st.builds(
     skipped=ranges,
     safety_seconds=st.none() | numbers,
     liveness_seconds=st.none() | numbers,
+    plan_version=st.sampled_from(sorted(TRAFFIC)),
 )
 
 
@@ -60,6 +63,12 @@ def test_the_line_is_this():
     request = RunRequest(seed=7, schedule=Schedule(faults=(CUT,)))
     assert encode(Replay(request, "R5")) == LINE
     assert command(Replay(request, "R5")) == f"remora conform replay '{LINE}'"
+
+
+def test_a_line_from_before_plans_had_versions_is_of_the_first():
+    old = LINE.replace("plan=2;", "")
+    assert decode(old).request == replace(decode(LINE).request, plan_version=1)
+    assert encode(decode(old)) == old
 
 
 @given(requests, names)
@@ -91,6 +100,8 @@ def test_what_copying_leaves_around_it_does_not_matter(around):
         (LINE.replace("v=1", "v=2"), "version 2, this build replays 1"),
         (LINE.replace("v=1;", ""), "version none"),
         (LINE.replace("history=1", "history=2"), "histories of format 2, this build has 1"),
+        (LINE.replace("plan=2", "plan=3"), "a plan of version 3, this build draws 1, 2"),
+        (LINE.replace("plan=2", "plan=02"), "a plan of version 02"),
         (LINE + ";seed=8", "not a new name=value"),
         (LINE + ";colour=red", "no field 'colour'"),
         (LINE.replace("seed=7", "seed=-7"), "seed='-7'"),
