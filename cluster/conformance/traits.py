@@ -47,7 +47,7 @@ _USUAL_SECONDS: Final = 576.0
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How much clients send: of a writer and of a reader, where neither trait says otherwise.
+    """How much a writer and a reader send, before the traits of a run and its clients multiply it.
 
     ``attempts`` are those of a reader that wants its answer.
     """
