@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import string
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from campaign_worlds import run_seed
@@ -128,6 +128,17 @@ def test_a_line_holds_every_field_of_a_fault():
     fault = Fault(kind=FaultKind.DROP, target="a->b", **{**numbers, "detail": "2"})
     line = encode(Replay(RunRequest(seed=1, schedule=Schedule(faults=(fault,)))))
     assert decode(line).request.schedule.faults == (fault,)
+
+
+def test_a_line_holds_every_field_of_a_request():
+    """Whoever gives requests another field teaches it to replay lines too; targets have no line."""
+    unusual = {"schedule": Schedule(), "mutant": "m", "system": "local", "skipped": ((1, 2),)}
+    unusual |= {"intensity": 2.0, "plan_version": 2}  # lines without a plan are of the first
+    names = {field.name for field in fields(RunRequest)} - unusual.keys() - {"target"}
+    request = RunRequest(**unusual, **dict.fromkeys(names, 1))
+    usual = RunRequest(seed=0)
+    assert not [name for name in names if getattr(usual, name) == getattr(request, name)]
+    assert decode(encode(Replay(request))).request == request
 
 
 def test_the_greatest_seed_is_taken():
